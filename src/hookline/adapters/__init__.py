@@ -1,0 +1,1 @@
+"""Request in, receive(), response out: one thin adapter per kind of server."""

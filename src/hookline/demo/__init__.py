@@ -1,0 +1,1 @@
+"""A simulated company and an unreliable wire: both ends, live, on one laptop."""

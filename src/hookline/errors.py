@@ -1,0 +1,105 @@
+"""Every exception Hookline raises.
+
+    HooklineError
+    ├── WebhookError                what arrived from outside is not acceptable
+    │   ├── InvalidSignature        .reason: missing | malformed | expired | future | mismatch
+    │   └── InvalidBody             .reason: encoding | not_json | not_event
+    ├── NotCanonical                a value to publish has no canonical JSON bytes; .path names the place
+    ├── ConfigError                 a setting is wrong; .setting names it
+    ├── StorageError
+    │   ├── StorageUnavailable      locked, full, unwritable or gone: nothing was written, try again later
+    │   ├── OutcomeUnknown          the commit's answer never came: it may or may not have been written
+    │   └── MigrationError          the schema is newer, altered or half known: refuse to run
+    ├── RequestError                an API call is refused; .status .code .message .errors make the answer
+    └── TransactionMisuse           a handler called commit or rollback on the transaction it was lent
+
+A class exists where a caller would act differently. Messages say what was expected, what came and what to do;
+never a secret, a whole digest or a person's data.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+SignatureReason: TypeAlias = Literal["missing", "malformed", "expired", "future", "mismatch"]
+BodyReason: TypeAlias = Literal["encoding", "not_json", "not_event"]
+
+
+class HooklineError(Exception):
+    """The base of them all."""
+
+
+class WebhookError(HooklineError):
+    """What arrived from outside is not acceptable; the one family to catch around `verify`."""
+
+
+class InvalidSignature(WebhookError):
+    """The signature does not hold; `reason` says at which step."""
+
+    def __init__(self, reason: SignatureReason, message: str) -> None:
+        super().__init__(message)
+        self.reason: SignatureReason = reason
+
+
+class InvalidBody(WebhookError):
+    """The body is no event, whatever its signature; `reason` says why."""
+
+    def __init__(self, reason: BodyReason, message: str) -> None:
+        super().__init__(message)
+        self.reason: BodyReason = reason
+
+
+class NotCanonical(HooklineError):
+    """A value has no canonical JSON bytes; `path` names the place, as in `data.emails[0].value`."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.path = path
+
+
+class ConfigError(HooklineError):
+    """A setting is missing or wrong; `setting` is its name as the user wrote it."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(f"{setting}: {message}" if setting else message)
+        self.setting = setting
+
+
+class StorageError(HooklineError):
+    """The database did not do what was asked."""
+
+
+class StorageUnavailable(StorageError):
+    """The database is locked, full, unwritable or gone. Nothing was written; the same call may succeed later."""
+
+
+class OutcomeUnknown(StorageError):
+    """The commit was sent and its answer never came: the write may or may not be there."""
+
+
+class MigrationError(StorageError):
+    """The schema in the database is not one this version can run on."""
+
+
+class RequestError(HooklineError):
+    """An API request is refused.
+
+    Args:
+        status: HTTP status.
+        code: the protocol's machine word (`entity_not_found`, …), or None where the protocol has none.
+        message: for people.
+        errors: the protocol's `errors` list, already in the dialect of its resource, or None.
+    """
+
+    def __init__(
+        self, status: int, code: str | None, message: str, errors: list[dict[str, Any]] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.errors = errors
+
+
+class TransactionMisuse(HooklineError):
+    """A handler called commit or rollback on the transaction it was lent; Hookline ends it."""

@@ -1,0 +1,1 @@
+"""The receiving end: the door, the inbox, the worker, handlers, the mirror."""

@@ -1,0 +1,1 @@
+"""Every decision, one question per file. Pure: time and jitter are arguments."""

@@ -1,0 +1,1 @@
+"""The sending end: registry, publishing, signed deliveries, the APIs."""
