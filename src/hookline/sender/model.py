@@ -1,0 +1,113 @@
+"""What the sender keeps, as values: endpoints, events, deliveries and attempts.
+
+Frozen and slotted; a field is a column and the verbs select in field order, so that a row becomes its value by
+`Delivery(*row)`. Nothing here reads a database, decides or renders.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Environment: TypeAlias = Literal["production", "staging"]
+ENVIRONMENTS: Final[tuple[Environment, ...]] = ("production", "staging")
+
+EndpointStatus: TypeAlias = Literal["enabled", "disabled"]
+DeliveryState: TypeAlias = Literal["pending", "running", "succeeded", "failed", "canceled", "held"]
+DeliveryOrigin: TypeAlias = Literal["published", "test", "replay"]
+AttemptKind: TypeAlias = Literal["scheduled", "manual", "probe"]
+AttemptOutcome: TypeAlias = Literal["succeeded", "failed", "gone", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address that wants events.
+
+    `status` is WorkOS's switch, turned by a person: a disabled endpoint gets no deliveries. `paused_ms` is ours:
+    deliveries are made and held. `secret_enc` is the ciphertext of `whsec_…`; only `secrets.SecretBox` opens it.
+    `version` counts changes of url, status, secret or subscriptions. `schedule` is a JSON override or None.
+    `events` are exact type names or patterns (`dsync.*`, `*`), sorted.
+    """
+
+    row_id: int
+    id: str
+    environment: Environment
+    url: str
+    status: EndpointStatus
+    disabled_reason: str | None
+    paused_ms: int | None
+    description: str | None
+    secret_enc: str
+    version: int
+    schedule: str | None
+    created_ms: int
+    updated_ms: int
+    deleted_ms: int | None
+    events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A published event. `body` is the canonical bytes sent on every attempt and answered by `GET /events`."""
+
+    row_id: int
+    id: str
+    environment: Environment
+    type: str
+    organization_id: str | None
+    body: bytes
+    created_ms: int
+    published_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one endpoint, with what its three lists show of both.
+
+    `attempt` counts tries begun, `slots_used` the schedule's slots spent; `next_kind` says what the next try is.
+    `planned_ms` is the schedule's own next time while a manual retry goes first. `first_ms` is when the first
+    try began: the schedule counts from there. `reason` says why `state` is what it is.
+    """
+
+    row_id: int
+    id: str
+    environment: Environment
+    event_row: int
+    endpoint_row: int
+    origin: DeliveryOrigin
+    state: DeliveryState
+    due_ms: int | None
+    leased_until_ms: int | None
+    attempt: int
+    slots_used: int
+    unknown_attempts: int
+    next_kind: AttemptKind
+    planned_ms: int | None
+    first_ms: int | None
+    reason: str | None
+    created_ms: int
+    updated_ms: int
+    event_id: str
+    event_type: str
+    endpoint_id: str
+    endpoint_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP try of a delivery, numbered from 1.
+
+    `outcome` is `unknown` where the process died before it could tell. `status` is the HTTP status, None where
+    no answer came. `evidence` is JSON text: the request as sent with secrets masked, the address dialled, timings
+    and the answer.
+    """
+
+    delivery_row: int
+    number: int
+    kind: AttemptKind
+    outcome: AttemptOutcome
+    reason: str | None
+    status: int | None
+    started_ms: int
+    duration_ms: int | None
+    evidence: str
