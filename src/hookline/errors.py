@@ -91,9 +91,7 @@ class RequestError(HooklineError):
         errors: the protocol's `errors` list, already in the dialect of its resource, or None.
     """
 
-    def __init__(
-        self, status: int, code: str | None, message: str, errors: list[dict[str, Any]] | None = None
-    ) -> None:
+    def __init__(self, status: int, code: str | None, message: str, errors: list[dict[str, Any]] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code

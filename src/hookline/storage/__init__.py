@@ -1,1 +1,84 @@
-"""How a database is reached; knows no table of ours."""
+"""How a database is reached; knows no table of ours.
+
+`connect(url)` gives the one `Database` of that file in this process. Reads and writes are verbs (verbs.py) on a
+connection it hands out, so that the same verb also runs on an app's own connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from hookline.errors import ConfigError
+from hookline.storage.sqlite import BUSY_TIMEOUT_S, SqliteDatabase
+from hookline.storage.verbs import Connection, Dialect, Row, Verb, Verbs
+
+T = TypeVar("T")
+
+__all__ = ["Connection", "Database", "Dialect", "Row", "Verb", "Verbs", "connect"]
+
+
+class Database(Protocol):
+    """A database, whichever it is. The docstrings are on `SqliteDatabase`, the first one."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+    def transaction(self) -> AbstractContextManager[Any]: ...
+    def run(self, work: Callable[[Any], T]) -> T: ...
+    def read(self) -> AbstractContextManager[Any]: ...
+    def snapshot(self) -> AbstractContextManager[Any]: ...
+    def lent(self) -> AbstractContextManager[Any]: ...
+    def notify(self, channel: str) -> None: ...
+    def subscribe(self, channel: str, callback: Callable[[], None]) -> Callable[[], None]: ...
+    def close(self) -> None: ...
+
+
+_open: dict[Path, tuple[_Shared, int]] = {}
+_open_lock = threading.Lock()
+
+
+class _Shared(SqliteDatabase):
+    """A database that several parts of a process hold: closed when the last of them closes it."""
+
+    def close(self) -> None:
+        with _open_lock:
+            held, holders = _open.get(self.path, (self, 1))
+            if held is self and holders > 1:
+                _open[self.path] = (self, holders - 1)
+                return
+            if held is self:
+                _open.pop(self.path, None)
+        super().close()
+
+
+def connect(url: str, *, setting: str = "database_url") -> Database:
+    """The database at `url`: `sqlite:///app.db` (relative to the working folder) or `sqlite:////srv/app.db`.
+
+    The same file gives the same `Database` throughout a process; every `connect` is paired with a `close`.
+    Nothing is opened before the first use. `?busy_timeout_ms=…` sets how long a write waits for others.
+
+    Raises:
+        ConfigError: under the name `setting`, for a URL of another kind.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite":
+        raise ConfigError(
+            setting, f"expected sqlite:///path/to/file.db, got a URL of scheme {parts.scheme or 'none'!r}"
+        )
+    if parts.netloc or len(parts.path) < 2 or parts.path == "/:memory:":
+        raise ConfigError(setting, "expected three slashes and a file: sqlite:///app.db or sqlite:////srv/app.db")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    timeout_ms = options.pop("busy_timeout_ms", str(int(BUSY_TIMEOUT_S * 1000)))
+    if options or not timeout_ms.isdecimal():
+        raise ConfigError(setting, "the only option is busy_timeout_ms, a whole number of milliseconds")
+    path = Path(unquote(parts.path[1:])).resolve()
+    with _open_lock:
+        database, holders = _open.get(path, (None, 0))
+        if database is None:
+            database = _Shared(path, busy_timeout_s=int(timeout_ms) / 1000)
+        _open[path] = (database, holders + 1)
+    return database
