@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hookline.errors import InvalidBody
-from hookline.wire.event import MAX_DEPTH, MAX_NAME, Envelope, Event, decode_envelope
+from hookline.wire.canonical import MAX_DEPTH
+from hookline.wire.event import MAX_NAME, Envelope, Event, decode_envelope
 
 from .vectors import BODY_B, BODY_C, BY_NUMBER
 
@@ -101,9 +102,7 @@ def test_the_envelope_keeps_the_text_of_created_at() -> None:
     assert decode_envelope(raw) == Envelope("event_1", "a.b", "2023-11-14 22:13:20")
 
 
-@pytest.mark.parametrize(
-    "created_at", ["null", "7", '"soon"', '""', "[]", "1e3", '"0001-01-01T00:00:00+10:00"']
-)
+@pytest.mark.parametrize("created_at", ["null", "7", '"soon"', '""', "[]", "1e3", '"0001-01-01T00:00:00+10:00"'])
 def test_an_unreadable_time_counts_as_missing(created_at: str) -> None:
     """The id's own time serves then; the event is not thrown away for it."""
     raw = body(extra=f',"created_at":{created_at}'.encode())
@@ -143,11 +142,7 @@ def test_escapes_and_raw_characters_mean_the_same() -> None:
 
 def test_the_repr_shows_no_payload() -> None:
     """Tracebacks print events; what may be personal is not in there."""
-    text = repr(
-        Event.from_bytes(
-            body(b'{"email":"ada@example.com"}', extra=b',"context":{"actor":"ada@example.com"}')
-        )
-    )
+    text = repr(Event.from_bytes(body(b'{"email":"ada@example.com"}', extra=b',"context":{"actor":"ada@example.com"}')))
 
     assert "a.b" in text
     assert "event_1" in text
@@ -256,9 +251,7 @@ HOSTILE: list[tuple[str, bytes, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("raw", "event", "door"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE]
-)
+@pytest.mark.parametrize(("raw", "event", "door"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
 def test_hostile_bodies(raw: bytes, event: str, door: str) -> None:
     """Each body gets the answer written beside it, from the event and from the door's quick look."""
     assert reason(raw) == event

@@ -98,9 +98,7 @@ def test_every_one_bit_change_of_the_body_is_refused() -> None:
 def test_every_one_bit_change_of_the_header_is_refused(vector: Vector) -> None:
     """No single bit of `t`, of `v1` or of what joins them can be turned, even where age does not matter."""
     for header in flips(vector.header.encode()):
-        got = reason(
-            header, body=vector.body, secrets=[vector.secret], now_ms=vector.timestamp_ms, tolerance_s=None
-        )
+        got = reason(header, body=vector.body, secrets=[vector.secret], now_ms=vector.timestamp_ms, tolerance_s=None)
 
         assert got in {"malformed", "mismatch"}, header
 
@@ -164,9 +162,7 @@ MATRIX: list[tuple[str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("header", "answer"), [case[1:] for case in MATRIX], ids=[case[0] for case in MATRIX]
-)
+@pytest.mark.parametrize(("header", "answer"), [case[1:] for case in MATRIX], ids=[case[0] for case in MATRIX])
 def test_header_matrix(header: Any, answer: str) -> None:
     """Each shape of header met in the field gets the answer written beside it."""
     try:
@@ -299,6 +295,14 @@ def test_an_empty_secret_signs_nothing() -> None:
         sign(BODY_A, "", timestamp_ms=NOW_MS)
 
 
+def test_a_secret_without_utf8_is_a_wrong_setting() -> None:
+    """What an environment in another encoding makes of a secret is refused, and not carried along."""
+    with pytest.raises(ConfigError, match="no UTF-8") as caught:
+        verify(GOOD, secrets=["whsec_\udcff"])
+
+    assert caught.value.__suppress_context__
+
+
 def test_secrets_beyond_ascii_are_their_utf8() -> None:
     """The key is the secret's UTF-8, whatever its characters."""
     header = sign(BODY_A, "sécrèt", timestamp_ms=NOW_MS)
@@ -379,9 +383,7 @@ def test_errors_hold_neither_secret_nor_digest() -> None:
         for now_ms in (NOW_MS, NOW_MS + 10**9):
             with pytest.raises(InvalidSignature) as caught:
                 verify(header, secrets=[secret], now_ms=now_ms)
-            texts.append(
-                f"{caught.value} {caught.value!r} {caught.value.__cause__} {caught.value.__context__}"
-            )
+            texts.append(f"{caught.value} {caught.value!r} {caught.value.__cause__} {caught.value.__context__}")
     with pytest.raises(InvalidSignature) as expired:
         verify(sign(BODY_A, secret, timestamp_ms=NOW_MS), secrets=[secret], now_ms=NOW_MS + 10**9)
     texts.append(repr(expired.value))

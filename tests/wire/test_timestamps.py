@@ -104,11 +104,7 @@ def test_no_text_makes_anything_but_value_error(text: str) -> None:
         assert isinstance(parse_us(text), int)
 
 
-@given(
-    st.datetimes(
-        timezones=st.sampled_from([UTC, timezone(timedelta(hours=-5)), timezone(timedelta(minutes=345))])
-    )
-)
+@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-5)), timezone(timedelta(minutes=345))])))
 def test_reading_agrees_with_datetime(moment: datetime) -> None:
     """Any aware datetime written by Python reads as its distance from 1970."""
     assert parse_us(moment.isoformat()) == (moment - EPOCH) // timedelta(microseconds=1)

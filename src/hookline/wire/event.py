@@ -25,15 +25,13 @@ import msgspec
 
 from hookline.errors import BodyReason, InvalidBody
 from hookline.wire import timestamps
+from hookline.wire.canonical import MAX_DEPTH
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from hookline.wire.signature import BodyBytes
 
-# Real events nest 5 deep. Beyond this, what handlers and databases do with a value would depend on how much
-# of Python's recursion limit is left where they happen to run.
-MAX_DEPTH = 128
 # Ids and type names are keys, and are printed in logs and tables.
 MAX_NAME = 255
 
@@ -188,9 +186,7 @@ def _no_event(raw: bytes) -> InvalidBody:
         decode_envelope(raw)
     except InvalidBody as refusal:
         return refusal
-    return _refuse(
-        "not_json", "a number is beyond what can be decoded (64-bit floats, integers of 4,300 digits)"
-    )
+    return _refuse("not_json", "a number is beyond what can be decoded (64-bit floats, integers of 4,300 digits)")
 
 
 def _no_json(raw: bytes, error: Exception) -> InvalidBody:

@@ -51,7 +51,7 @@ class Verified:
 
 
 def digest(secret: str | bytes, message: bytes) -> str:
-    """HMAC-SHA256 of `message` in lower-case hex; the key is the secret verbatim, no base64, no prefix cut."""
+    """HMAC-SHA256 of `message` in lower-case hex; the key is the secret verbatim, prefix included."""
     return hmac.digest(_key(secret), message, "sha256").hex()
 
 
@@ -127,9 +127,7 @@ def verify_signature(
     """
     _require_secrets(secrets)
     if tolerance_s is not None and not 0 <= tolerance_s < float("inf"):
-        raise ValueError(
-            f"expected tolerance_s as seconds, 0 or more, or None for no check; got {tolerance_s}"
-        )
+        raise ValueError(f"expected tolerance_s as seconds, 0 or more, or None for no check; got {tolerance_s}")
     parsed = parse_header(header)
     message = _message(parsed.timestamp_text, _body_bytes(body))
     index = _signer(message, [bytes.fromhex(text) for text in parsed.digests], secrets)
@@ -218,6 +216,9 @@ def _require_secret(secret: str) -> None:
     if not isinstance(secret, str):
         raise TypeError(f"expected a secret as str, got {type(secret).__name__}")
     if not secret:
-        raise ConfigError(
-            "secrets", "expected a webhook secret, got an empty one; anybody could sign with it"
-        )
+        raise ConfigError("secrets", "expected a webhook secret, got an empty one; anybody could sign with it")
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        # From an environment that is not UTF-8. `from None`: the original error carries the secret.
+        raise ConfigError("secrets", "expected a webhook secret as text, got one that has no UTF-8") from None
