@@ -1,7 +1,7 @@
 """What the sender keeps, as values: endpoints, events, deliveries and attempts.
 
-Frozen and slotted; a field is a column and the verbs select in field order, so that a row becomes its value by
-`Delivery(*row)`. Nothing here reads a database, decides or renders.
+Frozen and slotted; a field is a column and the verbs select in field order, so that a row becomes its value
+by `Delivery(*row)`. Nothing here reads a database, decides or renders.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ AttemptOutcome: TypeAlias = Literal["succeeded", "failed", "gone", "unknown"]
 class Endpoint:
     """An address that wants events.
 
-    `status` is WorkOS's switch, turned by a person: a disabled endpoint gets no deliveries. `paused_ms` is ours:
-    deliveries are made and held. `secret_enc` is the ciphertext of `whsec_…`; only `secrets.SecretBox` opens it.
-    `version` counts changes of url, status, secret or subscriptions. `schedule` is a JSON override or None.
-    `events` are exact type names or patterns (`dsync.*`, `*`), sorted.
+    `status` is WorkOS's switch, turned by a person: a disabled endpoint gets no deliveries. `paused_ms` is
+    ours: deliveries are made and held. `secret_enc` is the ciphertext of `whsec_…`; only `secrets.SecretBox`
+    opens it. `version` counts changes of url, status, secret or subscriptions. `schedule` is a JSON override
+    or None. `events` are exact type names or patterns (`dsync.*`, `*`), sorted.
     """
 
     row_id: int
@@ -48,7 +48,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """A published event. `body` is the canonical bytes sent on every attempt and answered by `GET /events`."""
+    """A published event. `body` is the canonical bytes: sent on every attempt, answered by `GET /events`."""
 
     row_id: int
     id: str
@@ -64,9 +64,9 @@ class StoredEvent:
 class Delivery:
     """One event for one endpoint, with what its three lists show of both.
 
-    `attempt` counts tries begun, `slots_used` the schedule's slots spent; `next_kind` says what the next try is.
-    `planned_ms` is the schedule's own next time while a manual retry goes first. `first_ms` is when the first
-    try began: the schedule counts from there. `reason` says why `state` is what it is.
+    `attempt` counts tries begun, `slots_used` the schedule's slots spent; `next_kind` says what the next try
+    is. `planned_ms` is the schedule's own next time while a manual retry goes first. `first_ms` is when the
+    first try began: the schedule counts from there. `reason` says why `state` is what it is.
     """
 
     row_id: int
@@ -97,9 +97,9 @@ class Delivery:
 class Attempt:
     """One HTTP try of a delivery, numbered from 1.
 
-    `outcome` is `unknown` where the process died before it could tell. `status` is the HTTP status, None where
-    no answer came. `evidence` is JSON text: the request as sent with secrets masked, the address dialled, timings
-    and the answer.
+    `outcome` is `unknown` where the process died before it could tell. `status` is the HTTP status, None
+    where no answer came. `evidence` is JSON text: the request as sent with secrets masked, the address
+    dialled, timings and the answer.
     """
 
     delivery_row: int

@@ -71,6 +71,11 @@ create table hookline_sender_feed (
     environment text not null,
     event_row integer not null unique
 );
+-- Events published on an app's own connection: the delivery loop gives them their place in the feed before their
+-- first claim, so that no cursor passes an event whose transaction is still open.
+create table hookline_sender_unfed (
+    event_row integer primary key
+);
 create index hookline_sender_feed_environment on hookline_sender_feed (environment, seq);
 
 -- attempt counts tries begun; slots_used counts the schedule's slots spent; next_kind says what the next try is.
@@ -98,6 +103,8 @@ create table hookline_sender_deliveries (
 create index hookline_sender_deliveries_due on hookline_sender_deliveries (endpoint_row, due_ms) where state = 'pending';
 create index hookline_sender_deliveries_leased on hookline_sender_deliveries (leased_until_ms) where state = 'running';
 create index hookline_sender_deliveries_event on hookline_sender_deliveries (event_row);
+create index hookline_sender_deliveries_endpoint on hookline_sender_deliveries (endpoint_row);
+create index hookline_sender_deliveries_held on hookline_sender_deliveries (endpoint_row) where state = 'held';
 create index hookline_sender_deliveries_listed on hookline_sender_deliveries (environment, row_id);
 create unique index hookline_sender_deliveries_published on hookline_sender_deliveries (event_row, endpoint_row) where origin = 'published';
 

@@ -1,0 +1,12 @@
+-- Reads an environment's deliveries made before a row, nearest first; null filters are open.
+select d.row_id, d.id, d.environment, d.event_row, d.endpoint_row, d.origin, d.state, d.due_ms,
+       d.leased_until_ms, d.attempt, d.slots_used, d.unknown_attempts, d.next_kind, d.planned_ms, d.first_ms,
+       d.reason, d.created_ms, d.updated_ms, e.id, e.type, p.id, p.url
+from hookline_sender_deliveries d
+join hookline_sender_events e on e.row_id = d.event_row
+join hookline_sender_endpoints p on p.row_id = d.endpoint_row
+where d.environment = :environment and d.row_id < :cursor_row
+    and (cast(:state as text) is null or d.state = :state)
+    and (cast(:event_type as text) is null or e.type = :event_type)
+order by d.row_id desc
+limit :limit

@@ -1,0 +1,16 @@
+-- Changes a live endpoint and counts its version up; a parameter that is null leaves its column alone.
+-- Turning it on by hand forgets why it was off.
+update hookline_sender_endpoints
+set url = coalesce(cast(:url as text), url),
+    disabled_reason = case
+        when cast(:status as text) is null then disabled_reason
+        when :status = 'enabled' then null
+        when status = 'disabled' then disabled_reason
+        else 'by_person'
+    end,
+    status = coalesce(cast(:status as text), status),
+    description = coalesce(cast(:description as text), description),
+    version = version + 1,
+    updated_ms = case when :now_ms > updated_ms then :now_ms else updated_ms end
+where row_id = :row_id and deleted_ms is null
+returning row_id

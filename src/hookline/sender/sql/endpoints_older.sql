@@ -1,0 +1,7 @@
+-- Reads live endpoints made before a row, nearest first.
+select p.row_id, p.id, p.environment, p.url, p.status, p.disabled_reason, p.paused_ms, p.description,
+       p.secret_enc, p.version, p.schedule, p.created_ms, p.updated_ms, p.deleted_ms
+from hookline_sender_endpoints p
+where p.environment = :environment and p.row_id < :cursor_row and p.deleted_ms is null
+order by p.row_id desc
+limit :limit

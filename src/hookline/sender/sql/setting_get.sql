@@ -1,0 +1,2 @@
+-- Reads one setting.
+select value from hookline_sender_settings where name = :name

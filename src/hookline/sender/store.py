@@ -1,0 +1,412 @@
+"""The sender's tables as verbs: each method runs one or a few `.sql` files on the connection it is given.
+
+Nothing here opens a transaction, reads a clock, decides what is allowed or renders an answer. Because the
+connection is a parameter, a verb also runs on an app's own. What the delivery loop claims and settles has verbs
+of its own, beside the loop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from hookline.sender.model import Attempt, Delivery, Endpoint, Environment, StoredEvent
+from hookline.storage.verbs import Verbs
+
+if TYPE_CHECKING:
+    from hookline.storage.verbs import Connection, Dialect, Row
+
+# Beyond every row id: where a list that has no cursor begins.
+LAST_ROW: Final = (1 << 63) - 1
+
+Direction: TypeAlias = Literal["newer", "older"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries to list; None leaves a side open. Rows stand for ids that the caller has looked up."""
+
+    state: str | None = None
+    event_type: str | None = None
+    event_row: int | None = None
+    endpoint_row: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFilter:
+    """Which events to list: exact type names, an organization or any, a half-open range of creation times."""
+
+    types: tuple[str, ...]
+    organization_id: str | None = None
+    range_start_ms: int | None = None
+    range_end_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """What a key was used for: the call (method and path), the hash of its body, the ids it made."""
+
+    operation: str
+    body_sha256: str
+    result_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An endpoint that asks for an event type; `is_paused` says its deliveries are held."""
+
+    environment: str
+    event_type: str
+    endpoint_row: int
+    is_paused: bool
+
+
+class SenderStore:
+    """The verbs of registry, publishing, feed, deliveries and settings."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._verbs = Verbs("hookline.sender", dialect)
+
+    # -- endpoints ---------------------------------------------------------------------------------------------
+
+    def add_endpoint(
+        self,
+        connection: Connection,
+        *,
+        endpoint_id: str,
+        environment: Environment,
+        url: str,
+        events: Sequence[str],
+        description: str | None,
+        secret_enc: str,
+        now_ms: int,
+    ) -> bool:
+        """Adds an enabled endpoint. False where a live one of the environment has this URL: nothing is written."""
+        rows = self._verbs["endpoint_put"].run(
+            connection,
+            {
+                "id": endpoint_id,
+                "environment": environment,
+                "url": url,
+                "description": description,
+                "secret_enc": secret_enc,
+                "now_ms": now_ms,
+            },
+        )
+        if not rows:
+            return False
+        self._subscribe(connection, rows[0][0], events)
+        return True
+
+    def endpoint(
+        self, connection: Connection, environment: Environment, endpoint_id: str, *, with_deleted: bool = False
+    ) -> Endpoint | None:
+        """One endpoint with what it asks for, or None."""
+        rows = self._verbs["endpoint_get"].run(connection, {"environment": environment, "id": endpoint_id})
+        found = self._endpoints(connection, rows)
+        if not found or (found[0].deleted_ms is not None and not with_deleted):
+            return None
+        return found[0]
+
+    def endpoints(
+        self, connection: Connection, environment: Environment, direction: Direction, cursor_row: int, limit: int
+    ) -> list[Endpoint]:
+        """Live endpoints made after or before a row, nearest first."""
+        rows = self._verbs[f"endpoints_{direction}"].run(
+            connection, {"environment": environment, "cursor_row": cursor_row, "limit": limit}
+        )
+        return self._endpoints(connection, rows)
+
+    def is_url_taken(self, connection: Connection, endpoint: Endpoint, url: str) -> bool:
+        """Whether another live endpoint of the same environment has this URL."""
+        return bool(
+            self._verbs["endpoint_url_taken"].run(
+                connection, {"environment": endpoint.environment, "url": url, "row_id": endpoint.row_id}
+            )
+        )
+
+    def change_endpoint(
+        self,
+        connection: Connection,
+        endpoint: Endpoint,
+        *,
+        url: str | None = None,
+        status: str | None = None,
+        events: Sequence[str] | None = None,
+        description: str | None = None,
+        now_ms: int,
+    ) -> None:
+        """Changes what is given. Turning the endpoint off holds what waits for it, turning it on releases that."""
+        self._verbs["endpoint_change"].run(
+            connection,
+            {
+                "row_id": endpoint.row_id,
+                "url": url,
+                "status": status,
+                "description": description,
+                "now_ms": now_ms,
+            },
+        )
+        if events is not None:
+            self._verbs["subscriptions_clear"].run(connection, {"endpoint_row": endpoint.row_id})
+            self._subscribe(connection, endpoint.row_id, events)
+        if status == "disabled" and endpoint.status == "enabled":
+            self.hold(connection, endpoint.row_id, reason="endpoint_disabled", now_ms=now_ms)
+        if status == "enabled" and endpoint.status == "disabled" and endpoint.paused_ms is None:
+            self.release(connection, endpoint.row_id, since_ms=0, now_ms=now_ms)
+
+    def pause_endpoint(self, connection: Connection, endpoint: Endpoint, *, now_ms: int) -> None:
+        """Pauses an endpoint and holds what waits for it."""
+        self._verbs["endpoint_pause"].run(
+            connection, {"row_id": endpoint.row_id, "paused_ms": now_ms, "now_ms": now_ms}
+        )
+        self.hold(connection, endpoint.row_id, reason="endpoint_paused", now_ms=now_ms)
+
+    def resume_endpoint(self, connection: Connection, endpoint: Endpoint, *, since_ms: int | None, now_ms: int) -> None:
+        """Ends a pause: held deliveries made since a time wait again, older ones are canceled; None cancels all.
+
+        Nothing is released while the endpoint is disabled: that is another switch.
+        """
+        self._verbs["endpoint_pause"].run(connection, {"row_id": endpoint.row_id, "paused_ms": None, "now_ms": now_ms})
+        if endpoint.status == "disabled":
+            return
+        if since_ms is not None:
+            self.release(connection, endpoint.row_id, since_ms=since_ms, now_ms=now_ms)
+        self._verbs["endpoint_deliveries_drop"].run(
+            connection, {"endpoint_row": endpoint.row_id, "reason": "not_resumed", "now_ms": now_ms}
+        )
+
+    def delete_endpoint(
+        self, connection: Connection, environment: Environment, endpoint_id: str, *, now_ms: int
+    ) -> bool:
+        """Deletes an endpoint softly and cancels what waits for it. False where there was none."""
+        rows = self._verbs["endpoint_delete"].run(
+            connection, {"environment": environment, "id": endpoint_id, "now_ms": now_ms}
+        )
+        if not rows:
+            return False
+        self._verbs["endpoint_deliveries_cancel"].run(
+            connection, {"endpoint_row": rows[0][0], "reason": "endpoint_deleted", "now_ms": now_ms}
+        )
+        return True
+
+    def hold(self, connection: Connection, endpoint_row: int, *, reason: str, now_ms: int) -> int:
+        """Holds every delivery that waits for an endpoint; gives how many."""
+        return self._verbs["endpoint_deliveries_hold"].count(
+            connection, {"endpoint_row": endpoint_row, "reason": reason, "now_ms": now_ms}
+        )
+
+    def release(self, connection: Connection, endpoint_row: int, *, since_ms: int, now_ms: int) -> int:
+        """Lets held deliveries made at or after a time wait again; gives how many."""
+        return self._verbs["endpoint_deliveries_release"].count(
+            connection, {"endpoint_row": endpoint_row, "since_ms": since_ms, "now_ms": now_ms}
+        )
+
+    def endpoint_secrets(self, connection: Connection) -> list[tuple[int, str]]:
+        """Row and encrypted secret of every endpoint, deleted ones too."""
+        return [(row[0], row[1]) for row in self._verbs["endpoint_secrets"].run(connection)]
+
+    def replace_endpoint_secret(self, connection: Connection, row_id: int, secret_enc: str) -> None:
+        """Writes the same secret under another key."""
+        self._verbs["endpoint_secret_put"].run(connection, {"row_id": row_id, "secret_enc": secret_enc})
+
+    def _subscribe(self, connection: Connection, endpoint_row: int, events: Sequence[str]) -> None:
+        rows = [{"event_type": name, "endpoint_row": endpoint_row} for name in sorted(set(events))]
+        self._verbs["subscriptions_put"].run_many(connection, rows)
+
+    def _endpoints(self, connection: Connection, rows: Sequence[Row]) -> list[Endpoint]:
+        if not rows:
+            return []
+        endpoints = {row[0]: Endpoint(*row) for row in rows}
+        names: dict[int, list[str]] = {}
+        for endpoint_row, name in self._verbs["subscriptions_of"].run(
+            connection, {"endpoint_rows": json.dumps(list(endpoints))}
+        ):
+            names.setdefault(endpoint_row, []).append(name)
+        return [replace(found, events=tuple(names.get(row, ()))) for row, found in endpoints.items()]
+
+    # -- publishing --------------------------------------------------------------------------------------------
+
+    def add_events(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> dict[str, int]:
+        """Adds events (id, environment, type, organization_id, body, created_ms, now_ms); gives id to row."""
+        return {row[1]: row[0] for row in self._verbs["event_put"].run_many(connection, rows)}
+
+    def endpoints_matching(self, connection: Connection, types: Iterable[tuple[str, str]]) -> list[Match]:
+        """Every enabled endpoint that asks for one of these (environment, event type), as of this transaction."""
+        names = [
+            [environment, event_type, asked]
+            for environment, event_type in types
+            for asked in names_asked_by(event_type)
+        ]
+        rows = self._verbs["endpoints_matching"].run(connection, {"names": json.dumps(names)})
+        return [Match(row[0], row[1], row[2], bool(row[3])) for row in rows]
+
+    def add_deliveries(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+        """Adds deliveries (id, environment, event_row, endpoint_row, origin, state, due_ms, reason, now_ms)."""
+        self._verbs["delivery_put"].run_many(connection, rows)
+
+    def feed(self, connection: Connection, rows: Sequence[tuple[str, int]]) -> None:
+        """Gives events, as (environment, event row), the next places in the feed, in order."""
+        self._verbs["feed_put"].run_many(connection, rows)
+
+    def feed_later(self, connection: Connection, event_rows: Sequence[int]) -> None:
+        """Leaves events of an app's own transaction for `feed_missing`."""
+        self._verbs["unfed_put"].run_many(connection, [(row,) for row in event_rows])
+
+    def feed_missing(self, connection: Connection) -> int:
+        """Gives events published on an app's connection their place in the feed; how many there were.
+
+        The delivery loop calls it in the transaction of each claim, before the claim: an event is in the feed
+        no later than its first attempt.
+        """
+        placed = self._verbs["feed_missing"].count(connection)
+        if placed:
+            self._verbs["feed_missing_clear"].run(connection)
+        return placed
+
+    def take_idempotency_keys(
+        self, connection: Connection, rows: Sequence[Mapping[str, object]]
+    ) -> set[tuple[str, str]]:
+        """Takes keys (environment, idempotency_key, operation, body_sha256, result_ids, now_ms).
+
+        Gives the (environment, key) pairs that were free and are now taken.
+        """
+        return {(row[0], row[1]) for row in self._verbs["idempotency_put"].run_many(connection, rows)}
+
+    def idempotency_record(
+        self, connection: Connection, environment: str, idempotency_key: str
+    ) -> IdempotencyRecord | None:
+        """What a key was used for, or None."""
+        rows = self._verbs["idempotency_get"].run(
+            connection, {"environment": environment, "idempotency_key": idempotency_key}
+        )
+        if not rows:
+            return None
+        operation, body_sha256, result_ids = rows[0]
+        return IdempotencyRecord(operation, body_sha256, tuple(json.loads(result_ids)))
+
+    # -- events and their feed -----------------------------------------------------------------------------------
+
+    def event(self, connection: Connection, environment: str, event_id: str) -> StoredEvent | None:
+        """One event, or None."""
+        rows = self._verbs["event_get"].run(connection, {"environment": environment, "id": event_id})
+        return StoredEvent(*rows[0]) if rows else None
+
+    def feed_seq(self, connection: Connection, environment: str, event_id: str) -> int | None:
+        """An event's place in the feed; None where it is unknown or has none yet."""
+        rows = self._verbs["feed_seq_of"].run(connection, {"environment": environment, "id": event_id})
+        return int(rows[0][0]) if rows else None
+
+    def feed_page(
+        self,
+        connection: Connection,
+        environment: str,
+        wanted: FeedFilter,
+        *,
+        after_seq: int | None = None,
+        before_seq: int | None = None,
+        limit: int,
+    ) -> list[StoredEvent]:
+        """Events after a place, oldest first; or before one, newest first. One of the two, or neither."""
+        parameters = {
+            "environment": environment,
+            "types": json.dumps(wanted.types),
+            "organization_id": wanted.organization_id,
+            "range_start_ms": wanted.range_start_ms,
+            "range_end_ms": wanted.range_end_ms,
+            "limit": limit,
+        }
+        if before_seq is not None:
+            rows = self._verbs["feed_before"].run(connection, {**parameters, "seq": before_seq})
+        else:
+            rows = self._verbs["feed_after"].run(connection, {**parameters, "seq": after_seq or 0})
+        return [StoredEvent(*row) for row in rows]
+
+    # -- deliveries --------------------------------------------------------------------------------------------
+
+    def delivery(self, connection: Connection, environment: str, delivery_id: str) -> Delivery | None:
+        """One delivery with the ids of its event and endpoint, or None."""
+        rows = self._verbs["delivery_get"].run(connection, {"environment": environment, "id": delivery_id})
+        return Delivery(*rows[0]) if rows else None
+
+    def deliveries(
+        self,
+        connection: Connection,
+        environment: str,
+        wanted: DeliveryFilter,
+        direction: Direction,
+        cursor_row: int,
+        limit: int,
+    ) -> list[Delivery]:
+        """Deliveries made after or before a row, nearest first, by the index that fits the filter."""
+        scope = ""
+        if wanted.event_row is not None:
+            scope = "event_"
+        elif wanted.endpoint_row is not None:
+            scope = "endpoint_"
+        rows = self._verbs[f"{scope}deliveries_{direction}"].run(
+            connection,
+            {
+                "environment": environment,
+                "state": wanted.state,
+                "event_type": wanted.event_type,
+                "event_row": wanted.event_row,
+                "endpoint_row": wanted.endpoint_row,
+                "cursor_row": cursor_row,
+                "limit": limit,
+            },
+        )
+        return [Delivery(*row) for row in rows]
+
+    def attempts(self, connection: Connection, delivery_row: int) -> list[Attempt]:
+        """A delivery's attempts in the order they were made."""
+        rows = self._verbs["attempts_of"].run(connection, {"delivery_row": delivery_row})
+        return [Attempt(*row) for row in rows]
+
+    def retry(self, connection: Connection, delivery: Delivery, *, now_ms: int) -> bool:
+        """One more attempt by hand, due now. False where the delivery is no longer in the state it was read in."""
+        return bool(
+            self._verbs["delivery_retry"].run(
+                connection, {"row_id": delivery.row_id, "from_state": delivery.state, "now_ms": now_ms}
+            )
+        )
+
+    def cancel(self, connection: Connection, delivery: Delivery, *, reason: str, now_ms: int) -> bool:
+        """Cancels a delivery that waits or is held. False where it runs or is done."""
+        return bool(
+            self._verbs["delivery_cancel"].run(
+                connection, {"row_id": delivery.row_id, "reason": reason, "now_ms": now_ms}
+            )
+        )
+
+    # -- keys and settings -------------------------------------------------------------------------------------
+
+    def add_first_key(self, connection: Connection, *, key_hash: str, environment: Environment, now_ms: int) -> bool:
+        """Stores an API key's hash where its environment has no valid one. False where it has."""
+        return bool(
+            self._verbs["key_put_first"].run(
+                connection, {"key_hash": key_hash, "environment": environment, "now_ms": now_ms}
+            )
+        )
+
+    def valid_keys(self, connection: Connection) -> dict[str, Environment]:
+        """Hash to environment of every valid stored API key."""
+        return {row[0]: row[1] for row in self._verbs["keys_valid"].run(connection)}
+
+    def setting(self, connection: Connection, name: str) -> str | None:
+        """One setting, or None."""
+        rows = self._verbs["setting_get"].run(connection, {"name": name})
+        return str(rows[0][0]) if rows else None
+
+    def put_setting(self, connection: Connection, name: str, value: str) -> None:
+        """Writes one setting over what was there."""
+        self._verbs["setting_put"].run(connection, {"name": name, "value": value})
+
+
+def names_asked_by(event_type: str) -> list[str]:
+    """What an endpoint may ask for to get this type: its name, each prefix as `a.*`, and `*`."""
+    parts = event_type.split(".")
+    prefixes = [".".join(parts[:count]) + ".*" for count in range(1, len(parts))]
+    return [event_type, *prefixes, "*"]
