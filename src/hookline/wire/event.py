@@ -1,0 +1,217 @@
+"""One event on the wire: bytes in, `Event` out; and the bytes of an event to publish.
+
+Reading is tolerant of meaning and strict about form. Types nobody knows, missing `id`, `object`, `context`
+and `created_at`, extra fields, NUL characters, repeated keys (the last one counts) and strings of a megabyte
+are all events. Everything else is an `InvalidBody`, whatever the bytes: no input makes anything else escape.
+
+| body                                                                             | reason      |
+|----------------------------------------------------------------------------------|-------------|
+| not UTF-8; an escaped surrogate without its partner                              | `encoding`  |
+| not JSON (a byte order mark, NaN); deeper than `MAX_DEPTH`; numbers beyond range | `not_json`  |
+| no object; no `event` or no `data` object; an `id` or `event` that is no name    | `not_event` |
+
+msgspec is the only decoder on this side (docs/decisions/0010). `decode_envelope` looks at what the door needs
+and leaves `data` alone: numbers in it that cannot be decoded are found by `Event.from_bytes` in the worker.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hookline.errors import BodyReason, InvalidBody
+from hookline.wire import timestamps
+from hookline.wire.canonical import MAX_DEPTH
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from hookline.wire.signature import BodyBytes
+
+# Ids and type names are keys, and are printed in logs and tables.
+MAX_NAME = 255
+
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+# An unfinished string runs to the end (`"?`), so no input makes the search start again in its middle.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_DEPTH_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the door reads of an event. `created_at` is the text as it came, or None if there is none."""
+
+    id: str | None
+    type: str
+    created_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened at the source.
+
+    `data` is what it happened to (`wire.catalogue` says what a known type's data holds); `created_us` is
+    when, in microseconds, None where the body does not say so in a readable way. `context` says on whose
+    behalf. `raw` are the bytes everything else was read from. What may be personal stays out of the repr.
+    """
+
+    id: str | None
+    type: str
+    data: dict[str, Any] = field(repr=False)
+    created_us: int | None
+    context: dict[str, Any] | None = field(repr=False)
+    object: str | None
+    raw: bytes = field(repr=False)
+
+    @property
+    def created_at(self) -> datetime | None:
+        """`created_us` as an aware datetime in UTC."""
+        return None if self.created_us is None else timestamps.from_us(self.created_us)
+
+    @classmethod
+    def from_bytes(cls, raw: BodyBytes) -> Event:
+        """Decode a whole body. Raises: InvalidBody, with the reasons of the module's table; nothing else."""
+        raw = _utf8(raw)
+        try:
+            body = _BODY.decode(raw)
+        except msgspec.ValidationError:
+            raise _no_event(raw) from None
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _no_json(raw, error) from None
+        _require_shallow(raw)
+        _require_name("id", body.id)
+        _require_name("event", body.event)
+        return cls(
+            id=body.id,
+            type=body.event,
+            data=body.data,
+            created_us=_created_us(body.created_at),
+            context=body.context if isinstance(body.context, dict) else None,
+            object=body.object if isinstance(body.object, str) else None,
+            raw=raw,
+        )
+
+
+class _Body(msgspec.Struct, gc=False):
+    event: str
+    data: dict[str, Any]
+    id: str | None = None
+    created_at: Any = None
+    context: Any = None
+    object: Any = None
+
+
+class _Outline(msgspec.Struct, gc=False):
+    event: str
+    data: msgspec.Raw
+    id: str | None = None
+    created_at: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_OUTLINE = msgspec.json.Decoder(_Outline)
+_TEXT = msgspec.json.Decoder(str)
+
+
+def decode_envelope(raw: BodyBytes) -> Envelope:
+    """Read `id`, `event` and `created_at`; check that the rest is JSON, and leave it undecoded.
+
+    Raises: InvalidBody, with the reasons of the module's table; nothing else. A body accepted here can still
+    be refused by `Event.from_bytes` for a number beyond range, never for another reason.
+    """
+    raw = _utf8(raw)
+    try:
+        outline = _OUTLINE.decode(raw)
+    except msgspec.ValidationError as error:
+        raise _refuse("not_event", str(error)) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _no_json(raw, error) from None
+    if not bytes(outline.data).startswith(b"{"):
+        raise _refuse("not_event", "Expected `object` - at `$.data`")
+    _require_shallow(raw)
+    _require_name("id", outline.id)
+    _require_name("event", outline.event)
+    created_at = bytes(outline.created_at)
+    return Envelope(
+        id=outline.id,
+        type=outline.event,
+        created_at=_TEXT.decode(created_at) if created_at.startswith(b'"') else None,
+    )
+
+
+def _utf8(raw: BodyBytes) -> bytes:
+    raw = bytes(raw)
+    if not raw.isascii():
+        # msgspec does not look inside strings it skips.
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            raise _refuse("encoding", f"expected UTF-8, got {error.reason} at byte {error.start}") from None
+    return raw
+
+
+def _require_shallow(raw: bytes) -> None:
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return
+    brackets = _STRING.sub(b"", raw).translate(None, _NOT_BRACKETS)
+    if max(accumulate(map(_DEPTH_STEP.__getitem__, brackets))) > MAX_DEPTH:
+        raise _too_deep()
+
+
+def _require_name(field: str, name: str | None) -> None:
+    if name is not None and not (0 < len(name) <= MAX_NAME and name.isprintable()):
+        raise _refuse(
+            "not_event",
+            f"expected {field} as 1 to {MAX_NAME} printable characters, got {len(name)} characters",
+        )
+
+
+def _created_us(created_at: object) -> int | None:
+    # An unreadable time is treated as a missing one: the id's own time serves then (rules A of the merge).
+    try:
+        return timestamps.parse_us(created_at) if isinstance(created_at, str) else None
+    except ValueError:
+        return None
+
+
+def _no_event(raw: bytes) -> InvalidBody:
+    # msgspec says "validation" of wrong shapes and of numbers it cannot hold alike; the outline tells them
+    # apart.
+    try:
+        decode_envelope(raw)
+    except InvalidBody as refusal:
+        return refusal
+    return _refuse("not_json", "a number is beyond what can be decoded (64-bit floats, integers of 4,300 digits)")
+
+
+def _no_json(raw: bytes, error: Exception) -> InvalidBody:
+    if isinstance(error, RecursionError):
+        return _too_deep()
+    if _has_lone_surrogate(raw):
+        return _refuse("encoding", "expected text, got an escaped surrogate without its partner")
+    return _refuse("not_json", str(error))
+
+
+def _has_lone_surrogate(raw: bytes) -> bool:
+    awaited_at: int | None = None
+    for escape in _ESCAPE.finditer(raw):
+        unit = int(escape[1], 16) if escape[1] else 0
+        if awaited_at is not None and not (escape.start() == awaited_at and 0xDC00 <= unit < 0xE000):
+            return True
+        if awaited_at is None and 0xDC00 <= unit < 0xE000:
+            return True
+        awaited_at = escape.end() if 0xD800 <= unit < 0xDC00 else None
+    return awaited_at is not None
+
+
+def _too_deep() -> InvalidBody:
+    return _refuse("not_json", f"nested deeper than {MAX_DEPTH}")
+
+
+def _refuse(reason: BodyReason, message: str) -> InvalidBody:
+    return InvalidBody(reason, f"the body is no event: {message}")

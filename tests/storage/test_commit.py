@@ -1,0 +1,164 @@
+"""Group commit: one transaction for many, an answer each."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from hookline.errors import OutcomeUnknown, StorageUnavailable
+from hookline.storage.commit import GroupCommit
+
+
+class Written:
+    """A commit function that keeps its batches; `held` makes it wait."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.held = threading.Event()
+        self.held.set()
+        self.started = threading.Event()
+        self.error: Exception | None = None
+
+    def __call__(self, items: Sequence[int]) -> list[int]:
+        self.started.set()
+        assert self.held.wait(10)
+        if self.error:
+            self.batches.append(list(items))
+            raise self.error
+        if any(item < 0 for item in items):
+            raise ValueError(f"bad item among {len(items)}")
+        self.batches.append(list(items))
+        return [item * 10 for item in items]
+
+
+@pytest.fixture
+def written() -> Written:
+    return Written()
+
+
+def test_those_who_wait_share_a_commit(written: Written) -> None:
+    """What arrives while a batch is written is the next batch, whole and in order, with an answer each."""
+    group = GroupCommit(written, name="test")
+
+    async def run() -> list[int]:
+        written.held.clear()
+        first = asyncio.ensure_future(group.put(0))
+        await asyncio.to_thread(written.started.wait)
+        rest = [asyncio.ensure_future(group.put(item)) for item in range(1, 100)]
+        await asyncio.sleep(0)
+        written.held.set()
+        return await asyncio.gather(first, *rest)
+
+    answers = asyncio.run(run())
+    group.close()
+
+    assert answers == [item * 10 for item in range(100)]
+    assert written.batches == [[0], list(range(1, 100))]
+
+
+def test_a_batch_has_an_upper_size(written: Written) -> None:
+    """More than `max_batch` waiting items take several commits."""
+    group = GroupCommit(written, name="test", max_batch=7)
+
+    async def run() -> list[int]:
+        return await asyncio.gather(*(group.put(item) for item in range(30)))
+
+    answers = asyncio.run(run())
+    group.close()
+
+    assert answers == [item * 10 for item in range(30)]
+    assert max(map(len, written.batches)) <= 7
+
+
+def test_only_the_bad_item_fails(written: Written) -> None:
+    """A batch that fails is rerun item by item."""
+    group = GroupCommit(written, name="test")
+
+    async def run() -> list[int | BaseException]:
+        return await asyncio.gather(*(group.put(item) for item in (1, -2, 3)), return_exceptions=True)
+
+    one, bad, three = asyncio.run(run())
+    group.close()
+
+    assert (one, three) == (10, 30)
+    assert isinstance(bad, ValueError)
+    assert str(bad) == "bad item among 1"
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("away"), OutcomeUnknown("who knows")])
+def test_an_absent_database_fails_the_batch_once(written: Written, error: Exception) -> None:
+    """No rerun when the database is away (each would wait again) or the outcome unknown (each could write twice)."""
+    group = GroupCommit(written, name="test")
+    written.error = error
+
+    async def run() -> list[int | BaseException]:
+        return await asyncio.gather(*(group.put(item) for item in range(3)), return_exceptions=True)
+
+    answers = asyncio.run(run())
+    group.close()
+
+    assert all(isinstance(answer, type(error)) for answer in answers)
+    assert written.batches == [[0, 1, 2]]
+
+
+def test_a_caller_that_goes_away_costs_the_others_nothing(written: Written) -> None:
+    """A cancelled wait (a client that hung up) leaves the batch and the loop whole."""
+    group = GroupCommit(written, name="test")
+
+    async def run() -> list[int]:
+        written.held.clear()
+        puts = [asyncio.ensure_future(group.put(item)) for item in range(3)]
+        await asyncio.to_thread(written.started.wait)
+        puts[1].cancel()
+        await asyncio.sleep(0)
+        written.held.set()
+        kept = [await puts[0], await puts[2]]
+        return [*kept, await group.put(4)]
+
+    answers = asyncio.run(run())
+    group.close()
+
+    assert answers == [0, 20, 40]
+    assert written.batches[0] == [0, 1, 2]
+
+
+def test_one_group_serves_several_loops(written: Written) -> None:
+    """Each event loop gets its answers in its own thread; loops that are gone are forgotten."""
+    group = GroupCommit(written, name="test")
+
+    async def run(item: int) -> int:
+        return await group.put(item)
+
+    answers = [asyncio.run(run(item)) for item in range(3)]
+    group.close()
+
+    assert answers == [0, 10, 20]
+    assert len(group._lanes) == 1
+
+
+def test_threads_lead_in_turn(written: Written) -> None:
+    """Plain threads share commits too, and each gets its own answer or its own error."""
+    group = GroupCommit(written, name="test", max_batch=5)
+    answers: dict[int, object] = {}
+
+    def put(item: int) -> None:
+        try:
+            answers[item] = group.put_inline(item)
+        except ValueError as error:
+            answers[item] = error
+
+    written.held.clear()
+    threads = [threading.Thread(target=put, args=(item,)) for item in (*range(40), -1)]
+    for thread in threads:
+        thread.start()
+    written.held.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert [answers[item] for item in range(40)] == [item * 10 for item in range(40)]
+    assert isinstance(answers[-1], ValueError)
+    assert len(written.batches) < 40
+    assert group.put_inline(7) == 70
