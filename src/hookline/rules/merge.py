@@ -40,9 +40,7 @@ EPSILON_US: Final = 15_000_000
 """ε: what clock skew between sender hosts and replica lag are allowed to be together."""
 
 Kind: TypeAlias = Literal["upsert", "delete", "embedded", "read", "absent"]
-Verdict: TypeAlias = Literal[
-    "created", "updated", "recreated", "deleted", "stub", "tombstone", "stale", "noop"
-]
+Verdict: TypeAlias = Literal["created", "updated", "recreated", "deleted", "stub", "tombstone", "stale", "noop"]
 EdgeKind: TypeAlias = Literal["add", "remove"]
 EdgeVerdict: TypeAlias = Literal["added", "removed", "tombstone", "stale", "noop"]
 Wish: TypeAlias = Literal[
@@ -270,9 +268,7 @@ def _join_life(
             wishes.append("refetch:clock_regression")
         elif key[0] == content[0] and key != content and (changed or not newer):
             replaces_read = content[2] == "" and changed
-            same_instant = key[1] == content[1] and (
-                changed or not same_content(seen.resource, kept, payload)
-            )
+            same_instant = key[1] == content[1] and (changed or not same_content(seen.resource, kept, payload))
             if replaces_read or same_instant:  # A6, A7: only the source can say which was last
                 wishes.append("refetch:content_tie")
         if newer:
@@ -361,9 +357,7 @@ def _join_death(
     return Joined(after, verdict, tuple(wishes), tuple(flags))
 
 
-def join_edge(
-    state: EdgeState | None, kind: EdgeKind, clock: Clock, *, epsilon_us: int = EPSILON_US
-) -> JoinedEdge:
+def join_edge(state: EdgeState | None, kind: EdgeKind, clock: Clock, *, epsilon_us: int = EPSILON_US) -> JoinedEdge:
     """Join one add or remove of a pair (rules C1–C4); None is a pair never heard of."""
     before = EdgeState() if state is None else state
     was = before.add > before.remove
