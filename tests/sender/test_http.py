@@ -1,0 +1,690 @@
+"""What holds of every `Exchange`, on real sockets: whatever a stranger does comes back as a value.
+
+A second implementation joins by one more line in `EXCHANGES`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import uvicorn
+
+from hookline.sender.http import (
+    BODY_KEPT_BYTES,
+    BODY_READ_BYTES,
+    HEADERS_KEPT,
+    AiohttpExchange,
+    Answer,
+    Exchange,
+    Request,
+    tls_context,
+)
+from tests.sender.sink import Authority, Sink, running_sink
+
+T = TypeVar("T")
+Make = Callable[..., Exchange]
+
+EXCHANGES: dict[str, Make] = {"aiohttp": AiohttpExchange}
+
+
+@pytest.fixture(params=EXCHANGES)
+def make(request: pytest.FixtureRequest) -> Make:
+    return EXCHANGES[request.param]
+
+
+def allow(address: str) -> str | None:
+    return None
+
+
+def only_loopback_one(address: str) -> str | None:
+    return None if address == "127.0.0.1" else "not on the list"
+
+
+@contextlib.asynccontextmanager
+async def exchange_of(make: Make, **options: Any) -> AsyncIterator[Exchange]:
+    exchange = make(**{"refuse": allow, **options})
+    try:
+        yield exchange
+    finally:
+        await exchange.close()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def a_request(url: str, body: bytes = b'{"id":"event_1"}', *, connect_s: float = 5.0, total_s: float = 5.0) -> Request:
+    headers = (("Content-Type", "application/json"), ("User-Agent", "Hookline/test"), ("WorkOS-Signature", "t=1"))
+    return Request(url, headers, body, connect_s, total_s)
+
+
+def one(make: Make, path: str, *, total_s: float = 5.0) -> tuple[Answer, Sink]:
+    """One request to a fresh sink."""
+
+    async def work() -> tuple[Answer, Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            return await exchange.send(a_request(sink.url(path), total_s=total_s)), sink
+
+    return run(work())
+
+
+# -- what is sent ----------------------------------------------------------------------------------------------
+
+
+def test_request_arrives_as_given(make: Make) -> None:
+    """The body's bytes and the headers' exact case arrive; nothing is added but Host and Content-Length."""
+    body = '{"name":"Zoë","n":1}'.encode()
+
+    async def work() -> tuple[Answer, Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            return await exchange.send(a_request(sink.url("/in?a=%7Eb&c=d+e"), body)), sink
+
+    answer, sink = run(work())
+
+    assert answer.status == 200
+    assert answer.error is None
+    [seen] = sink.seen
+    assert seen.body == body
+    assert seen.path == "/in?a=%7Eb&c=d+e"
+    names = [name for name, _ in seen.headers]
+    assert "WorkOS-Signature" in names
+    assert sorted(names) == ["Content-Length", "Content-Type", "Host", "User-Agent", "WorkOS-Signature"]
+    assert sorted(answer.sent_headers) == sorted(seen.headers)
+    assert answer.address == f"127.0.0.1:{sink.port}"
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204, 299, 301, 400, 404, 410, 429, 500, 503])
+def test_status_comes_back(make: Make, status: int) -> None:
+    """Every status is an answer, with its body where it has one."""
+    answer, _ = one(make, f"/status/{status}")
+
+    assert (answer.status, answer.error) == (status, None)
+    assert answer.body == (b"" if status == 204 else b"noted")
+    assert answer.body_end == "complete"
+
+
+def test_redirect_is_not_followed(make: Make) -> None:
+    """A redirect is an answer; its target is never called."""
+    answer, sink = one(make, "/redirect/elsewhere")
+
+    assert answer.status == 307
+    assert ("Location", "/elsewhere") in answer.headers
+    assert [seen.path for seen in sink.seen] == ["/redirect/elsewhere"]
+
+
+def test_cookies_are_forgotten(make: Make) -> None:
+    """What an endpoint sets in one answer is not carried to the next request."""
+
+    async def work() -> Sink:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            for _ in range(2):
+                await exchange.send(a_request(sink.url("/odd-headers")))
+            return sink
+
+    sink = run(work())
+
+    assert all(seen.header("Cookie") is None for seen in sink.seen)
+
+
+def test_environment_proxies_are_ignored(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP_PROXY does not lead deliveries anywhere."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    answer, _ = one(make, "/status/200")
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "nonsense", "ftp://127.0.0.1/", "http://", "http://u:p@127.0.0.1/", "http://127.0.0.1/a b", "http://[::1"],
+)
+def test_url_that_cannot_be_called(make: Make, url: str) -> None:
+    """A URL we cannot call is an answer with its reason, and shows no password."""
+
+    async def work() -> Answer:
+        async with exchange_of(make) as exchange:
+            return await exchange.send(a_request(url))
+
+    answer = run(work())
+
+    assert answer.error == "bad_url"
+    assert "u:p" not in (answer.detail or "")
+
+
+# -- connections -----------------------------------------------------------------------------------------------
+
+
+def test_connection_is_reused(make: Make) -> None:
+    """A second request to the same endpoint costs no second connection, and says so."""
+
+    async def work() -> tuple[list[Answer], Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            return [await exchange.send(a_request(sink.url())) for _ in range(3)], sink
+
+    answers, sink = run(work())
+
+    assert sink.connections == 1
+    assert [answer.reused for answer in answers] == [False, True, True]
+    assert answers[0].timings.connect_ms is not None
+    assert answers[1].timings.connect_ms is None
+    assert {answer.address for answer in answers} == {f"127.0.0.1:{sink.port}"}
+
+
+@pytest.mark.parametrize("fault", ["close", "reset"])
+def test_reused_connection_that_breaks_is_redone_once(make: Make, fault: str) -> None:
+    """A kept connection that ends before the first byte is no verdict: one try on a fresh one decides."""
+
+    async def work() -> tuple[Answer, Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            await exchange.send(a_request(sink.url()))
+            sink.script = [fault]
+            return await exchange.send(a_request(sink.url())), sink
+
+    answer, sink = run(work())
+
+    assert (answer.status, answer.redone, answer.reused) == (200, True, False)
+    assert [seen.connection for seen in sink.seen] == [1, 1, 2]
+
+
+def test_connection_closed_while_idle(make: Make) -> None:
+    """A peer that hangs up between two requests costs nothing but a new connection."""
+
+    async def work() -> Answer:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            sink.script = ["close-after/200"]
+            await exchange.send(a_request(sink.url()))
+            return await exchange.send(a_request(sink.url()))
+
+    assert run(work()).status == 200
+
+
+def test_redone_only_once(make: Make) -> None:
+    """The fresh connection's end is the verdict."""
+
+    async def work() -> tuple[Answer, Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            await exchange.send(a_request(sink.url()))
+            sink.script = ["close", "close", "status/200"]
+            return await exchange.send(a_request(sink.url())), sink
+
+    answer, sink = run(work())
+
+    assert (answer.error, answer.redone) == ("closed", True)
+    assert len(sink.seen) == 3
+
+
+def test_not_redone_after_the_first_byte(make: Make) -> None:
+    """An answer begun and broken off on a kept connection may have been acted on: it is not asked again."""
+
+    async def work() -> tuple[Answer, Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            await exchange.send(a_request(sink.url()))
+            sink.script = ["partial"]
+            return await exchange.send(a_request(sink.url())), sink
+
+    answer, sink = run(work())
+
+    assert (answer.error, answer.reused, answer.redone) == ("closed", True, False)
+    assert len(sink.seen) == 2
+
+
+def test_fresh_connection_is_not_redone(make: Make) -> None:
+    """A connection made for this request and closed on it is the stranger's answer."""
+    answer, sink = one(make, "/close")
+
+    assert (answer.error, answer.redone) == ("closed", False)
+    assert len(sink.seen) == 1
+
+
+def test_answer_nobody_asked_for_is_not_taken(make: Make) -> None:
+    """Bytes sent between two requests are not read as the second one's answer."""
+
+    async def work() -> Answer:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            await exchange.send(a_request(sink.url("/unasked")))
+            await asyncio.sleep(0.2)
+            return await exchange.send(a_request(sink.url("/status/500")))
+
+    assert run(work()).status == 500
+
+
+# -- answers that are none -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/close", "closed"),
+        ("/partial", "closed"),
+        ("/reset", "reset"),
+        ("/garbage", "protocol"),
+        ("/nul-header", "protocol"),
+        ("/long-header/100000", "headers_too_large"),
+        ("/many-headers/5000", "headers_too_large"),
+    ],
+)
+def test_fault_has_its_name(make: Make, path: str, error: str) -> None:
+    """Each way of not answering has its own code and a sentence."""
+    answer, _ = one(make, path)
+
+    assert (answer.status, answer.error) == (None, error)
+    assert answer.detail
+
+
+@pytest.mark.parametrize("path", ["/hang", "/drip-headers", "/endless-informational"])
+def test_total_timeout_is_exact(make: Make, path: str) -> None:
+    """Headers that never end are cut at the total timeout, not rounded up, whatever drips meanwhile."""
+    started = time.monotonic()
+    answer, _ = one(make, path, total_s=0.3)
+    took_s = time.monotonic() - started
+
+    assert answer.error == "timeout"
+    assert 0.3 <= answer.timings.total_ms / 1000 < 0.6
+    assert took_s < 1.5
+
+
+def test_timeouts_over_five_seconds_are_not_rounded(make: Make) -> None:
+    """aiohttp rounds timeouts over 5 s up to whole seconds unless told otherwise; so this test takes 5.2 s."""
+    answer, _ = one(make, "/hang", total_s=5.2)
+
+    assert answer.error == "timeout"
+    assert 5.2 <= answer.timings.total_ms / 1000 < 5.5
+
+
+def test_success_is_in_the_headers(make: Make) -> None:
+    """2xx headers in time are the answer even if the body drips until the deadline."""
+    answer, _ = one(make, "/drip-body/202", total_s=0.3)
+
+    assert (answer.status, answer.error, answer.body_end) == (202, None, "deadline")
+    assert answer.body.strip(b"d") == b""
+    assert 0 < len(answer.body) < 50
+
+
+def test_giant_body_is_cut(make: Make) -> None:
+    """Of an endless body 64 KiB are read and 16 KiB kept, and the connection is not read on."""
+    answer, _ = one(make, "/giant")
+
+    assert (answer.status, answer.body_end) == (200, "limit")
+    assert len(answer.body) == BODY_KEPT_BYTES
+    assert answer.body_bytes == BODY_READ_BYTES
+
+
+def test_gzip_is_not_unpacked(make: Make) -> None:
+    """A compressed body is kept as it came, so a bomb stays small."""
+    answer, _ = one(make, "/gzip-bomb")
+
+    assert answer.status == 200
+    assert answer.body_bytes < BODY_READ_BYTES
+    assert gzip.decompress(answer.body) == bytes(8_000_000)
+
+
+@pytest.mark.parametrize("path", ["/cut-body", "/bad-chunks/0.05"])
+def test_broken_body_leaves_the_status(make: Make, path: str) -> None:
+    """A body cut short or badly framed changes nothing about the status that came before it."""
+    answer, _ = one(make, path)
+
+    assert (answer.status, answer.body_end) == (200, "broken")
+
+
+def test_broken_body_in_the_headers_packet(make: Make) -> None:
+    """Where the bad framing comes in the same packet as the headers, a client may have lost the status already."""
+    answer, _ = one(make, "/bad-chunks/0")
+
+    assert (answer.status, answer.body_end, answer.error) in [(200, "broken", None), (None, None, "protocol")]
+
+
+def test_informational_answers_are_skipped(make: Make) -> None:
+    """1xx answers, however many, are not the answer."""
+    answer, _ = one(make, "/informational/200")
+
+    assert answer.status == 200
+
+
+def test_odd_header_bytes_become_text(make: Make) -> None:
+    """Bytes that are no ASCII come back as the characters of the same number."""
+    answer, _ = one(make, "/odd-headers")
+
+    assert ("X-Latin", "caf\xe9 \xff") in answer.headers
+    assert ("X-Utf8", "\xc3\xa9") in answer.headers
+
+
+def test_control_bytes_in_headers_do_no_harm(make: Make) -> None:
+    """A bell in a header is refused or kept as text; it breaks nothing."""
+    answer, _ = one(make, "/control-headers")
+
+    assert (answer.status, answer.error) in [(200, None), (None, "protocol")]
+    assert answer.error or ("X-Bell", "a\x07\x01b") in answer.headers
+
+
+def test_many_headers_are_cut(make: Make) -> None:
+    """As evidence the first headers suffice."""
+    answer, _ = one(make, "/many-headers/100")
+
+    assert answer.status == 200
+    assert len(answer.headers) == HEADERS_KEPT
+
+
+def test_nobody_listens(make: Make) -> None:
+    """A closed port is named as such."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+        async def work() -> Answer:
+            async with exchange_of(make) as exchange:
+                return await exchange.send(a_request(f"http://127.0.0.1:{port}/"))
+
+        answer = run(work())
+
+    assert answer.error == "connect_refused"
+    assert answer.address == f"127.0.0.1:{port}"
+
+
+def test_connect_timeout_is_exact(make: Make) -> None:
+    """A peer that takes no connection (its backlog is full) is given up after the connect timeout."""
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            filler = waiting.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+
+        async def work() -> Answer:
+            async with exchange_of(make) as exchange:
+                return await exchange.send(
+                    a_request(f"http://127.0.0.1:{full.getsockname()[1]}/", connect_s=0.3, total_s=5)
+                )
+
+        answer = run(work())
+
+    assert answer.error == "connect_timeout"
+    assert 0.3 <= answer.timings.total_ms / 1000 < 0.6
+
+
+# -- addresses -------------------------------------------------------------------------------------------------
+
+
+def names(**known: Sequence[str]) -> Callable[[str], Awaitable[Sequence[str]]]:
+    """A lookup that knows these names, dots written as underscores."""
+
+    async def lookup(host: str) -> Sequence[str]:
+        addresses = known.get(host.replace(".", "_"))
+        if addresses is None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return addresses
+
+    return lookup
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "[::1]", "[::ffff:127.0.0.1]"])
+def test_literal_is_checked(make: Make, host: str) -> None:
+    """An IP literal passes the same check as a name's addresses."""
+
+    async def work() -> tuple[Answer, Sink]:
+        async with running_sink() as sink, exchange_of(make, refuse=only_loopback_one) as exchange:
+            return await exchange.send(a_request(sink.url(host=host))), sink
+
+    answer, sink = run(work())
+
+    assert answer.error == "address_refused"
+    assert "not on the list" in (answer.detail or "")
+    assert sink.connections == 0
+
+
+def test_every_address_of_a_name_is_checked(make: Make) -> None:
+    """A name with one good and one refused address is not called at all."""
+
+    async def work() -> tuple[Answer, Sink]:
+        lookup = names(mixed_test=["127.0.0.1", "169.254.169.254"])
+        async with running_sink() as sink, exchange_of(make, refuse=only_loopback_one, lookup=lookup) as exchange:
+            return await exchange.send(a_request(sink.url(host="mixed.test"))), sink
+
+    answer, sink = run(work())
+
+    assert answer.error == "address_refused"
+    assert sink.connections == 0
+
+
+@pytest.mark.parametrize("host", ["0x7f.2", "2130706434", "0177.0.0.2", "127.2"])
+def test_numbers_in_disguise_are_checked(make: Make, host: str) -> None:
+    """Old spellings of an IPv4 address do not slip past: refused as URL, as name or as the address they mean."""
+
+    async def work() -> Answer:
+        async with running_sink() as sink, exchange_of(make, refuse=only_loopback_one) as exchange:
+            return await exchange.send(a_request(sink.url(host=host)))
+
+    assert run(work()).error in ("bad_url", "address_refused", "dns")
+
+
+def test_name_that_changes_its_answer(make: Make) -> None:
+    """DNS is asked for each new connection, and a name that turned to a forbidden address is refused."""
+    answers = [["127.0.0.1"], ["10.0.0.7"]]
+
+    async def lookup(host: str) -> Sequence[str]:
+        return answers.pop(0)
+
+    async def work() -> list[Answer]:
+        async with running_sink() as sink, exchange_of(make, refuse=only_loopback_one, lookup=lookup) as exchange:
+            url = sink.url("/close", host="turning.test")
+            return [await exchange.send(a_request(url)) for _ in range(2)]
+
+    first, second = run(work())
+
+    assert first.error == "closed"
+    assert second.error == "address_refused"
+
+
+def test_name_unknown(make: Make) -> None:
+    """A name without address is named as such, without the connection ever tried."""
+
+    async def work() -> Answer:
+        async with exchange_of(make, lookup=names()) as exchange:
+            return await exchange.send(a_request("http://nowhere.test/"))
+
+    answer = run(work())
+
+    assert (answer.error, answer.address) == ("dns", None)
+
+
+def test_name_server_that_hangs(make: Make) -> None:
+    """A lookup that never ends is cut by the connect timeout."""
+
+    async def lookup(host: str) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return []
+
+    async def work() -> Answer:
+        async with exchange_of(make, lookup=lookup) as exchange:
+            return await exchange.send(a_request("http://slow.test/", connect_s=0.2))
+
+    answer = run(work())
+
+    assert answer.error == "connect_timeout"
+    assert "resolving" in (answer.detail or "")
+
+
+def test_second_address_is_tried(make: Make) -> None:
+    """A name whose first address refuses the connection is reached at its second."""
+
+    async def work() -> tuple[Answer, Sink]:
+        lookup = names(two_test=["127.0.0.9", "127.0.0.1"])
+        async with running_sink() as sink, exchange_of(make, lookup=lookup) as exchange:
+            return await exchange.send(a_request(sink.url(host="two.test"))), sink
+
+    answer, sink = run(work())
+
+    assert answer.status == 200
+    assert answer.address == f"127.0.0.1:{sink.port}"
+
+
+# -- TLS -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.make(tmp_path_factory.mktemp("authority"))
+
+
+def over_tls(
+    make: Make, authority: Authority, *, host: str = "sink.test", cert: str = "sink.test", days: int = 30
+) -> Answer:
+    async def work() -> Answer:
+        context = authority.server_context(cert, days=days)
+        lookup = names(sink_test=["127.0.0.1"])
+        async with (
+            running_sink(context) as sink,
+            exchange_of(make, tls=tls_context(authority.ca_file), lookup=lookup) as exchange,
+        ):
+            return await exchange.send(a_request(sink.url("/status/200", host=host)))
+
+    return run(work())
+
+
+def test_tls_with_the_name_as_sni(make: Make, authority: Authority) -> None:
+    """The checked address is dialled and the certificate is checked against the name."""
+    answer = over_tls(make, authority)
+
+    assert answer.status == 200
+    assert answer.tls == "TLSv1.3"
+    assert (answer.address or "").startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("cert", "days", "says"),
+    [("other.test", 30, "Hostname mismatch"), ("sink.test", -1, "expired")],
+)
+def test_tls_certificate_that_does_not_hold(make: Make, authority: Authority, cert: str, days: int, says: str) -> None:
+    """A certificate for another name, or an expired one, is refused with its reason."""
+    answer = over_tls(make, authority, cert=cert, days=days)
+
+    assert answer.error == "tls"
+    assert says in (answer.detail or "")
+
+
+def test_tls_unknown_authority(make: Make, authority: Authority) -> None:
+    """Without the custom authority its certificates do not hold."""
+
+    async def work() -> Answer:
+        context = authority.server_context("127.0.0.1")
+        async with running_sink(context) as sink, exchange_of(make) as exchange:
+            return await exchange.send(a_request(sink.url()))
+
+    assert run(work()).error == "tls"
+
+
+def test_tls_to_a_plain_server(make: Make) -> None:
+    """TLS spoken to a server that does not is a TLS error."""
+
+    async def work() -> Answer:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            url = sink.url().replace("http:", "https:")
+            return await exchange.send(a_request(url, total_s=1, connect_s=1))
+
+    assert run(work()).error in ("tls", "connect_timeout", "connect_failed")
+
+
+def test_one_context_per_process() -> None:
+    """A TLS context is made once, not once per endpoint (18 ms each)."""
+    assert tls_context() is tls_context()
+
+
+# -- cancellation, many at once, a real server -------------------------------------------------------------------
+
+
+def test_cancellation_is_clean(make: Make) -> None:
+    """A cancelled request ends at once, closes its connection and leaves the exchange usable."""
+
+    async def work() -> tuple[int, Answer]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            arrived = asyncio.Event()
+
+            async def note(_: object) -> None:
+                arrived.set()
+
+            sink.before = note
+            task = asyncio.create_task(exchange.send(a_request(sink.url("/hang"))))
+            await arrived.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return sink.connections, await exchange.send(a_request(sink.url("/status/200")))
+
+    connections, answer = run(work())
+
+    assert connections == 1
+    assert answer.status == 200
+
+
+def test_many_at_once(make: Make) -> None:
+    """Requests under way together do not mix up their answers or their evidence."""
+
+    async def work() -> tuple[list[int], list[Answer], Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            codes = [200 + number % 90 for number in range(300)]
+            answers = await asyncio.gather(*(exchange.send(a_request(sink.url(f"/status/{c}"))) for c in codes))
+            return codes, list(answers), sink
+
+    codes, answers, sink = run(work())
+
+    assert [answer.status for answer in answers] == codes
+    assert len(sink.seen) == 300
+    assert all(answer.timings.first_byte_ms is not None for answer in answers)
+
+
+def test_against_uvicorn(make: Make) -> None:
+    """A real server is answered, and its kept connections are used again."""
+    bodies: list[bytes] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        message = await receive()
+        bodies.append(message["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-by", b"uvicorn")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+
+        async def work() -> list[Answer]:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            async with exchange_of(make) as exchange:
+                return [await exchange.send(a_request(url, b"%d" % n)) for n in range(3)]
+
+        answers = run(work())
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert [answer.reused for answer in answers] == [False, True, True]
+    assert bodies == [b"0", b"1", b"2"]
+    assert all(("x-by", "uvicorn") in answer.headers for answer in answers)
+
+
+def test_close_leaves_nothing_open(make: Make, tmp_path: Path) -> None:
+    """After close no connection of ours is left."""
+
+    async def work() -> int:
+        async with running_sink() as sink:
+            async with exchange_of(make) as exchange:
+                await asyncio.gather(*(exchange.send(a_request(sink.url())) for _ in range(5)))
+            await asyncio.sleep(0.1)
+            return sink.open_now
+
+    assert run(work()) == 0
