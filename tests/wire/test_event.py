@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hookline.errors import InvalidBody
+from hookline.errors import InvalidBody, NotCanonical
 from hookline.wire.canonical import MAX_DEPTH
-from hookline.wire.event import MAX_NAME, Envelope, Event, decode_envelope
+from hookline.wire.event import MAX_NAME, Envelope, Event, decode_envelope, encode_event
 
 from .vectors import BODY_B, BODY_C, BY_NUMBER
 
@@ -323,3 +323,57 @@ def test_the_door_never_disagrees(value: dict[str, Any], ascii_only: bool) -> No
     door, event = envelope_reason(raw), reason(raw)
 
     assert door == event or (door, event) == ("ok", "not_json")
+
+
+# --- writing ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_reads_back() -> None:
+    """The body of a published event is canonical and holds everything it was made from."""
+    raw = encode_event(
+        event_id="event_01HF000000000000000000000A",
+        event_type="dsync.user.created",
+        data={"object": "directory_user", "first_name": "Zoë", "10": 1.0},
+        created_us=1_700_000_000_123_456,
+        context={"client_id": "client_1"},
+    )
+
+    assert raw.decode() == (
+        '{"object":"event","id":"event_01HF000000000000000000000A","event":"dsync.user.created",'
+        '"data":{"10":1,"object":"directory_user","first_name":"Zoë"},'
+        '"created_at":"2023-11-14T22:13:20.123Z","context":{"client_id":"client_1"}}'
+    )
+    assert Event.from_bytes(raw).created_us == 1_700_000_000_123_000
+
+
+def test_without_context_there_is_none() -> None:
+    """No context, no member."""
+    raw = encode_event(event_id="event_1", event_type="a.b", data={}, created_us=0)
+
+    assert raw == b'{"object":"event","id":"event_1","event":"a.b","data":{},"created_at":"1970-01-01T00:00:00.000Z"}'
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"event_id": ""}, "id"),
+        ({"event_id": "x" * (MAX_NAME + 1)}, "id"),
+        ({"event_type": "a\nb"}, "event"),
+        ({"event_type": "\ud800"}, "event"),
+        ({"data": {"emails": [{"value": "\ud800"}]}}, "data.emails[0].value"),
+        ({"context": {"n": 2**53}}, "context.n"),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(changes: dict[str, Any], path: str) -> None:
+    """A name or value the receiving side would refuse is refused here, with its path in the body."""
+    whole: dict[str, Any] = {"event_id": "event_1", "event_type": "a.b", "data": {}, "created_us": 0}
+    with pytest.raises(NotCanonical) as caught:
+        encode_event(**whole | changes)
+
+    assert caught.value.path == path
+
+
+def test_a_time_without_a_date_is_not_written() -> None:
+    """There is no way to write a moment after the year 9999."""
+    with pytest.raises(ValueError, match="years 1 to 9999"):
+        encode_event(event_id="event_1", event_type="a.b", data={}, created_us=10**18)

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hookline.errors import BodyReason, InvalidBody
+from hookline.errors import BodyReason, InvalidBody, NotCanonical
 from hookline.wire import timestamps
-from hookline.wire.canonical import MAX_DEPTH
+from hookline.wire.canonical import MAX_DEPTH, canonical_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from hookline.wire.signature import BodyBytes
@@ -144,6 +145,35 @@ def decode_envelope(raw: BodyBytes) -> Envelope:
     )
 
 
+def encode_event(
+    *,
+    event_id: str,
+    event_type: str,
+    data: Mapping[str, Any],
+    created_us: int,
+    context: Mapping[str, Any] | None = None,
+) -> bytes:
+    """The body to store, sign and send for an event, as canonical bytes.
+
+    `created_us` is written with milliseconds. What is made here, `Event.from_bytes` reads back.
+    Raises: NotCanonical, with the path in the body, as in `data.emails[0].value`; ValueError for a time
+    outside the years 1 to 9999.
+    """
+    for path, name in (("id", event_id), ("event", event_type)):
+        if not _is_name(name):
+            raise NotCanonical(path, f"expected 1 to {MAX_NAME} printable characters, got {len(name)} characters")
+    body: dict[str, object] = {
+        "object": "event",
+        "id": event_id,
+        "event": event_type,
+        "data": dict(data),
+        "created_at": timestamps.format_ms(created_us),
+    }
+    if context is not None:
+        body["context"] = dict(context)
+    return canonical_bytes(body)
+
+
 def _utf8(raw: BodyBytes) -> bytes:
     raw = bytes(raw)
     if not raw.isascii():
@@ -164,11 +194,15 @@ def _require_shallow(raw: bytes) -> None:
 
 
 def _require_name(field: str, name: str | None) -> None:
-    if name is not None and not (0 < len(name) <= MAX_NAME and name.isprintable()):
+    if name is not None and not _is_name(name):
         raise _refuse(
             "not_event",
             f"expected {field} as 1 to {MAX_NAME} printable characters, got {len(name)} characters",
         )
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and name.isprintable()
 
 
 def _created_us(created_at: object) -> int | None:
