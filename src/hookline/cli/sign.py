@@ -1,0 +1,134 @@
+"""`hookline sign` and `hookline verify`: the signature by hand, with the functions both ends use.
+
+Secrets come by environment: from the variable that `--secret-env` names, else the webhook secrets in force
+(`HOOKLINE_WEBHOOK_SECRETS`, its file, or hookline.toml).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from hookline.cli import Exit
+from hookline.cli.parameters import AsJson, BodyFile, read_body
+from hookline.config import load
+from hookline.errors import ConfigError, InvalidBody, InvalidSignature
+from hookline.wire.event import Event
+from hookline.wire.signature import HEADER, TOLERANCE_S, verify_signature
+from hookline.wire.signature import sign as header_value
+from hookline.wire.timestamps import format_ms
+
+
+def sign(
+    body: BodyFile,
+    /,
+    *,
+    secret_env: str | None = None,
+    timestamp_ms: int | None = None,
+    curl: str | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the WorkOS-Signature header value for a body.
+
+    Parameters
+    ----------
+    secret_env:
+        Variable that holds the secret; else the first of the webhook secrets in force signs.
+    timestamp_ms:
+        When it was signed, in Unix milliseconds; now by default.
+    curl:
+        A URL: print the curl command that posts the body there, signed.
+    """
+    if curl is not None and body == "-":
+        raise ConfigError("--curl", "expected a body in a file, which curl can read again; got standard input")
+    now_ms = time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms
+    raw = read_body(body)
+    try:
+        value = header_value(raw, _secrets(secret_env)[0], timestamp_ms=now_ms)
+    except ValueError as error:
+        raise ConfigError("--timestamp-ms", str(error)) from None
+    if as_json:
+        print(json.dumps({"header": HEADER, "value": value, "timestamp_ms": now_ms}))
+    elif curl is not None:
+        command = ["curl", "-sS", "-i", curl, "-H", "Content-Type: application/json", "-H", f"{HEADER}: {value}"]
+        print(shlex.join([*command, "--data-binary", f"@{body}"]))
+    else:
+        print(value)
+
+
+def verify(
+    body: BodyFile,
+    /,
+    *,
+    header: str,
+    secret_env: str | None = None,
+    tolerance: Annotated[str, Parameter(help="Seconds either way; none: any age will do.")] = str(TOLERANCE_S),
+    as_json: AsJson = False,
+) -> int:
+    """Say whether the header holds for the body; exit 1 where it does not, with the reason.
+
+    Parameters
+    ----------
+    header:
+        The value of the WorkOS-Signature header.
+    secret_env:
+        Variable that holds the secret, or several, comma separated; else the webhook secrets in force.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    tolerance_s = _tolerance(tolerance)
+    raw = read_body(body)
+    try:
+        verified = verify_signature(raw, header, _secrets(secret_env), tolerance_s=tolerance_s, now_ms=now_ms)
+        event = Event.from_bytes(raw)
+    except (InvalidSignature, InvalidBody) as error:
+        if as_json:
+            print(json.dumps({"verdict": "refused", "reason": error.reason, "message": str(error)}))
+        else:
+            print(f"refused: {error.reason}: {error}")
+        return Exit.FAILED
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "verdict": "genuine",
+                    "timestamp_ms": verified.timestamp_ms,
+                    "secret": verified.secret_index + 1,
+                    "event": {"id": event.id, "type": event.type},
+                }
+            )
+        )
+    else:
+        signed_at = format_ms(verified.timestamp_ms * 1000)
+        print(f"genuine: {event.type} {event.id or '(no id)'}, signed {signed_at}")
+    return Exit.OK
+
+
+def _secrets(variable: str | None) -> tuple[str, ...]:
+    if variable is not None:
+        secrets = tuple(part.strip() for part in os.environ.get(variable, "").split(",") if part.strip())
+        if not secrets:
+            raise ConfigError(variable, "expected the environment variable to hold a secret; it is not set or empty")
+        return secrets
+    in_force: tuple[str, ...] | None = load()["webhook_secrets"]
+    if in_force is None:
+        raise ConfigError(
+            "--secret-env", "expected the name of a variable that holds the secret, or HOOKLINE_WEBHOOK_SECRETS set"
+        )
+    return in_force
+
+
+def _tolerance(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise ConfigError("--tolerance", f"expected seconds, 0 or more, or none; got {text!r}")
+    return seconds

@@ -1,0 +1,661 @@
+"""Every setting of the server: its name, where it may come from, what it must look like, who reads it.
+
+One table, `SETTINGS`, drives the environment, `hookline.toml`, the flags of `hookline serve`, `hookline config
+show` and docs/configuration.md. Precedence: flag > environment `HOOKLINE_…` > `./hookline.toml` > default.
+`load` reads and checks all of it before anything starts; a name that is no setting, or a value that is not what
+the setting takes, is a `ConfigError` that names it. What is unset is None.
+
+Secrets come from the environment, from `hookline.toml`, or from a file named by `…_FILE`, never as a flag: those
+are seen in process lists and kept in shell histories. No error and no `repr` here shows one.
+
+This module opens no database and imports neither end; the library (`verify`, `Receiver`) does not read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from hookline.errors import ConfigError
+
+PREFIX = "HOOKLINE_"
+FILE_NAME = "hookline.toml"
+
+Network: TypeAlias = IPv4Network | IPv6Network
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+LogFormat: TypeAlias = Literal["auto", "console", "json"]
+Part: TypeAlias = Literal["sender", "receiver", "server"]
+
+_DAY_S = 86_400
+_LAST_RETRY_S = 3 * _DAY_S  # the guide's bound: six retries over three days
+_MOST_RETRIES = 6
+_SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": _DAY_S}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `name` is its key in hookline.toml; `HOOKLINE_` and the name in capitals its variable.
+
+    Attributes:
+        read: text of the environment, or a value of TOML, to the value; ValueError where it is not one.
+        expected: what `read` takes, for people; follows "expected".
+        default: the text it is read from when nobody sets it; None leaves the value None.
+        unset: what holds while it is None, for people.
+        flag: whether `hookline serve` takes it as a flag.
+    """
+
+    name: str
+    read: Callable[[object], Any] = field(repr=False)
+    expected: str
+    about: str
+    part: Part
+    default: str | None = None
+    unset: str = ""
+    secret: bool = False
+    flag: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def option(self) -> str:
+        """How it looks as a flag, whether or not it may be one."""
+        return "--" + self.name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A setting, the value in force and where that came from (`--port`, `HOOKLINE_PORT`, `hookline.toml`, …)."""
+
+    setting: Setting
+    value: Any = field(repr=False)
+    origin: str
+
+    def shown(self) -> str | None:
+        """The value for people, secrets masked; None where unset."""
+        if self.value is None:
+            return None
+        if self.setting.secret:
+            return f"set, {len(self.value)} of them" if isinstance(self.value, tuple) else "set"
+        if isinstance(self.value, bool):
+            return "true" if self.value else "false"
+        if isinstance(self.value, tuple):
+            return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in self.value) or "none"
+        return _without_password(str(self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class SenderConfig:
+    """What the sender runs with. Gaps are seconds between attempts; None takes the built-in schedule."""
+
+    database_url: str
+    api_key: str | None = field(default=None, repr=False)
+    staging_api_key: str | None = field(default=None, repr=False)
+    encryption_keys: tuple[str, ...] | None = field(default=None, repr=False)
+    allow_private_targets: bool = False
+    retry_gaps_s: tuple[float, ...] | None = None
+    staging_retry_gaps_s: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverConfig:
+    """What the door and the worker run with. None leaves it to the `Receiver`'s own default."""
+
+    database_url: str
+    webhook_secrets: tuple[str, ...] | None = field(default=None, repr=False)
+    path_token: str | None = field(default=None, repr=False)
+    allowed_ips: tuple[Network, ...] | None = None
+    trusted_proxies: tuple[Network, ...] | None = None
+    max_body_bytes: int | None = None
+    tolerance_s: float | None = None
+    app: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """The process `hookline serve` starts: where it listens, how it logs, and both ends' settings."""
+
+    host: str
+    port: int
+    tls_cert: Path | None
+    tls_key: Path | None
+    log_level: LogLevel
+    log_format: LogFormat
+    sender: SenderConfig
+    receiver: ReceiverConfig
+
+
+def _text(raw: object) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError
+    return raw.strip()
+
+
+def _token(pattern: str) -> Callable[[object], str]:
+    compiled = re.compile(pattern)
+
+    def read(raw: object) -> str:
+        text = _text(raw)
+        if not compiled.fullmatch(text):
+            raise ValueError
+        return text
+
+    return read
+
+
+def _items(raw: object) -> list[object]:
+    items: list[object] = list(raw) if isinstance(raw, list) else list(re.split(r"[,\n]", _text(raw)))
+    return [item for item in items if not (isinstance(item, str) and not item.strip())]
+
+
+def _list(read: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
+    def read_all(raw: object) -> tuple[Any, ...]:
+        values = tuple(read(item) for item in _items(raw))
+        if not values:
+            raise ValueError
+        return values
+
+    return read_all
+
+
+def _whole(least: int, most: int) -> Callable[[object], int]:
+    def read(raw: object) -> int:
+        # TOML's own numbers are spelled as the environment would spell them; true and 1.5 then are none.
+        text = str(raw) if isinstance(raw, int) else _text(raw)
+        if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError
+        return int(text)
+
+    return read
+
+
+def _truth(raw: object) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    word = _text(raw).lower()
+    if word in {"true", "yes", "on", "1"}:
+        return True
+    if word in {"false", "no", "off", "0"}:
+        return False
+    raise ValueError
+
+
+def _one_of(*words: str) -> Callable[[object], str]:
+    def read(raw: object) -> str:
+        word = _text(raw).lower()
+        if word not in words:
+            raise ValueError
+        return word
+
+    return read
+
+
+def _amount(units: Mapping[str, int]) -> Callable[[object], float]:
+    def read(raw: object) -> float:
+        if isinstance(raw, int | float) and not isinstance(raw, bool):
+            amount = float(raw)
+        else:
+            match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([a-z]*)", _text(raw).lower())
+            if match is None or match[2] not in units:
+                raise ValueError
+            amount = float(match[1]) * units[match[2]]
+        if not 0 <= amount < 1e12:  # also refuses NaN
+            raise ValueError
+        return amount
+
+    return read
+
+
+def _size(raw: object) -> int:
+    size = _amount(_SIZES)(raw)
+    if size < 1:
+        raise ValueError
+    return int(size)
+
+
+def _network(raw: object) -> Network:
+    return ip_network(_text(raw))
+
+
+def _database_url(raw: object) -> str:
+    text = _text(raw)
+    if not re.fullmatch(r"sqlite:///.+", text):
+        raise ValueError
+    return text
+
+
+def _path(raw: object) -> Path:
+    path = Path(_text(raw))
+    if not path.is_file():
+        raise ValueError
+    return path
+
+
+def _fernet_key(raw: object) -> str:
+    text = _text(raw)
+    try:
+        if len(base64.urlsafe_b64decode(text)) != 32:
+            raise ValueError
+    except binascii.Error:
+        raise ValueError from None
+    return text
+
+
+def _gaps(raw: object) -> tuple[float, ...]:
+    if isinstance(raw, str) and raw.strip().lower() == "none":
+        return ()
+    gaps = tuple(_amount(_DURATIONS)(item) for item in _items(raw))
+    if not 1 <= len(gaps) <= _MOST_RETRIES or min(gaps) <= 0 or sum(gaps) > _LAST_RETRY_S:
+        raise ValueError
+    return gaps
+
+
+_DATABASE = "a database URL: sqlite:///relative.db or sqlite:////absolute.db"
+_API_KEY = "16 or more letters, digits, '_', '-' or '.'"
+_NETWORKS = "a comma separated list of addresses or networks, as 203.0.113.7 or 198.51.100.0/24"
+_GAPS = (
+    f"1 to {_MOST_RETRIES} gaps between attempts, comma separated, as '30s, 5m, 2h', together at most 72 h; "
+    "or 'none' for no retry"
+)
+
+_TABLE: tuple[Setting, ...] = (
+    Setting(
+        "database_url",
+        _database_url,
+        _DATABASE,
+        "The database of both ends.",
+        "server",
+        default="sqlite:///hookline.db",
+        flag=True,
+    ),
+    Setting(
+        "sender_database_url",
+        _database_url,
+        _DATABASE,
+        "The sender's database, where it has its own.",
+        "sender",
+        unset="as database_url",
+    ),
+    Setting(
+        "receiver_database_url",
+        _database_url,
+        _DATABASE,
+        "The receiver's database: inbox, mirror, handler runs.",
+        "receiver",
+        unset="as database_url",
+    ),
+    Setting(
+        "host",
+        _text,
+        "a name or address to listen on",
+        "Where to listen; 0.0.0.0 for every interface.",
+        "server",
+        default="127.0.0.1",
+        flag=True,
+    ),
+    Setting(
+        "port",
+        _whole(0, 65_535),
+        "a port from 0 to 65535 (0 takes a free one)",
+        "The port both ends share.",
+        "server",
+        default="8080",
+        flag=True,
+    ),
+    Setting(
+        "tls_cert",
+        _path,
+        "a file that exists, in PEM",
+        "Certificate chain; with tls_key the server speaks https.",
+        "server",
+        unset="plain http",
+        flag=True,
+    ),
+    Setting(
+        "tls_key",
+        _path,
+        "a file that exists, in PEM",
+        "The certificate's private key.",
+        "server",
+        unset="plain http",
+        flag=True,
+    ),
+    Setting(
+        "log_level",
+        _one_of("debug", "info", "warning", "error"),
+        "one of debug, info, warning, error",
+        "What is logged, to stderr.",
+        "server",
+        default="info",
+        flag=True,
+    ),
+    Setting(
+        "log_format",
+        _one_of("auto", "console", "json"),
+        "one of auto, console, json",
+        "Lines for people or JSON; auto looks at whether stderr is a terminal.",
+        "server",
+        default="auto",
+        flag=True,
+    ),
+    Setting(
+        "api_key",
+        _token(r"[A-Za-z0-9_.\-]{16,200}"),
+        _API_KEY,
+        "Bearer key of the production environment, valid while set.",
+        "sender",
+        secret=True,
+        unset="one is made and printed once",
+    ),
+    Setting(
+        "staging_api_key",
+        _token(r"[A-Za-z0-9_.\-]{16,200}"),
+        _API_KEY,
+        "Bearer key of the staging environment, valid while set.",
+        "sender",
+        secret=True,
+        unset="one is made and printed once",
+    ),
+    Setting(
+        "encryption_key",
+        _list(_fernet_key),
+        "32 bytes in URL-safe base 64; several, comma separated, newest first",
+        "Encrypts endpoint secrets at rest; put a new key in front to rotate.",
+        "sender",
+        secret=True,
+        unset="a key file beside the database, mode 0600",
+    ),
+    Setting(
+        "allow_private_targets",
+        _truth,
+        "true or false",
+        "Development: deliver to plain http and private addresses too.",
+        "sender",
+        default="false",
+        flag=True,
+    ),
+    Setting(
+        "retry_schedule",
+        _gaps,
+        _GAPS,
+        "When production retries.",
+        "sender",
+        unset="190 s, then each gap 4 times longer, the last at 72 h",
+        flag=True,
+    ),
+    Setting(
+        "staging_retry_schedule",
+        _gaps,
+        _GAPS,
+        "When staging retries.",
+        "sender",
+        unset="1, 3, 9, 27, 81 and 179 s",
+        flag=True,
+    ),
+    Setting(
+        "webhook_secrets",
+        _list(_text),
+        "one or more signing secrets, comma separated",
+        "Secrets in force at the door; any of them may have signed.",
+        "receiver",
+        secret=True,
+        unset="the door answers 503",
+    ),
+    Setting(
+        "path_token",
+        _token(r"[A-Za-z0-9_.~\-]{16,200}"),
+        "16 or more letters, digits, '_', '-', '.' or '~'",
+        "The door is then at /webhooks/<token> alone.",
+        "receiver",
+        secret=True,
+        unset="the door is at /webhooks",
+    ),
+    Setting(
+        "allowed_ips",
+        _list(_network),
+        _NETWORKS,
+        "Who may call the door; everybody else gets 403.",
+        "receiver",
+        unset="everybody",
+        flag=True,
+    ),
+    Setting(
+        "trusted_proxies",
+        _list(_network),
+        _NETWORKS,
+        "Proxies whose X-Forwarded-For tells the caller's address.",
+        "receiver",
+        unset="the peer is the caller",
+        flag=True,
+    ),
+    Setting(
+        "max_body",
+        _size,
+        "a size of at least 1 byte, as 2097152 or '2 MiB'",
+        "The largest body the door reads; more is 413.",
+        "receiver",
+        unset="2 MiB",
+        flag=True,
+    ),
+    Setting(
+        "webhook_tolerance",
+        _amount(_DURATIONS),
+        "a duration, as 180, '180s' or '5m'",
+        "How far a signature's time may lie from now, either way.",
+        "receiver",
+        unset="180 s",
+        flag=True,
+    ),
+    Setting(
+        "app",
+        _token(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"),
+        "module:attribute, as myapp.hooks:hooks",
+        "The Receiver whose handlers run.",
+        "receiver",
+        unset="no handlers: inbox and mirror alone",
+        flag=True,
+    ),
+)
+
+SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _TABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting, resolved and checked."""
+
+    resolved: Mapping[str, Resolved]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.resolved[name].value
+
+    def sender(self) -> SenderConfig:
+        """The sender's."""
+        return SenderConfig(
+            database_url=self["sender_database_url"] or self["database_url"],
+            api_key=self["api_key"],
+            staging_api_key=self["staging_api_key"],
+            encryption_keys=self["encryption_key"],
+            allow_private_targets=self["allow_private_targets"],
+            retry_gaps_s=self["retry_schedule"],
+            staging_retry_gaps_s=self["staging_retry_schedule"],
+        )
+
+    def receiver(self) -> ReceiverConfig:
+        """The door's and the worker's."""
+        return ReceiverConfig(
+            database_url=self["receiver_database_url"] or self["database_url"],
+            webhook_secrets=self["webhook_secrets"],
+            path_token=self["path_token"],
+            allowed_ips=self["allowed_ips"],
+            trusted_proxies=self["trusted_proxies"],
+            max_body_bytes=self["max_body"],
+            tolerance_s=self["webhook_tolerance"],
+            app=self["app"],
+        )
+
+    def serve(self) -> ServeConfig:
+        """Those of the whole process."""
+        return ServeConfig(
+            host=self["host"],
+            port=self["port"],
+            tls_cert=self["tls_cert"],
+            tls_key=self["tls_key"],
+            log_level=self["log_level"],
+            log_format=self["log_format"],
+            sender=self.sender(),
+            receiver=self.receiver(),
+        )
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """Resolve and check every setting.
+
+    Args:
+        flags: setting name to what the flag held; None values count as not given.
+        environ: the environment; the process's own by default. An empty value counts as not set.
+        directory: where hookline.toml may be, and what its relative paths start from; the working directory
+            by default.
+
+    Raises:
+        ConfigError: an unknown name (with the nearest valid one), a wrong value, a secret as a flag, a secret
+            given twice, an unreadable file.
+    """
+    environ = os.environ if environ is None else environ
+    directory = Path.cwd() if directory is None else directory
+    flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    variables = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    table = _toml(directory / FILE_NAME)
+    _refuse_unknown(variables, {known for s in _TABLE for known in _names(s, s.variable, "_FILE")}, "variable")
+    _refuse_unknown(table, {known for s in _TABLE for known in _names(s, s.name, "_file")}, f"key in {FILE_NAME}")
+    settings = Settings(
+        {setting.name: _resolve(setting, flags, variables, table, directory) for setting in SETTINGS.values()}
+    )
+    if (settings["tls_cert"] is None) != (settings["tls_key"] is None):
+        given, missing = ("tls_cert", "tls_key") if settings["tls_cert"] else ("tls_key", "tls_cert")
+        raise ConfigError(SETTINGS[missing].variable, f"is not set, and {given} is: https takes both")
+    return settings
+
+
+def refuse_secret_flags(arguments: Sequence[str]) -> None:
+    """Refuse a command line that holds a secret, before anybody reads more of it.
+
+    Raises:
+        ConfigError: naming the flag and the way that exists instead.
+    """
+    for argument in arguments:
+        if argument == "--":
+            return
+        name = argument.partition("=")[0]
+        if (setting := _SECRET_FLAGS.get(name)) is not None:
+            raise ConfigError(
+                name,
+                "a secret given as a flag is seen in process lists and kept in shell histories; set "
+                f"{setting.variable}, or {setting.variable}_FILE to a file that holds it",
+            )
+        if name == "--secret":
+            raise ConfigError(
+                name,
+                "a secret given as a flag is seen in process lists and kept in shell histories; put it in an "
+                "environment variable and name that: --secret-env VARIABLE",
+            )
+
+
+_SECRET_FLAGS = {setting.option: setting for setting in _TABLE if setting.secret}
+
+
+def _names(setting: Setting, name: str, suffix: str) -> tuple[str, ...]:
+    return (name, name + suffix) if setting.secret else (name,)
+
+
+def _refuse_unknown(given: Mapping[str, object], known: set[str], what: str) -> None:
+    for name in sorted(given):
+        if name not in known:
+            [nearest] = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)
+            raise ConfigError(name, f"not a {what} that Hookline knows; the nearest is {nearest}")
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(FILE_NAME, f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigError(FILE_NAME, "expected UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        # The decoder's message names a place, and at most one character of what stands there.
+        raise ConfigError(FILE_NAME, f"is not TOML: {error}") from None
+
+
+def _resolve(
+    setting: Setting,
+    flags: Mapping[str, object],
+    variables: Mapping[str, str],
+    table: Mapping[str, Any],
+    directory: Path,
+) -> Resolved:
+    name = setting.name
+    if name in flags:
+        return _checked(setting, flags[name], setting.option)
+    from_environment = {key: value for key, value in variables.items() if value}
+    for source, key, suffix, origin in (
+        (from_environment, setting.variable, "_FILE", ""),
+        (table, name, "_file", f" in {FILE_NAME}"),
+    ):
+        file_key = key + suffix
+        if setting.secret and file_key in source:
+            if key in source:
+                raise ConfigError(key, f"is set twice, by {key} and by {file_key}{origin}; keep one")
+            return _checked(setting, _from_file(source[file_key], directory, file_key), file_key + origin)
+        if key in source:
+            return _checked(setting, source[key], key + origin)
+    if setting.default is None:
+        return Resolved(setting, None, "default")
+    return Resolved(setting, setting.read(setting.default), "default")
+
+
+def _from_file(raw: object, directory: Path, key: str) -> str:
+    if not isinstance(raw, str):
+        raise ConfigError(key, f"expected the path of a file, got {type(raw).__name__}")
+    try:
+        return (directory / raw).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(key, f"cannot read {raw}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ConfigError(key, f"expected UTF-8 text in {raw}") from None
+
+
+def _checked(setting: Setting, raw: object, origin: str) -> Resolved:
+    try:
+        return Resolved(setting, setting.read(raw), origin)
+    except ValueError:
+        came = "something else" if setting.secret else _without_password(_shown(raw))
+        raise ConfigError(origin, f"expected {setting.expected}; got {came}") from None
+
+
+def _shown(raw: object) -> str:
+    text = repr(raw)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)

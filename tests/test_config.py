@@ -1,0 +1,299 @@
+"""Settings: where they come from, which wins, and what a wrong one is answered with."""
+
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookline.config import SETTINGS, Settings, load, refuse_secret_flags
+from hookline.errors import ConfigError
+
+FERNET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+
+def loaded(tmp_path: Path, toml: str = "", flags: Any = None, **variables: str) -> Settings:
+    """Settings from these sources alone; hookline.toml is written only where it has text."""
+    if toml:
+        (tmp_path / "hookline.toml").write_text(toml, encoding="utf-8")
+    return load(flags, environ={f"HOOKLINE_{name}": value for name, value in variables.items()}, directory=tmp_path)
+
+
+def test_defaults_stand_without_any_source(tmp_path: Path) -> None:
+    """With nothing set, both ends use hookline.db and the server listens on 127.0.0.1:8080."""
+    serve = loaded(tmp_path).serve()
+
+    assert (serve.host, serve.port) == ("127.0.0.1", 8080)
+    assert serve.sender.database_url == serve.receiver.database_url == "sqlite:///hookline.db"
+    assert serve.sender.allow_private_targets is False
+
+
+def test_unset_is_none(tmp_path: Path) -> None:
+    """What has no default stays None: the component's own default is not repeated here."""
+    settings = loaded(tmp_path)
+
+    assert settings.receiver().webhook_secrets is None
+    assert settings.receiver().max_body_bytes is None
+    assert settings.sender().api_key is None
+
+
+def test_precedence_is_flag_environment_file_default(tmp_path: Path) -> None:
+    """Each source beats the ones below it, and the origin says which won."""
+    toml = 'port = 1001\nhost = "file.test"\nlog_level = "debug"\n'
+    settings = loaded(tmp_path, toml, {"port": "1003", "host": None}, PORT="1002", HOST="environment.test")
+
+    assert {
+        name: (settings[name], settings.resolved[name].origin) for name in ("port", "host", "log_level", "app")
+    } == {
+        "port": (1003, "--port"),
+        "host": ("environment.test", "HOOKLINE_HOST"),
+        "log_level": ("debug", "log_level in hookline.toml"),
+        "app": (None, "default"),
+    }
+
+
+def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:
+    """`HOOKLINE_PORT=` in a compose file leaves hookline.toml's value in force."""
+    assert loaded(tmp_path, "port = 1001\n", PORT="")["port"] == 1001
+
+
+def test_each_end_may_have_its_own_database(tmp_path: Path) -> None:
+    """The split URLs win over the shared one, each for its end only."""
+    settings = loaded(tmp_path, DATABASE_URL="sqlite:///both.db", SENDER_DATABASE_URL="sqlite:///sender.db")
+
+    assert settings.sender().database_url == "sqlite:///sender.db"
+    assert settings.receiver().database_url == "sqlite:///both.db"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("webhook_secrets", "one, two,", ("one", "two")),
+        ("webhook_secrets", "one\ntwo\n", ("one", "two")),
+        ("allowed_ips", "203.0.113.7,2001:db8::/32", (ip_network("203.0.113.7/32"), ip_network("2001:db8::/32"))),
+        ("max_body", "2 MiB", 2_097_152),
+        ("max_body", "4096", 4096),
+        ("allow_private_targets", "yes", True),
+        ("allow_private_targets", "0", False),
+        ("webhook_tolerance", "0", 0.0),
+        ("webhook_tolerance", "5m", 300.0),
+        ("retry_schedule", "30s, 5m, 1.5h", (30.0, 300.0, 5400.0)),
+        ("retry_schedule", "none", ()),
+        ("encryption_key", f"{FERNET},{FERNET}", (FERNET, FERNET)),
+        ("app", "shop.hooks:hooks", "shop.hooks:hooks"),
+        ("port", "0", 0),
+    ],
+)
+def test_text_becomes_its_value(tmp_path: Path, name: str, text: str, value: object) -> None:
+    """Every form that a setting's text may take is read as what it means."""
+    assert loaded(tmp_path, **{name.upper(): text})[name] == value
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ('allowed_ips = ["203.0.113.7"]', "allowed_ips", (ip_network("203.0.113.7/32"),)),
+        ('webhook_secrets = ["one", "two"]', "webhook_secrets", ("one", "two")),
+        ("allow_private_targets = true", "allow_private_targets", True),
+        ("max_body = 4096", "max_body", 4096),
+        ('retry_schedule = [1, "2m"]', "retry_schedule", (1.0, 120.0)),
+    ],
+)
+def test_toml_may_use_its_own_types(tmp_path: Path, line: str, name: str, value: object) -> None:
+    """Lists, numbers and booleans of TOML mean the same as their text."""
+    assert loaded(tmp_path, line)[name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("port", "65536"),
+        ("port", "-1"),
+        ("port", "٣"),
+        ("port", "80a"),
+        ("database_url", "mysql://db/x"),
+        ("database_url", "sqlite://relative.db"),
+        ("allowed_ips", "203.0.113.7/24"),
+        ("allowed_ips", ","),
+        ("max_body", "0"),
+        ("max_body", "2 parsecs"),
+        ("allow_private_targets", "perhaps"),
+        ("log_level", "loud"),
+        ("retry_schedule", "1,2,3,4,5,6,7"),
+        ("retry_schedule", "4d"),
+        ("retry_schedule", "0"),
+        ("webhook_tolerance", "nan"),
+        ("app", "shop.hooks"),
+        ("tls_cert", "nowhere.pem"),
+    ],
+)
+def test_a_wrong_value_names_setting_value_and_expectation(tmp_path: Path, name: str, text: str) -> None:
+    """The error has the variable, what came and what the setting takes."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, **{name.upper(): text})
+
+    assert caught.value.setting == f"HOOKLINE_{name.upper()}"
+    assert f"expected {SETTINGS[name].expected}; got {text!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["port = true", "port = 1.5", "host = 1", "max_body = nan", "app = []"])
+def test_a_wrong_toml_type_is_refused(tmp_path: Path, line: str) -> None:
+    """A TOML value of another type is wrong even where Python could convert it."""
+    with pytest.raises(ConfigError, match=r"in hookline\.toml: expected"):
+        loaded(tmp_path, line)
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in SETTINGS.values() if setting.secret])
+def test_a_wrong_secret_is_never_shown(tmp_path: Path, name: str) -> None:
+    """An unacceptable secret is named by its setting alone."""
+    wrong = "Tr0ub4dor&3 \ud800"
+
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, **{name.upper(): wrong} if name != "webhook_secrets" else {"WEBHOOK_SECRETS": ",,"})
+
+    assert "Tr0ub4dor" not in str(caught.value)
+    assert name.upper() in str(caught.value)
+
+
+def test_no_repr_or_listing_shows_a_secret(tmp_path: Path) -> None:
+    """Neither the dataclasses' repr nor `shown()` holds a secret's text."""
+    secret = "sk_test_0123456789abcdef"
+    settings = loaded(
+        tmp_path,
+        API_KEY=secret,
+        STAGING_API_KEY=secret,
+        WEBHOOK_SECRETS=secret,
+        PATH_TOKEN=secret,
+        ENCRYPTION_KEY=FERNET,
+    )
+
+    text = repr(settings) + repr(settings.serve()) + str([entry.shown() for entry in settings.resolved.values()])
+
+    assert settings.sender().api_key == secret
+    assert secret not in text
+    assert FERNET not in text
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("PROT", "HOOKLINE_PORT"),
+        ("WEBHOOK_SECRET", "HOOKLINE_WEBHOOK_SECRETS"),
+        ("PORT_FILE", "HOOKLINE_PORT"),
+        ("DATABASE_URI", "HOOKLINE_DATABASE_URL"),
+    ],
+)
+def test_an_unknown_variable_names_the_nearest(tmp_path: Path, variable: str, nearest: str) -> None:
+    """A misspelt variable stops the start and says what may have been meant."""
+    with pytest.raises(ConfigError, match=f"^HOOKLINE_{variable}: .* the nearest is {nearest}$"):
+        loaded(tmp_path, **{variable: "1"})
+
+
+def test_an_unknown_toml_key_names_the_nearest(tmp_path: Path) -> None:
+    """The same holds in hookline.toml; a table there is a key that nobody knows."""
+    with pytest.raises(ConfigError, match=r"^webhook_secret: .* nearest is webhook_secrets$"):
+        loaded(tmp_path, 'webhook_secret = "x"')
+
+
+@pytest.mark.parametrize("text", ["port = ", "port = 1\nport = 2\n", "[[["])
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, text: str) -> None:
+    """A broken hookline.toml is an error that names the file, never ignored."""
+    with pytest.raises(ConfigError, match=r"^hookline\.toml: is not TOML"):
+        loaded(tmp_path, text)
+
+
+def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
+    """`…_FILE` names a file whose text, without its last line end, is the secret; in hookline.toml too."""
+    (tmp_path / "key").write_text("sk_test_0123456789abcdef\n", encoding="utf-8")
+    (tmp_path / "secrets").write_text("one\ntwo\n", encoding="utf-8")
+
+    settings = loaded(tmp_path, 'webhook_secrets_file = "secrets"', API_KEY_FILE="key")
+
+    assert settings["api_key"] == "sk_test_0123456789abcdef"
+    assert settings["webhook_secrets"] == ("one", "two")
+    assert settings.resolved["api_key"].origin == "HOOKLINE_API_KEY_FILE"
+
+
+def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
+    """The error has the variable, the path and the system's reason."""
+    with pytest.raises(ConfigError, match=r"^HOOKLINE_API_KEY_FILE: cannot read gone: No such file"):
+        loaded(tmp_path, API_KEY_FILE="gone")
+
+
+def test_a_secret_set_twice_is_refused(tmp_path: Path) -> None:
+    """The variable and its file at once leave open which counts: neither does."""
+    with pytest.raises(ConfigError, match="is set twice"):
+        loaded(tmp_path, API_KEY="sk_test_0123456789abcdef", API_KEY_FILE="key")
+
+
+def test_tls_takes_certificate_and_key(tmp_path: Path) -> None:
+    """One without the other is an error that names the missing one."""
+    (tmp_path / "cert.pem").write_text("x", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"^HOOKLINE_TLS_KEY: is not set, and tls_cert is"):
+        loaded(tmp_path, TLS_CERT=str(tmp_path / "cert.pem"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["serve", "--api-key", "x"], ["serve", "--webhook-secrets=x"], ["sign", "-", "--secret", "x"], ["--path-token=x"]],
+)
+def test_a_secret_as_a_flag_is_refused(arguments: list[str]) -> None:
+    """The refusal names the flag and the way that exists, and does not repeat the secret."""
+    with pytest.raises(ConfigError, match="a secret given as a flag is seen in process lists"):
+        refuse_secret_flags(arguments)
+
+
+def test_other_flags_are_no_secrets() -> None:
+    """`--secret-env` names a variable, and nothing after `--` is a flag."""
+    refuse_secret_flags(["verify", "-", "--secret-env", "S", "--port=1", "--", "--api-key"])
+
+
+def test_a_database_password_is_masked() -> None:
+    """A URL's password is not shown, neither in a listing nor in the error about a wrong URL."""
+    with pytest.raises(ConfigError) as caught:
+        load(environ={"HOOKLINE_DATABASE_URL": "mysql://ada:hunter2@db/x"}, directory=Path())
+
+    assert "hunter2" not in str(caught.value)
+    assert "mysql://ada:***@db/x" in str(caught.value)
+
+
+def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
+    """No setting of the table is read and then forgotten: each changes some process's configuration."""
+    pem = tmp_path / "pem"
+    pem.write_text("x", encoding="utf-8")
+    other = {
+        "database_url": "sqlite:///x.db",
+        "sender_database_url": "sqlite:///s.db",
+        "receiver_database_url": "sqlite:///r.db",
+        "host": "::1",
+        "port": "1",
+        "tls_cert": str(pem),
+        "tls_key": str(pem),
+        "log_level": "error",
+        "log_format": "json",
+        "api_key": "sk_test_0123456789abcdef",
+        "staging_api_key": "sk_test_fedcba9876543210",
+        "encryption_key": FERNET,
+        "allow_private_targets": "true",
+        "retry_schedule": "1",
+        "staging_retry_schedule": "2",
+        "webhook_secrets": "a",
+        "path_token": "0123456789abcdef",
+        "allowed_ips": "203.0.113.7",
+        "trusted_proxies": "203.0.113.8",
+        "max_body": "1",
+        "webhook_tolerance": "1",
+        "app": "a:b",
+    }
+    assert other.keys() == SETTINGS.keys()
+    plain = dataclasses.asdict(loaded(tmp_path).serve())
+
+    for name in other:
+        pair = ("tls_cert", "tls_key") if name.startswith("tls") else (name,)
+        changed = dataclasses.asdict(loaded(tmp_path, **{key.upper(): other[key] for key in pair}).serve())
+
+        assert changed != plain, name
