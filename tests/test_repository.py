@@ -21,6 +21,8 @@ PURE = {
     "dataclasses",
     "datetime",
     "decimal",
+    "difflib",
+    "email",  # its readers of HTTP dates
     "enum",
     "functools",
     "hashlib",
