@@ -189,7 +189,7 @@ def test_urls_we_may_call(url: str, target: Target) -> None:
         ("example.com/hooks", "scheme"),
         ("//example.com/", "scheme"),
         ("", "scheme"),
-        ("https://user:hunter2@example.com/", "credentials"),
+        ("https://user:hunter2@hooks.example/", "credentials"),
         ("https://user@example.com/", "credentials"),
         ("https://@example.com/", "credentials"),
         ("https://example.com/#x", "fragment"),
