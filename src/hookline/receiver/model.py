@@ -1,0 +1,124 @@
+"""The values that pass between the parts of the receiver's door: what came, what was decided, what is kept.
+
+No behaviour and no storage here. The mirror's own values are in `handlers.py` and `mirror.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+from hookline.errors import BodyReason, SignatureReason
+
+# What became of a stored request: kept, known already with the same bytes, known already with other bytes.
+PutKind: TypeAlias = Literal["accepted", "duplicate", "conflict"]
+ReceiptKind: TypeAlias = Literal["accepted", "duplicate", "conflict", "greeted", "refused"]
+RefusalReason: TypeAlias = (
+    SignatureReason
+    | Literal["path", "method", "size", "content_type", "address", "timeout", "no_secret", "unavailable"]
+)
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, whatever server it came through.
+
+    Attributes:
+        method: upper case.
+        path: decoded, relative to where the receiver is mounted.
+        headers: lower-cased names and values as bytes, in their order, repeated where they were repeated.
+        body: the bytes as they came.
+        peer: the address at the other end of the connection; None where there is none (a Unix socket).
+    """
+
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
+    peer: str | None
+
+
+class Entry(NamedTuple):
+    """A verified request, ready to be kept: one row of `hookline_inbox`, in the order of its verb's columns.
+
+    A tuple, since it is bound to the statement as it is: at tens of thousands a second one more object each counts.
+
+    `event_id` is the event's own id, or `sha256:<hex>` of the body where it has none or is no event. `reason` says
+    why it is none, or is None. `signed_ms` and `received_ms` are Unix milliseconds.
+    """
+
+    source: str
+    event_id: str
+    sha256: bytes
+    type: str | None
+    body: bytes
+    signed_ms: int
+    received_ms: int
+    reason: BodyReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the door decided about a request, and what it is answered.
+
+    Attributes:
+        status: of the HTTP answer.
+        kind: accepted, duplicate and conflict are in the inbox; greeted is a GET or HEAD; refused is not kept.
+        event_id: what it is kept under.
+        reason: why it is refused, or why what is kept is no event.
+        message: for the operator: no secret, digest, token or content.
+        headers: of the answer.
+    """
+
+    status: int
+    kind: ReceiptKind
+    event_id: str | None = None
+    reason: RefusalReason | BodyReason | None = None
+    message: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class RejectionRow(NamedTuple):
+    """Refusals of one reason in one minute; `sample` is the first one's story, without body, digest or token."""
+
+    source: str
+    reason: str
+    minute_ms: int
+    times: int
+    sample: str
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """An entry as people read it. `state` is `waiting` or the outcome: applied, stale, noop, fact, ignored, dead."""
+
+    seq: int
+    source: str
+    event_id: str
+    sha256: bytes
+    type: str | None
+    signed_ms: int
+    received_ms: int
+    state: str
+    reason: str | None
+    due_ms: int | None
+    attempt: int
+    finished_ms: int | None
+    duplicates: int
+    conflicts: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxStats:
+    """The inbox in numbers. `oldest_waiting_ms` is when the oldest entry still to be applied was received."""
+
+    entries: int
+    waiting: int
+    oldest_waiting_ms: int | None
+    duplicates: int
+    conflicts: int
+    outcomes: dict[str, int] = field(default_factory=dict)
+    rejections: dict[str, int] = field(default_factory=dict)

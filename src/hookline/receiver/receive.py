@@ -1,0 +1,218 @@
+"""The door: is this request one of ours, and under what is it kept? Nothing is read from a socket or stored here.
+
+The questions in their order, each a reason to refuse:
+
+    path and token 404 → method 405 → size 413 → content type 415 → address 403 → configured 503
+    → signature 400 missing or malformed, 401 mismatch, expired or future → keep → 200
+
+The first five need no body, so a server asks them before it reads one (`Door.admit`); `Door.check` needs the whole
+body and gives the entry to keep. In between nothing is written, and afterwards nothing is said about what becomes
+of the entry: bodies that are no event, ids that are known already and types nobody handles are all answered 200
+(DESIGN §2; workos-protocol §13.2 R1 to R10).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from hookline.errors import InvalidBody, InvalidSignature, StorageError
+from hookline.receiver.model import Entry, Headers, PutKind, Receipt, RefusalReason, Request
+from hookline.rules.address import Network, client_address, may_call
+from hookline.wire.event import decode_envelope
+from hookline.wire.signature import HEADER, TOLERANCE_S, verify_signature
+
+MAX_BODY = 2 * 1024 * 1024  # bytes; WorkOS states no limit, its captured bodies are around 1 KiB
+
+_SIGNATURE = HEADER.lower().encode()
+_WANTED = frozenset((_SIGNATURE, b"content-length", b"content-type", b"x-forwarded-for"))
+# Forms are what browsers send across sites without asking; no source of webhooks does.
+_FORM_TYPES = (b"application/x-www-form-urlencoded", b"multipart/form-data")
+_STATUS = {"missing": 400, "malformed": 400, "expired": 401, "future": 401, "mismatch": 401}
+
+HeadersLike: TypeAlias = (
+    Mapping[str, "str | bytes | Sequence[str | bytes]"] | Iterable[tuple["str | bytes", "str | bytes"]]
+)
+
+
+def refuse(status: int, reason: RefusalReason, message: str, **headers: str) -> Receipt:
+    """A receipt for a request that is not kept; header names with underscores for dashes."""
+    pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return Receipt(status, "refused", None, reason, message, pairs)
+
+
+GREETING = Receipt(200, "greeted")
+NO_PATH = refuse(404, "path", "there is no door at this path")
+NO_METHOD = refuse(405, "method", "expected POST", allow="GET, HEAD, POST")
+FORM = refuse(415, "content_type", "expected JSON, got a form")
+ADDRESS = refuse(403, "address", "the client's address is not among those that may call")
+NO_SECRET = refuse(503, "no_secret", "no signing secret is configured", retry_after="60")
+UNAVAILABLE = refuse(503, "unavailable", "the database cannot keep it now", retry_after="5")
+TIMEOUT = refuse(408, "timeout", "the body did not arrive in time", connection="close")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request whose head is in order. `signatures` are the values of its signature headers, none to several."""
+
+    signatures: tuple[bytes, ...]
+
+
+class Door:
+    """The questions above, with one configuration.
+
+    Args:
+        secrets: every secret in force. None at all: nothing can be proved, and POST is answered 503.
+        source: the name under which the entries are kept.
+        tolerance_s: how far the signature's time may lie from now, either way; None for no limit.
+        path: where the door is, relative to the mount.
+        path_token: a further, unguessable part of the path, compared in constant time; None for none.
+        allowed: networks that may call; without any, everybody may.
+        trusted_proxies: networks whose `X-Forwarded-For` is believed; without any, the peer is the client.
+        max_body: bytes.
+    """
+
+    def __init__(
+        self,
+        secrets: Sequence[str],
+        *,
+        source: str = "default",
+        tolerance_s: float | None = TOLERANCE_S,
+        path: str = "/webhooks",
+        path_token: str | None = None,
+        allowed: Sequence[Network] = (),
+        trusted_proxies: Sequence[Network] = (),
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self.source = source
+        self.max_body = max_body
+        self._secrets = tuple(secrets)
+        self._tolerance_s = tolerance_s
+        self._is_open_path = frozenset((path, path + "/")).__contains__ if path_token is None else None
+        self._secret_path = f"{path}/{path_token or ''}".encode()
+        self._allowed = allowed
+        self._trusted_proxies = trusted_proxies
+        self.has_secret = bool(self._secrets)
+
+    def admit(self, method: str, path: str, headers: Headers, peer: str | None) -> Admission | Receipt:
+        """Look at everything but the body. A `Receipt` is the answer to GET and HEAD, which registrars send."""
+        # First, and for every method: who does not know the token learns nothing, not even that there is a door.
+        if not (self._is_open_path(path) if self._is_open_path is not None else self._is_secret_path(path)):
+            return NO_PATH
+        if method != "POST":
+            return GREETING if method in {"GET", "HEAD"} else NO_METHOD
+        signatures: tuple[bytes, ...] = ()
+        content_type = length = b""
+        forwarded: list[bytes] = []
+        for name, value in headers:
+            if name not in _WANTED:
+                continue
+            if name == _SIGNATURE:
+                signatures += (value,)
+            elif name == b"content-type":
+                content_type = value
+            elif name == b"content-length":
+                length = value
+            else:
+                forwarded.append(value)
+        # Longer numbers than these are not converted: that alone could take minutes.
+        if length.isdigit() and (len(length) > 12 or int(length) > self.max_body):
+            return self.too_large
+        if content_type.partition(b";")[0].strip().lower() in _FORM_TYPES:
+            return FORM
+        if self._allowed and not self._is_allowed(peer, forwarded):
+            return ADDRESS
+        return Admission(signatures) if self.has_secret else NO_SECRET
+
+    def check(self, admission: Admission, body: bytes, now_ms: int) -> Entry | Receipt:
+        """Hold the body against its signature. `now_ms` is Unix time in milliseconds, and when it was received."""
+        if len(body) > self.max_body:
+            return self.too_large
+        try:
+            verified = verify_signature(
+                body, admission.signatures, self._secrets, tolerance_s=self._tolerance_s, now_ms=now_ms
+            )
+        except InvalidSignature as error:
+            return refuse(_STATUS[error.reason], error.reason, str(error))
+        digest = hashlib.sha256(body).digest()
+        try:
+            envelope = decode_envelope(body)
+        except InvalidBody as error:
+            # It is signed, so it is the source's: kept as it is, and the source is not asked to send it again.
+            return Entry(self.source, _hash_id(digest), digest, None, body, verified.timestamp_ms, now_ms, error.reason)
+        event_id = _hash_id(digest) if envelope.id is None else envelope.id
+        return Entry(self.source, event_id, digest, envelope.type, body, verified.timestamp_ms, now_ms, None)
+
+    def receive(self, request: Request, put: Callable[[Entry], PutKind], now_ms: int) -> Receipt:
+        """All of it at once, for servers that have the whole request: admit, check, keep by `put`, answer."""
+        admission = self.admit(request.method, request.path, request.headers, request.peer)
+        if isinstance(admission, Receipt):
+            return admission
+        entry = self.check(admission, request.body, now_ms)
+        if isinstance(entry, Receipt):
+            return entry
+        try:
+            return kept(entry, put(entry))
+        except StorageError:
+            return UNAVAILABLE
+
+    @property
+    def too_large(self) -> Receipt:
+        """The answer to a body beyond `max_body`, declared or counted."""
+        return refuse(413, "size", f"expected at most {self.max_body} bytes of body", connection="close")
+
+    def _is_secret_path(self, path: str) -> bool:
+        given = path.encode("utf-8", "surrogatepass")
+        return hmac.compare_digest(given.removesuffix(b"/"), self._secret_path)
+
+    def _is_allowed(self, peer: str | None, forwarded: list[bytes]) -> bool:
+        lines = [value.decode("latin-1") for value in forwarded]
+        return may_call(client_address(peer, lines, self._trusted_proxies), self._allowed)
+
+
+def kept(entry: Entry, kind: PutKind) -> Receipt:
+    """The receipt for an entry that is in the inbox, whether it came first, again, or with other bytes."""
+    return Receipt(200, kind, entry.event_id, entry.reason)
+
+
+def answer(receipt: Receipt) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of the HTTP answer: for a refusal its one word, else nothing."""
+    if receipt.kind != "refused":
+        return [(b"content-length", b"0")], b""
+    content = f"{receipt.reason}\n".encode()
+    headers = [(name.encode(), value.encode()) for name, value in receipt.headers]
+    headers += [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(content)).encode())]
+    return headers, content
+
+
+def header_pairs(headers: HeadersLike) -> list[tuple[bytes, bytes]]:
+    """Headers in any shape a framework hands over, as lower-cased names and values in bytes.
+
+    A mapping's value may be a list. Text that is not Latin-1 becomes UTF-8, and fails where it is looked at.
+    """
+    items: Iterable[tuple[str | bytes, str | bytes | Sequence[str | bytes]]]
+    items = headers.items() if isinstance(headers, Mapping) else headers
+    pairs: list[tuple[bytes, bytes]] = []
+    for name, value in items:
+        lowered = _header_bytes(name).lower()
+        if isinstance(value, (str, bytes)):
+            pairs.append((lowered, _header_bytes(value)))
+        else:
+            pairs += [(lowered, _header_bytes(one)) for one in value]
+    return pairs
+
+
+def _header_bytes(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _hash_id(digest: bytes) -> str:
+    return "sha256:" + digest.hex()
