@@ -71,10 +71,15 @@ class InOrder:
                 self.bury(child)
 
     def as_truth(self) -> Truth:
-        objects: dict[str, dict[str, dict[str, str | None]]] = {resource: {} for resource in COLUMNS}
+        objects: dict[str, dict[str, dict[str, Any]]] = {resource: {} for resource in COLUMNS}
         for key, data in self.objects.items():
             names = (*COLUMNS[data["object"]], "created_at", "updated_at")
-            objects[data["object"]][key] = {name: data[name] for name in names}
+            columns = {name: data[name] for name in names}
+            if data["object"] == "directory":
+                columns["state"] = {"active": "linked"}[data["state"]]
+            if data["object"] == "directory_user":
+                columns["is_active"] = data["state"] == "active"
+            objects[data["object"]][key] = columns
         return Truth(objects, frozenset(self.memberships))
 
 

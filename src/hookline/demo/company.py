@@ -29,7 +29,7 @@ from hookline.demo import names
 from hookline.wire.timestamps import format_ms
 
 Payload: TypeAlias = dict[str, Any]
-Columns: TypeAlias = Mapping[str, str | None]
+Columns: TypeAlias = Mapping[str, str | int | None]
 T = TypeVar("T")
 Flow: TypeAlias = Literal["secure", "custom"]
 
@@ -58,7 +58,7 @@ class Happening:
 class Truth:
     """What a right mirror shows in its `…_live` views.
 
-    `objects` is resource (`data.object`) -> id -> column -> text or None; `memberships` are
+    `objects` is resource (`data.object`) -> id -> mirrored column -> value; `memberships` are
     (group id, user id, directory id).
     """
 
@@ -130,9 +130,9 @@ class _User(_Thing):
     def payload(self) -> Payload:
         return {
             "object": "directory_user",
-            **self.columns(),
+            **self._fields(),
             "id": self.id,
-            "name": f"{self.first_name} {self.last_name}",
+            "name": self.full_name(),
             "emails": [],
             "role": {"slug": "member"},
             "raw_attributes": {},
@@ -140,6 +140,9 @@ class _User(_Thing):
         }
 
     def columns(self) -> Columns:
+        return {**self._fields(), "is_active": int(self.state == "active")}
+
+    def _fields(self) -> Payload:
         return {
             "directory_id": self.directory_id,
             "organization_id": self.organization_id,
@@ -195,6 +198,7 @@ class _Directory(_Thing):
         return {
             "object": "directory",
             **self.columns(),
+            "state": "active",
             "id": self.id,
             "domains": [
                 {
@@ -214,7 +218,8 @@ class _Directory(_Thing):
             "organization_id": self.organization_id,
             "name": self.name,
             "type": self.type,
-            "state": "active",
+            # Events say `active` where the Directory API, and so the mirror, says `linked`.
+            "state": "linked",
             "external_key": self.external_key,
             **self.stamps(),
         }
