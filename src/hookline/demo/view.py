@@ -395,7 +395,7 @@ def print_summary(report: Report, console: Console) -> None:
     table.add_row(
         "Wire",
         f"doubled {wire.doubled:,} · delayed {wire.delayed:,} · overtaken {wire.overtaken:,} · "
-        f"forged {wire.forged:,} · reset {wire.reset:,} · down {wire.outages} {'time' if wire.outages == 1 else 'times'}",
+        f"forged {wire.forged:,} · reset {wire.reset:,} · down {wire.outages} {_counted('time', wire.outages)}",
     )
     table.add_row(
         "Receiver",
