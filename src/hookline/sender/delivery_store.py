@@ -1,0 +1,151 @@
+"""The delivery loop's verbs: claim, settle, record, discover.
+
+Each method runs one or a few `.sql` files on the connection it is given. Nothing here opens a transaction, reads a
+clock or decides. What people and the API do with deliveries has its verbs in store.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hookline.sender.model import Attempt, AttemptKind, Environment
+from hookline.storage.verbs import Verbs
+
+if TYPE_CHECKING:
+    from hookline.rules.lifecycle import Next, Target
+    from hookline.storage.verbs import Connection, Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery in the hands of one loop: what its attempt needs, as it was when it was claimed.
+
+    `attempt` is the number of the attempt now beginning. `first_ms` is when the first one began, `claimed_ms` when
+    this one was claimed. `body` is empty where only the bookkeeping of a lapsed lease is wanted.
+    """
+
+    row_id: int
+    id: str
+    environment: Environment
+    endpoint_row: int
+    attempt: int
+    slots_used: int
+    unknown_attempts: int
+    kind: AttemptKind
+    planned_ms: int | None
+    first_ms: int
+    claimed_ms: int
+    body: bytes
+    endpoint_id: str
+    url: str
+    secret_enc: str
+    endpoint_version: int
+    schedule: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a claimed delivery is now. `attempts_made` is less than its attempt's number where none was made."""
+
+    claimed: Claimed
+    next: Next
+    attempts_made: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The work there is: (endpoint row, earliest due time) of each open endpoint that has pending deliveries.
+
+    `lease_ms` is when the first lease passes or passed, None where nothing runs.
+    """
+
+    endpoints: Sequence[tuple[int, int]]
+    lease_ms: int | None
+
+
+class DeliveryStore:
+    """The verbs of the delivery loop."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._verbs = Verbs("hookline.sender", dialect)
+
+    def claim(
+        self, connection: Connection, slots: Mapping[int, int], *, now_ms: int, leased_until_ms: int
+    ) -> list[Claimed]:
+        """Claims due deliveries, at most `slots[endpoint row]` of each endpoint, in the order they were made.
+
+        One statement for each distinct number of slots: SQLite's LIMIT cannot name a column.
+        """
+        by_slots: dict[int, list[int]] = {}
+        for endpoint_row, count in slots.items():
+            by_slots.setdefault(count, []).append(endpoint_row)
+        rows: list[int] = []
+        for count, endpoint_rows in by_slots.items():
+            parameters = {
+                "endpoint_rows": json.dumps(endpoint_rows),
+                "slots": count,
+                "now_ms": now_ms,
+                "leased_until_ms": leased_until_ms,
+            }
+            rows += [row[0] for row in self._verbs["claim"].run(connection, parameters)]
+        if not rows:
+            return []
+        return [Claimed(*row) for row in self._verbs["claimed_load"].run(connection, {"row_ids": json.dumps(rows)})]
+
+    def lapsed(self, connection: Connection, *, now_ms: int, limit: int) -> list[Claimed]:
+        """Running deliveries whose lease has passed; their bodies are not read."""
+        return [Claimed(*row) for row in self._verbs["lapsed"].run(connection, {"now_ms": now_ms, "limit": limit})]
+
+    def targets(self, connection: Connection, endpoint_rows: Collection[int]) -> dict[int, Target]:
+        """Which of these endpoints are `holding` or `deleted` now; one not named in the answer is open."""
+        rows = self._verbs["delivery_targets"].run(connection, {"endpoint_rows": json.dumps(sorted(endpoint_rows))})
+        return {row[0]: row[1] for row in rows}
+
+    def settle(self, connection: Connection, settlements: Sequence[Settlement], *, now_ms: int) -> set[int]:
+        """Moves deliveries on; gives the rows moved. One that is no longer in the attempt named is left alone."""
+        columns = self._verbs["settle"].columns
+        rows = []
+        for settlement in settlements:
+            claimed, decided = settlement.claimed, settlement.next
+            row = {
+                "row_id": claimed.row_id,
+                "attempt": claimed.attempt,
+                "attempts_made": settlement.attempts_made,
+                "state": decided.state,
+                "due_ms": decided.due_ms,
+                "slots_used": decided.slots_used,
+                "unknown_attempts": decided.unknown_attempts,
+                "next_kind": decided.next_kind,
+                "planned_ms": decided.planned_ms,
+                "reason": decided.reason,
+            }
+            rows.append(tuple(row[name] for name in columns))
+        return {row[0] for row in self._verbs["settle"].run_many(connection, rows, {"now_ms": now_ms})}
+
+    def record(self, connection: Connection, attempts: Sequence[Attempt]) -> None:
+        """Records attempts."""
+        rows = [
+            (a.delivery_row, a.number, a.kind, a.outcome, a.reason, a.status, a.started_ms, a.duration_ms, a.evidence)
+            for a in attempts
+        ]
+        self._verbs["attempts_put"].run_many(connection, rows)
+
+    def turn_off_gone(self, connection: Connection, endpoint_row: int, *, now_ms: int) -> bool:
+        """Disables an endpoint that answered 410. False where it was off already."""
+        return bool(self._verbs["endpoint_gone"].run(connection, {"row_id": endpoint_row, "now_ms": now_ms}))
+
+    def discover(self, connection: Connection) -> Discovery:
+        """Which endpoints have work and when, and when the first lease passes; one statement."""
+        rows = self._verbs["discover"].run(connection)
+        return Discovery(
+            [(row[0], row[1]) for row in rows if row[0] is not None],
+            next((row[1] for row in rows if row[0] is None), None),
+        )
+
+    def next_due(self, connection: Connection, endpoint_rows: Collection[int]) -> dict[int, int]:
+        """The earliest due time of each of these endpoints that has pending deliveries."""
+        rows = self._verbs["next_due"].run(connection, {"endpoint_rows": json.dumps(sorted(endpoint_rows))})
+        return {row[0]: row[1] for row in rows}

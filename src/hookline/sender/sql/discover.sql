@@ -1,0 +1,25 @@
+-- Finds every open endpoint with pending deliveries and its earliest due time, by stepping from endpoint to endpoint
+-- in the index, so that its cost grows with endpoints, not with deliveries. One more row, without an endpoint, tells
+-- when the first lease passes.
+with recursive e (endpoint_row) as (
+    select min(q.endpoint_row) from hookline_sender_deliveries q where q.state = 'pending'
+    union all
+    select (
+        select min(q.endpoint_row)
+        from hookline_sender_deliveries q
+        where q.state = 'pending' and q.endpoint_row > e.endpoint_row
+    )
+    from e
+    where e.endpoint_row is not null
+)
+select e.endpoint_row,
+       (
+           select min(q.due_ms)
+           from hookline_sender_deliveries q
+           where q.state = 'pending' and q.endpoint_row = e.endpoint_row
+       )
+from e
+join hookline_sender_endpoints p
+    on p.row_id = e.endpoint_row and p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null
+union all
+select null, min(r.leased_until_ms) from hookline_sender_deliveries r where r.state = 'running'

@@ -1,0 +1,411 @@
+"""What every database must do for the delivery loop: no delivery claimed twice, none settled by a late worker.
+
+A second database joins by adding to `DATABASES`: a way to open the same one several times over, as several
+processes would.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from hookline.rules.lifecycle import Next
+from hookline.sender.delivery_store import Claimed, DeliveryStore, Settlement
+from hookline.sender.model import Attempt
+from hookline.sender.store import SenderStore
+from hookline.storage import Connection, Database
+from hookline.storage.migrate import migrate
+from hookline.storage.sqlite import SqliteDatabase
+
+NOW_MS = 1_764_000_000_000
+LEASE_MS = 30_000
+
+DATABASES: dict[str, Callable[[Path], Database]] = {"sqlite": lambda folder: SqliteDatabase(folder / "hookline.db")}
+
+
+@dataclass
+class World:
+    """One database, opened as often as a test wants, and short ways to fill and read it."""
+
+    opens: Callable[[], Database]
+    database: Database
+    opened: list[Database] = field(default_factory=list)
+    deliveries: int = 0
+
+    def __post_init__(self) -> None:
+        self.store = SenderStore(self.database.dialect)
+        self.verbs = DeliveryStore(self.database.dialect)
+
+    def another(self) -> Database:
+        self.opened.append(self.opens())
+        return self.opened[-1]
+
+    def add_endpoint(self, name: str) -> int:
+        def work(connection: Connection) -> int:
+            self.store.add_endpoint(
+                connection,
+                endpoint_id=f"we_{name}",
+                environment="production",
+                url=f"https://{name}.example.com/",
+                events=["*"],
+                description=None,
+                secret_enc=f"sealed {name}",
+                now_ms=NOW_MS,
+            )
+            endpoint = self.store.endpoint(connection, "production", f"we_{name}")
+            assert endpoint is not None
+            return endpoint.row_id
+
+        return self.database.run(work)
+
+    def add_deliveries(self, endpoint_row: int, due_ms: Sequence[int]) -> list[str]:
+        numbers = range(self.deliveries, self.deliveries + len(due_ms))
+        self.deliveries += len(due_ms)
+
+        def work(connection: Connection) -> None:
+            events = self.store.add_events(
+                connection,
+                [
+                    {
+                        "id": f"event_{number:05}",
+                        "environment": "production",
+                        "type": "dsync.user.created",
+                        "organization_id": None,
+                        "body": b'{"n":%d}' % number,
+                        "created_ms": NOW_MS,
+                        "now_ms": NOW_MS,
+                    }
+                    for number in numbers
+                ],
+            )
+            self.store.add_deliveries(
+                connection,
+                [
+                    {
+                        "id": f"delivery_{number:05}",
+                        "environment": "production",
+                        "event_row": events[f"event_{number:05}"],
+                        "endpoint_row": endpoint_row,
+                        "origin": "published",
+                        "state": "pending",
+                        "due_ms": due,
+                        "reason": None,
+                        "now_ms": NOW_MS,
+                    }
+                    for number, due in zip(numbers, due_ms, strict=True)
+                ],
+            )
+
+        self.database.run(work)
+        return [f"delivery_{number:05}" for number in numbers]
+
+    def claim(
+        self, slots: Mapping[int, int], *, now_ms: int = NOW_MS, database: Database | None = None
+    ) -> list[Claimed]:
+        return (database or self.database).run(
+            lambda connection: self.verbs.claim(connection, slots, now_ms=now_ms, leased_until_ms=now_ms + LEASE_MS)
+        )
+
+    def settle(self, claimed: Claimed, decided: Next) -> bool:
+        moved = self.database.run(
+            lambda connection: self.verbs.settle(
+                connection, [Settlement(claimed, decided, claimed.attempt)], now_ms=NOW_MS
+            )
+        )
+        return moved == {claimed.row_id}
+
+    def state(self, delivery_id: str) -> tuple[str, int]:
+        with self.database.read() as connection:
+            delivery = self.store.delivery(connection, "production", delivery_id)
+        assert delivery is not None
+        return delivery.state, delivery.attempt
+
+
+@pytest.fixture(params=list(DATABASES))
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    def opens() -> Database:
+        return DATABASES[request.param](tmp_path)
+
+    database = opens()
+    migrate(database, "sender", "hookline.sender")
+    world = World(opens, database)
+    yield world
+    for other in [*world.opened, database]:
+        other.close()
+
+
+def ids(claimed: Sequence[Claimed]) -> list[str]:
+    return [one.id for one in claimed]
+
+
+def test_claims_what_is_due_up_to_the_slots(world: World) -> None:
+    """Of each endpoint at most its slots, oldest due first, and nothing that is due later."""
+    one, two = world.add_endpoint("one"), world.add_endpoint("two")
+    of_one = world.add_deliveries(one, [NOW_MS - 1, NOW_MS - 3, NOW_MS - 2])
+    of_two = world.add_deliveries(two, [NOW_MS, NOW_MS + 1])
+
+    claimed = world.claim({one: 2, two: 5})
+
+    assert sorted(ids(claimed)) == [of_one[1], of_one[2], of_two[0]]
+
+
+def test_claim_brings_what_an_attempt_needs(world: World) -> None:
+    """A claim carries the event's bytes, the endpoint's URL, secret and version, and counts the attempt."""
+    row = world.add_endpoint("one")
+    [delivery_id] = world.add_deliveries(row, [NOW_MS])
+
+    [claimed] = world.claim({row: 1})
+
+    assert (claimed.id, claimed.attempt, claimed.first_ms, claimed.claimed_ms) == (delivery_id, 1, NOW_MS, NOW_MS)
+    assert (claimed.body, claimed.url) == (b'{"n":0}', "https://one.example.com/")
+    assert (claimed.secret_enc, claimed.endpoint_version, claimed.kind) == ("sealed one", 1, "scheduled")
+    assert world.state(delivery_id) == ("running", 1)
+
+
+def test_claim_keeps_the_first_attempts_time(world: World) -> None:
+    """The schedule counts from the first attempt: a later claim leaves its time alone."""
+    row = world.add_endpoint("one")
+    world.add_deliveries(row, [NOW_MS])
+    [first] = world.claim({row: 1})
+    world.settle(first, Next("pending", NOW_MS + 5_000, "status_500", 1))
+
+    [second] = world.claim({row: 1}, now_ms=NOW_MS + 6_000)
+
+    assert (second.attempt, second.first_ms, second.claimed_ms) == (2, NOW_MS, NOW_MS + 6_000)
+    assert second.slots_used == 1
+
+
+@pytest.mark.parametrize("how", ["paused", "disabled", "deleted"])
+def test_closed_endpoint_is_not_claimed(world: World, how: str) -> None:
+    """Whatever still waits for an endpoint that is off, paused or deleted stays where it is, and is not discovered."""
+    row = world.add_endpoint("one")
+
+    def close(connection: Connection) -> None:
+        endpoint = world.store.endpoint(connection, "production", "we_one")
+        assert endpoint is not None
+        if how == "paused":
+            world.store.pause_endpoint(connection, endpoint, now_ms=NOW_MS)
+        elif how == "disabled":
+            world.store.change_endpoint(connection, endpoint, status="disabled", now_ms=NOW_MS)
+        else:
+            world.store.delete_endpoint(connection, "production", "we_one", now_ms=NOW_MS)
+
+    world.database.run(close)
+    # A race: a delivery made by a publisher that saw the endpoint open.
+    world.add_deliveries(row, [NOW_MS])
+
+    claimed = world.claim({row: 5})
+
+    assert claimed == []
+    with world.database.read() as connection:
+        assert world.verbs.discover(connection).endpoints == []
+        assert world.verbs.next_due(connection, [row]) == {}
+        assert world.verbs.targets(connection, [row]) == {row: "deleted" if how == "deleted" else "holding"}
+
+
+def test_late_worker_overwrites_nothing(world: World) -> None:
+    """Once an attempt was taken over, the one who made it first settles nothing."""
+    row = world.add_endpoint("one")
+    [delivery_id] = world.add_deliveries(row, [NOW_MS])
+    [late] = world.claim({row: 1})
+    world.settle(late, Next("pending", NOW_MS, "unknown", 0, 1))
+    [current] = world.claim({row: 1})
+
+    was_late_settled = world.settle(late, Next("failed", None, "exhausted", 1))
+    was_current_settled = world.settle(current, Next("succeeded", None, "status_200", 1))
+
+    assert (was_late_settled, was_current_settled) == (False, True)
+    assert world.state(delivery_id) == ("succeeded", 2)
+
+
+def test_settled_only_once(world: World) -> None:
+    """The same settlement given twice moves a delivery once."""
+    row = world.add_endpoint("one")
+    world.add_deliveries(row, [NOW_MS])
+    [claimed] = world.claim({row: 1})
+
+    outcomes = [world.settle(claimed, Next("succeeded", None, "status_200", 1)) for _ in range(2)]
+
+    assert outcomes == [True, False]
+
+
+def test_settles_many_at_once(world: World) -> None:
+    """One call moves many deliveries, each to its own state, and says which were moved."""
+    row = world.add_endpoint("one")
+    made = world.add_deliveries(row, [NOW_MS] * 70)
+    claimed = world.claim({row: 100})
+    world.settle(claimed[3], Next("canceled", None, "gone already"))
+    settlements = [
+        Settlement(one, Next("pending", NOW_MS + one.row_id, "status_500", 1), one.attempt) for one in claimed
+    ]
+
+    moved = world.database.run(lambda c: world.verbs.settle(c, settlements, now_ms=NOW_MS))
+
+    assert moved == {one.row_id for one in claimed} - {claimed[3].row_id}
+    assert [world.state(delivery_id)[0] for delivery_id in made].count("pending") == 69
+
+
+def test_lapsed_leases_are_found(world: World) -> None:
+    """A running delivery is found once its lease has passed, not before; settled ones never."""
+    row = world.add_endpoint("one")
+    world.add_deliveries(row, [NOW_MS, NOW_MS])
+    lost, done = world.claim({row: 2})
+    world.settle(done, Next("succeeded", None, "status_200", 1))
+
+    with world.database.read() as connection:
+        early = world.verbs.lapsed(connection, now_ms=NOW_MS + LEASE_MS - 1, limit=10)
+        late = world.verbs.lapsed(connection, now_ms=NOW_MS + LEASE_MS, limit=10)
+        discovery = world.verbs.discover(connection)
+
+    assert early == []
+    assert [one.row_id for one in late] == [lost.row_id]
+    assert discovery.lease_ms == NOW_MS + LEASE_MS
+
+
+def test_discovery_finds_each_endpoint_with_its_earliest_time(world: World) -> None:
+    """Discovery agrees with a plain scan of everything that is pending."""
+    draw = random.Random(5)
+    expected: dict[int, int] = {}
+    for number in range(12):
+        row = world.add_endpoint(f"e{number}")
+        due = [NOW_MS + draw.randrange(-5_000, 5_000) for _ in range(draw.randrange(0, 6))]
+        if due:
+            world.add_deliveries(row, due)
+            expected[row] = min(due)
+
+    with world.database.read() as connection:
+        discovery = world.verbs.discover(connection)
+        next_due = world.verbs.next_due(connection, list(range(30)))
+
+    assert dict(discovery.endpoints) == expected
+    assert len(discovery.endpoints) == len(expected)
+    assert next_due == expected
+    assert discovery.lease_ms is None
+
+
+def test_nothing_is_discovered_in_an_empty_database(world: World) -> None:
+    """Without deliveries there is no endpoint and no lease."""
+    with world.database.read() as connection:
+        discovery = world.verbs.discover(connection)
+
+    assert (list(discovery.endpoints), discovery.lease_ms) == ([], None)
+
+
+def test_attempt_is_recorded_once(world: World) -> None:
+    """Two records of one attempt number of a delivery are refused by the database."""
+    attempt = Attempt(1, 1, "scheduled", "succeeded", None, 200, NOW_MS, 5, "{}")
+    world.database.run(lambda connection: world.verbs.record(connection, [attempt]))
+
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        world.database.run(lambda connection: world.verbs.record(connection, [attempt]))
+
+
+def test_gone_endpoint_is_turned_off_once(world: World) -> None:
+    """410 disables an open endpoint, with its reason; a second one finds it off."""
+    row = world.add_endpoint("one")
+
+    answers = [
+        world.database.run(lambda connection: world.verbs.turn_off_gone(connection, row, now_ms=NOW_MS))
+        for _ in range(2)
+    ]
+
+    with world.database.read() as connection:
+        endpoint = world.store.endpoint(connection, "production", "we_one")
+    assert answers == [True, False]
+    assert endpoint is not None
+    assert (endpoint.status, endpoint.disabled_reason, endpoint.version) == ("disabled", "gone", 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_claim_race_in_drawn_order(world: World, seed: int) -> None:
+    """Four stores that take turns in a drawn order, with retries between, claim each attempt once."""
+    draw = random.Random(seed)
+    rows = [world.add_endpoint(f"e{number}") for number in range(5)]
+    made = {delivery_id for row in rows for delivery_id in world.add_deliveries(row, [NOW_MS] * 30)}
+    stores = [world.another() for _ in range(4)]
+    attempts_seen: set[tuple[str, int]] = set()
+    in_hand: list[list[Claimed]] = [[] for _ in stores]
+    succeeded: set[str] = set()
+
+    for _ in range(2_000):
+        if len(succeeded) == len(made):
+            break
+        worker = draw.randrange(4)
+        if draw.random() < 0.6:
+            slots = {row: draw.randrange(1, 4) for row in draw.sample(rows, draw.randrange(1, 6))}
+            claimed = world.claim(slots, database=stores[worker])
+            keys = [(one.id, one.attempt) for one in claimed]
+            assert len(set(keys)) == len(keys)
+            assert not attempts_seen & set(keys)
+            attempts_seen |= set(keys)
+            in_hand[worker] += claimed
+        elif in_hand[worker]:
+            one = in_hand[worker].pop(draw.randrange(len(in_hand[worker])))
+            is_success = draw.random() < 0.7
+            decided = (
+                Next("succeeded", None, "status_200", 1) if is_success else Next("pending", NOW_MS, "status_500", 1)
+            )
+            assert world.settle(one, decided)
+            if is_success:
+                assert one.id not in succeeded
+                succeeded.add(one.id)
+
+    assert succeeded == made
+
+
+def test_claim_race_in_threads(world: World) -> None:
+    """Four threads, each with a database of its own, claim everything, and nothing twice."""
+    rows = [world.add_endpoint(f"e{number}") for number in range(4)]
+    made = sorted(delivery_id for row in rows for delivery_id in world.add_deliveries(row, [NOW_MS] * 100))
+    claimed: list[list[str]] = [[] for _ in range(4)]
+    start = threading.Barrier(4)
+
+    def work(worker: int, database: Database) -> None:
+        verbs = DeliveryStore(database.dialect)
+        start.wait()
+        while True:
+            got = database.run(
+                lambda connection: verbs.claim(
+                    connection, dict.fromkeys(rows, 3), now_ms=NOW_MS, leased_until_ms=NOW_MS + LEASE_MS
+                )
+            )
+            if not got:
+                return
+            claimed[worker] += ids(got)
+
+    threads = [threading.Thread(target=work, args=(worker, world.another())) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(delivery_id for mine in claimed for delivery_id in mine) == made
+
+
+def test_statements_use_their_indexes(world: World) -> None:
+    """On SQLite no statement of the loop walks the deliveries: each reaches them by key or by a partial index."""
+    if world.database.dialect != "sqlite":
+        pytest.skip("reads SQLite's query plans")
+    plans: list[str] = []
+    with world.database.transaction() as connection:
+        connection.set_trace_callback(lambda sql: statements.append(sql))
+        statements: list[str] = []
+        row = 1
+        world.verbs.claim(connection, {row: 5}, now_ms=NOW_MS, leased_until_ms=NOW_MS)
+        world.verbs.lapsed(connection, now_ms=NOW_MS, limit=5)
+        world.verbs.next_due(connection, [row])
+        world.verbs.discover(connection)
+        connection.set_trace_callback(None)
+        for sql in statements:
+            plans += [step[3] for step in connection.execute("explain query plan " + sql)]
+
+    touching = [plan for plan in plans if "hookline_sender_deliveries" in plan or plan.startswith(("SCAN q", "SCAN d"))]
+    assert len(statements) == 4
+    assert [plan for plan in touching if plan.startswith("SCAN")] == []
+    assert sum("hookline_sender_deliveries_due" in plan for plan in plans) >= 4
+    assert any("hookline_sender_deliveries_leased" in plan for plan in plans)
