@@ -11,6 +11,7 @@ import pytest
 
 from hookline.config import SETTINGS, Settings, load, refuse_secret_flags
 from hookline.errors import ConfigError
+from hookline.rules.schedule import Schedule
 
 FERNET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
@@ -80,8 +81,8 @@ def test_each_end_may_have_its_own_database(tmp_path: Path) -> None:
         ("allow_private_targets", "0", False),
         ("webhook_tolerance", "0", 0.0),
         ("webhook_tolerance", "5m", 300.0),
-        ("retry_schedule", "30s, 5m, 1.5h", (30.0, 300.0, 5400.0)),
-        ("retry_schedule", "none", ()),
+        ("retry_schedule", "30s, 5m, 1.5h", Schedule.from_gaps((30.0, 300.0, 5400.0))),
+        ("retry_schedule", "none", Schedule((), 0)),
         ("encryption_key", f"{FERNET},{FERNET}", (FERNET, FERNET)),
         ("app", "shop.hooks:hooks", "shop.hooks:hooks"),
         ("port", "0", 0),
@@ -99,7 +100,7 @@ def test_text_becomes_its_value(tmp_path: Path, name: str, text: str, value: obj
         ('webhook_secrets = ["one", "two"]', "webhook_secrets", ("one", "two")),
         ("allow_private_targets = true", "allow_private_targets", True),
         ("max_body = 4096", "max_body", 4096),
-        ('retry_schedule = [1, "2m"]', "retry_schedule", (1.0, 120.0)),
+        ('retry_schedule = ["1s", "2m"]', "retry_schedule", Schedule.from_gaps((1.0, 120.0))),
     ],
 )
 def test_toml_may_use_its_own_types(tmp_path: Path, line: str, name: str, value: object) -> None:
@@ -122,9 +123,7 @@ def test_toml_may_use_its_own_types(tmp_path: Path, line: str, name: str, value:
         ("max_body", "2 parsecs"),
         ("allow_private_targets", "perhaps"),
         ("log_level", "loud"),
-        ("retry_schedule", "1,2,3,4,5,6,7"),
-        ("retry_schedule", "4d"),
-        ("retry_schedule", "0"),
+        ("retry_schedule", "1s,2s,3s,4s,5s,6s,7s"),
         ("webhook_tolerance", "nan"),
         ("app", "shop.hooks"),
         ("tls_cert", "nowhere.pem"),
@@ -137,6 +136,13 @@ def test_a_wrong_value_names_setting_value_and_expectation(tmp_path: Path, name:
 
     assert caught.value.setting == f"HOOKLINE_{name.upper()}"
     assert f"expected {SETTINGS[name].expected}; got {text!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["4d", "0s", "1", "1s,,2s"])
+def test_a_wrong_schedule_says_which_wait(tmp_path: Path, text: str) -> None:
+    """What the schedule's own rule says is passed on under the name the user wrote."""
+    with pytest.raises(ConfigError, match=r"^HOOKLINE_RETRY_SCHEDULE: expected (waits|at most 72h)"):
+        loaded(tmp_path, RETRY_SCHEDULE=text)
 
 
 @pytest.mark.parametrize("line", ["port = true", "port = 1.5", "host = 1", "max_body = nan", "app = []"])
@@ -279,8 +285,8 @@ def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
         "staging_api_key": "sk_test_fedcba9876543210",
         "encryption_key": FERNET,
         "allow_private_targets": "true",
-        "retry_schedule": "1",
-        "staging_retry_schedule": "2",
+        "retry_schedule": "1s",
+        "staging_retry_schedule": "2s",
         "webhook_secrets": "a",
         "path_token": "0123456789abcdef",
         "allowed_ips": "203.0.113.7",

@@ -22,10 +22,12 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from hookline.errors import ConfigError
+from hookline.rules.schedule import Schedule, parse_schedule
 
 PREFIX = "HOOKLINE_"
 FILE_NAME = "hookline.toml"
@@ -35,11 +37,9 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 Part: TypeAlias = Literal["sender", "receiver", "server"]
 
-_DAY_S = 86_400
-_LAST_RETRY_S = 3 * _DAY_S  # the guide's bound: six retries over three days
-_MOST_RETRIES = 6
+_MOST_RETRIES = 6  # the guide's: up to six, over up to three days
 _SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": _DAY_S}
+_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3_600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +91,25 @@ class Resolved:
             return f"set, {len(self.value)} of them" if isinstance(self.value, tuple) else "set"
         if isinstance(self.value, bool):
             return "true" if self.value else "false"
+        if isinstance(self.value, Schedule):
+            gaps_s = [later - earlier for earlier, later in pairwise((0.0, *self.value.offsets_s))]
+            return ", ".join(f"{gap_s:g}s" for gap_s in gaps_s) or "none"
         if isinstance(self.value, tuple):
-            return ", ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in self.value) or "none"
+            return ", ".join(str(item) for item in self.value)
         return _without_password(str(self.value))
 
 
 @dataclass(frozen=True, slots=True)
 class SenderConfig:
-    """What the sender runs with. Gaps are seconds between attempts; None takes the built-in schedule."""
+    """What the sender runs with. A schedule of None takes the built-in one of its environment."""
 
     database_url: str
     api_key: str | None = field(default=None, repr=False)
     staging_api_key: str | None = field(default=None, repr=False)
     encryption_keys: tuple[str, ...] | None = field(default=None, repr=False)
     allow_private_targets: bool = False
-    retry_gaps_s: tuple[float, ...] | None = None
-    staging_retry_gaps_s: tuple[float, ...] | None = None
+    schedule: Schedule | None = None
+    staging_schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,22 +256,18 @@ def _fernet_key(raw: object) -> str:
     return text
 
 
-def _gaps(raw: object) -> tuple[float, ...]:
-    if isinstance(raw, str) and raw.strip().lower() == "none":
-        return ()
-    gaps = tuple(_amount(_DURATIONS)(item) for item in _items(raw))
-    if not 1 <= len(gaps) <= _MOST_RETRIES or min(gaps) <= 0 or sum(gaps) > _LAST_RETRY_S:
+def _schedule(raw: object) -> Schedule:
+    text = ", ".join(_text(item) for item in raw) if isinstance(raw, list) else _text(raw)
+    schedule = parse_schedule("" if text.lower() == "none" else text, setting="")
+    if len(schedule.offsets_s) > _MOST_RETRIES:
         raise ValueError
-    return gaps
+    return schedule
 
 
 _DATABASE = "a database URL: sqlite:///relative.db or sqlite:////absolute.db"
 _API_KEY = "16 or more letters, digits, '_', '-' or '.'"
 _NETWORKS = "a comma separated list of addresses or networks, as 203.0.113.7 or 198.51.100.0/24"
-_GAPS = (
-    f"1 to {_MOST_RETRIES} gaps between attempts, comma separated, as '30s, 5m, 2h', together at most 72 h; "
-    "or 'none' for no retry"
-)
+_GAPS = f"1 to {_MOST_RETRIES} waits between attempts, as '30s, 5m, 2h', together at most 72h; or none for no retry"
 
 _TABLE: tuple[Setting, ...] = (
     Setting(
@@ -388,7 +387,7 @@ _TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "retry_schedule",
-        _gaps,
+        _schedule,
         _GAPS,
         "When production retries.",
         "sender",
@@ -397,7 +396,7 @@ _TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "staging_retry_schedule",
-        _gaps,
+        _schedule,
         _GAPS,
         "When staging retries.",
         "sender",
@@ -489,8 +488,8 @@ class Settings:
             staging_api_key=self["staging_api_key"],
             encryption_keys=self["encryption_key"],
             allow_private_targets=self["allow_private_targets"],
-            retry_gaps_s=self["retry_schedule"],
-            staging_retry_gaps_s=self["staging_retry_schedule"],
+            schedule=self["retry_schedule"],
+            staging_schedule=self["staging_retry_schedule"],
         )
 
     def receiver(self) -> ReceiverConfig:
@@ -647,6 +646,9 @@ def _from_file(raw: object, directory: Path, key: str) -> str:
 def _checked(setting: Setting, raw: object, origin: str) -> Resolved:
     try:
         return Resolved(setting, setting.read(raw), origin)
+    except ConfigError as error:
+        # From a rule that says more exactly what is wrong; the name it gives is not the one the user wrote.
+        raise ConfigError(origin, str(error)) from None
     except ValueError:
         came = "something else" if setting.secret else _without_password(_shown(raw))
         raise ConfigError(origin, f"expected {setting.expected}; got {came}") from None

@@ -1,0 +1,268 @@
+"""One process that serves: a port shared by both ends, signals, and the order in which things stop.
+
+Stopping: the first SIGTERM or SIGINT closes the port and lets what is under way finish; a second one ends the
+process where it stands (which loses nothing: leases run out and work is claimed again). It knows no settings
+beyond where to listen, and neither end: what runs is given to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+import uvicorn
+
+from hookline.cli import Exit
+from hookline.errors import ConfigError
+
+log = logging.getLogger("hookline.serve")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+AsgiReceive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+AsgiSend: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]]
+
+DOOR_PATH: Final = "/webhooks"
+DRAIN_S: Final = 20  # an attempt takes up to 15 s, a body up to 10 s
+_BACKLOG: Final = 2048
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Switch:
+    """Both ends behind one port: the door's paths to the receiver, everything else to the sender.
+
+    Args:
+        door: the receiver's application.
+        sender: the sender's application.
+        is_ready: asked by `GET /readyz`, on a thread; `/healthz` answers as long as the process does.
+    """
+
+    def __init__(self, *, door: AsgiApp | None, sender: AsgiApp | None, is_ready: Callable[[], bool]) -> None:
+        self._door = door
+        self._rest = sender or door
+        self._is_ready = is_ready
+
+    async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            if self._door is not None and (path == DOOR_PATH or path.startswith(DOOR_PATH + "/")):
+                await self._door(scope, receive, send)
+                return
+            if path in {"/healthz", "/readyz"} and scope["method"] in {"GET", "HEAD"}:
+                await self._health(path, send)
+                return
+        if self._rest is not None:
+            await self._rest(scope, receive, send)
+
+    async def _health(self, path: str, send: AsgiSend) -> None:
+        is_well = path == "/healthz" or await asyncio.to_thread(self._is_ready)
+        status, content = (200, b"ok\n") if is_well else (503, b"not ready\n")
+        headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(content)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+class Background(Protocol):
+    """Work beside the port, on the server's event loop for as long as it runs."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish what is under way and return."""
+
+
+class ThreadedLoop:
+    """A loop that blocks its thread, as `Background`.
+
+    Args:
+        run: works until the event it is given is set.
+        wake: makes it look at that event now.
+        name: for the thread.
+    """
+
+    def __init__(self, run: Callable[[threading.Event], None], *, wake: Callable[[], None], name: str) -> None:
+        self._run = run
+        self._wake = wake
+        self._name = name
+
+    async def run(self, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        ended, stopping = asyncio.Event(), threading.Event()
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self._run(stopping)
+            except BaseException as error:
+                errors.append(error)
+            loop.call_soon_threadsafe(ended.set)
+
+        thread = threading.Thread(target=work, name=self._name)
+        thread.start()
+        waiters = {asyncio.create_task(event.wait()) for event in (stop, ended)}
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        stopping.set()
+        self._wake()
+        await ended.wait()
+        for waiter in waiters:
+            waiter.cancel()
+        thread.join()
+        if errors:
+            raise errors[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket and the URL it is reached at. Who connects early waits until somebody accepts."""
+
+    socket: socket.socket
+    url: str
+
+
+def bind(host: str, port: int, *, is_tls: bool) -> Listener:
+    """Take the port before anything else starts.
+
+    Raises:
+        ConfigError: it is taken, may not be taken, or the host is not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            "HOOKLINE_HOST", f"expected a name or address of this machine, got {host!r}: {error}"
+        ) from None
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise ConfigError("HOOKLINE_PORT", f"cannot listen on {host}:{port}: {error.strerror}") from None
+    name = f"[{host}]" if ":" in host else host
+    return Listener(listening, f"{'https' if is_tls else 'http'}://{name}:{listening.getsockname()[1]}")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it listens, and leaves signals to us: its own way raises them again when it has
+    stopped, so that a clean stop would not exit 0.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve_until_told(
+    app: AsgiApp | None,
+    listener: Listener | None,
+    background: Sequence[Background],
+    *,
+    tls: tuple[Path, Path] | None = None,
+    started: Callable[[], None] = lambda: None,
+) -> int:
+    """Run until a signal, or until something that should run on does not.
+
+    Args:
+        app: what answers at `listener`; None for a process without a port.
+        background: started before the port is listened on, stopped after it is closed.
+        tls: certificate chain and key.
+        started: called once, when requests are accepted and all of `background` runs.
+
+    Returns:
+        0 after a signal; 1 when something ended by itself, which is logged.
+    """
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(app, listener, background, tls, started))
+
+
+async def _serve(
+    app: AsgiApp | None,
+    listener: Listener | None,
+    background: Sequence[Background],
+    tls: tuple[Path, Path] | None,
+    started: Callable[[], None],
+) -> int:
+    told, stop = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, _tell, told, number)
+    tasks = [asyncio.create_task(work.run(stop)) for work in background]
+    told_task = asyncio.create_task(told.wait())
+    watched: set[asyncio.Task[Any]] = {told_task, *tasks}
+    server: _Server | None = None
+    if app is not None and listener is not None:
+        server = _server(app, tls)
+        watched.add(asyncio.create_task(server.serve(sockets=[listener.socket])))
+        listening = asyncio.create_task(server.listening.wait())
+        await asyncio.wait({listening, *watched}, return_when=asyncio.FIRST_COMPLETED)
+        listening.cancel()
+    if not any(task.done() for task in watched):
+        started()
+    await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+    was_told = told_task.done()
+    told_task.cancel()
+    watched -= {told_task, *tasks}
+    if server is not None:
+        # The port first, so that what comes in late still finds the rest at work.
+        server.should_exit = True
+        await asyncio.wait(watched)
+    stop.set()
+    results = await asyncio.gather(*tasks, *watched, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in errors:
+        log.error("stopped by an error", exc_info=error)
+    if not was_told and not errors:
+        log.error("stopped: work that should run on has ended by itself")
+    return Exit.OK if was_told and not errors else Exit.FAILED
+
+
+def _tell(told: asyncio.Event, number: int) -> None:
+    if told.is_set():
+        log.warning(
+            "%s again: ending at once; what was under way is taken up at the next start", signal.Signals(number).name
+        )
+        os._exit(Exit.INTERRUPTED)
+    log.info("%s: stopping; once more ends it at once", signal.Signals(number).name)
+    told.set()
+
+
+def _server(app: AsgiApp, tls: tuple[Path, Path] | None) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            loop="uvloop",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Who the caller is, is the door's question (HOOKLINE_TRUSTED_PROXIES), asked of the real peer.
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=DRAIN_S,
+            ssl_certfile=str(tls[0]) if tls else None,
+            ssl_keyfile=str(tls[1]) if tls else None,
+        )
+    )
