@@ -11,6 +11,7 @@ import pytest
 
 from hookline.config import SETTINGS, Settings, load, refuse_secret_flags
 from hookline.errors import ConfigError
+from hookline.rules.address import WORKOS_ADDRESSES
 from hookline.rules.schedule import Schedule
 
 FERNET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -117,7 +118,6 @@ def test_toml_may_use_its_own_types(tmp_path: Path, line: str, name: str, value:
         ("port", "80a"),
         ("database_url", "mysql://db/x"),
         ("database_url", "sqlite://relative.db"),
-        ("allowed_ips", "203.0.113.7/24"),
         ("allowed_ips", ","),
         ("max_body", "0"),
         ("max_body", "2 parsecs"),
@@ -136,6 +136,24 @@ def test_a_wrong_value_names_setting_value_and_expectation(tmp_path: Path, name:
 
     assert caught.value.setting == f"HOOKLINE_{name.upper()}"
     assert f"expected {SETTINGS[name].expected}; got {text!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["203.0.113.7/24", "localhost", "workos, 1.2.3"])
+def test_a_wrong_network_says_which(tmp_path: Path, text: str) -> None:
+    """An entry that is no network is named under the name the user wrote."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, ALLOWED_IPS=text)
+
+    assert caught.value.setting == "HOOKLINE_ALLOWED_IPS"
+    assert text.split(", ")[-1] in str(caught.value)
+
+
+def test_workos_stands_for_its_published_addresses(tmp_path: Path) -> None:
+    """The word may stand alone or beside others, and is shown as the addresses it means."""
+    networks = loaded(tmp_path, ALLOWED_IPS="workos, 198.51.100.0/24")["allowed_ips"]
+
+    assert networks == (*WORKOS_ADDRESSES.networks, ip_network("198.51.100.0/24"))
+    assert loaded(tmp_path, ALLOWED_IPS="workos")["allowed_ips"] == WORKOS_ADDRESSES.networks
 
 
 @pytest.mark.parametrize("text", ["4d", "0s", "1", "1s,,2s"])

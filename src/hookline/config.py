@@ -21,18 +21,17 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from hookline.errors import ConfigError
+from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
 from hookline.rules.schedule import Schedule, parse_schedule
 
 PREFIX = "HOOKLINE_"
 FILE_NAME = "hookline.toml"
 
-Network: TypeAlias = IPv4Network | IPv6Network
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
 Part: TypeAlias = Literal["sender", "receiver", "server"]
@@ -228,8 +227,19 @@ def _size(raw: object) -> int:
     return int(size)
 
 
-def _network(raw: object) -> Network:
-    return ip_network(_text(raw))
+def _networks(raw: object) -> tuple[Network, ...]:
+    networks = parse_networks([_text(item) for item in _items(raw)], setting="")
+    if not networks:
+        raise ValueError
+    return networks
+
+
+def _callers(raw: object) -> tuple[Network, ...]:
+    provider = WORKOS_ADDRESSES.provider
+    entries = [_text(item) for item in _items(raw)]
+    named = WORKOS_ADDRESSES.networks if provider in entries else ()
+    others = [entry for entry in entries if entry != provider]
+    return (*named, *_networks(others)) if others or not named else named
 
 
 def _database_url(raw: object) -> str:
@@ -423,8 +433,8 @@ _TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "allowed_ips",
-        _list(_network),
-        _NETWORKS,
+        _callers,
+        _NETWORKS + "; workos stands for the addresses WorkOS publishes",
         "Who may call the door; everybody else gets 403.",
         "receiver",
         unset="everybody",
@@ -432,7 +442,7 @@ _TABLE: tuple[Setting, ...] = (
     ),
     Setting(
         "trusted_proxies",
-        _list(_network),
+        _networks,
         _NETWORKS,
         "Proxies whose X-Forwarded-For tells the caller's address.",
         "receiver",
