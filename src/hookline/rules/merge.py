@@ -106,10 +106,10 @@ class ObjectState:
 
     @property
     def current(self) -> Mapping[str, Any] | None:
-        """The object as it should be shown: `payload`, over it what a newer deletion said, which never nulls
-        a field.
+        """The object as it should be shown: `payload`; for a dead one what its deletion said laid over it, which
+        never nulls a field.
         """
-        if self.reduced is None:
+        if self.reduced is None or (self.payload is not None and self.life > self.death):
             return self.payload
         if self.payload is None:
             return self.reduced
@@ -267,16 +267,14 @@ def _join_life(
             flags.append("clock_regression")  # A4: the sender's clock went back, or an update is missing
             wishes.append("refetch:clock_regression")
         elif key[0] == content[0] and key != content and (changed or not newer):
-            replaces_read = content[2] == "" and changed
+            replaces_read = content[2] == "" and key[2] != "" and changed
             same_instant = key[1] == content[1] and (changed or not same_content(seen.resource, kept, payload))
             if replaces_read or same_instant:  # A6, A7: only the source can say which was last
                 wishes.append("refetch:content_tie")
         if newer:
             content, kept = key, payload
-            if reduced is not None and reduced_content < key:
+            if reduced is not None and reduced_content <= key:
                 reduced_content, reduced = NO_CONTENT, None
-            elif reduced is not None:
-                changed = False  # the newer deletion's copy lies over it
     if seen.uncertain or _too_close(clock, before.death, epsilon_us):
         flags.append("uncertain")
         wishes.append("refetch:uncertain")
