@@ -63,9 +63,10 @@ $(READY): requirements/dev.txt pyproject.toml
 node-packages: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH; \
 	if [ ! -f tests/node/package-lock.json ]; then :; \
-	elif ! command -v npm >/dev/null 2>&1 || ! node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then \
+	elif ! command -v npm >/dev/null 2>&1 || ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then \
 		echo 'No Node 20 or later with npm here: the tests that need it are skipped (.ci/run brings it).'; \
-	else $(MAKE) --no-print-directory $(NODE_PACKAGES); fi
+	elif ! $(MAKE) --no-print-directory $(NODE_PACKAGES); then \
+		echo 'npm could not install tests/node: the tests that need it are skipped.'; [ "$$CI" != true ]; fi
 
 $(NODE_PACKAGES): tests/node/package.json tests/node/package-lock.json
 	npm ci --prefix tests/node --silent --no-audit --no-fund

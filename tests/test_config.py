@@ -303,6 +303,7 @@ def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
         "staging_api_key": "sk_test_fedcba9876543210",
         "encryption_key": FERNET,
         "allow_private_targets": "true",
+        "allowed_targets": "10.0.0.0/8",
         "retry_schedule": "1s",
         "staging_retry_schedule": "2s",
         "webhook_secrets": "a",

@@ -107,6 +107,7 @@ class SenderConfig:
     staging_api_key: str | None = field(default=None, repr=False)
     encryption_keys: tuple[str, ...] | None = field(default=None, repr=False)
     allow_private_targets: bool = False
+    allowed_targets: tuple[Network, ...] | None = None
     schedule: Schedule | None = None
     staging_schedule: Schedule | None = None
 
@@ -396,6 +397,15 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "allowed_targets",
+        _networks,
+        _NETWORKS,
+        "Networks that may be delivered to although they are not public.",
+        "sender",
+        unset="public addresses alone",
+        flag=True,
+    ),
+    Setting(
         "retry_schedule",
         _schedule,
         _GAPS,
@@ -498,6 +508,7 @@ class Settings:
             staging_api_key=self["staging_api_key"],
             encryption_keys=self["encryption_key"],
             allow_private_targets=self["allow_private_targets"],
+            allowed_targets=self["allowed_targets"],
             schedule=self["retry_schedule"],
             staging_schedule=self["staging_retry_schedule"],
         )
