@@ -22,6 +22,9 @@ from hookline.rules.address import (
     vet_url,
 )
 
+LONGEST = "a." * 124 + "aexam"
+"""253 characters, the most DNS holds."""
+
 FORBIDDEN = [
     ("0.0.0.0", "unspecified"),
     ("0.1.2.3", "unspecified"),
@@ -168,6 +171,8 @@ def test_development_opens_inner_networks_only() -> None:
             "https://[2606:4700:0::1111]:65535/",
             Target("https", "2606:4700::1111", 65535, ip_address("2606:4700::1111"), "/"),
         ),
+        ("https://example.com:1024/", Target("https", "example.com", 1024, None, "/")),
+        (f"https://{LONGEST}/", Target("https", LONGEST, 443, None, "/")),
         ("https://7eleven.example.com/", Target("https", "7eleven.example.com", 443, None, "/")),
         ("https://0x7f.example.com/", Target("https", "0x7f.example.com", 443, None, "/")),
     ],
@@ -204,6 +209,7 @@ def test_urls_we_may_call(url: str, target: Target) -> None:
         ("https://a-.example.com/", "host"),
         ("https://" + "a" * 64 + ".example.com/", "host"),
         ("https://" + "a." * 127 + "com/", "host"),
+        (f"https://a{LONGEST}/", "host"),
         ("https://%31%32%37.0.0.1/", "host"),
         ("https://exa%6dple.com/", "host"),
         ("https://faß.example/", "host"),

@@ -291,6 +291,27 @@ def test_a_time_from_the_future_does_not_shut_out_what_follows() -> None:
     assert name(fold([seen("upsert", 10, updated_s=10**6), seen("upsert", 30)])) == "n30"
 
 
+def test_one_clock_with_two_payloads_ends_the_same() -> None:
+    """An id sent twice with other bytes, two reads at once: a fixed order decides, not the arrival."""
+    for kind in ("upsert", "read", "delete"):
+        pair = [seen(kind, 10, 1, payload={"name": "a"}), seen(kind, 10, 1, payload={"name": "b"})]
+
+        assert name(fold(pair)) == name(fold(pair[::-1])) == "b"
+
+
+def test_a_deletion_and_a_full_copy_of_one_clock_end_the_same() -> None:
+    """The full copy is content; the deletion's, no newer, is dropped in either order."""
+    pair = [seen("upsert", 10, 1, payload={"name": "a"}), seen("delete", 10, 1, payload={"name": "b"})]
+
+    assert fold(pair) == fold(pair[::-1])
+    assert name(fold(pair)) == "a"
+
+
+def test_a_time_before_1970_is_still_content() -> None:
+    """It counts as 1970: less than that is the mark of no content."""
+    assert told(seen("upsert", 10, updated_s=-5)).state.content == (0, 10 * S, "event_00010")
+
+
 def test_a_deletion_never_nulls_what_was_known() -> None:
     """A reduced payload is laid over the full one, a bare id says nothing, and a full copy that comes late fits in."""
     full = seen("upsert", 10, payload={"id": "u1", "name": "old", "domains": ["d"], "key": "k"})
@@ -453,6 +474,7 @@ DEAD = ObjectState("directory_user", "u1", life=(10, "a"), death=(15, "d"), prov
         (STUB, [Parent(True, (20, "m"))], NEVER, False),
         (STUB, [Parent(False)], NEVER, False),
         (STUB, [], (20, ""), True),
+        (STUB, [], (20, "m"), True),
         (STUB, [], (21, ""), False),
         (BOTH, [Parent(True, (10, "z"))], NEVER, True),
         (BOTH, [], (10, ""), True),
@@ -475,7 +497,7 @@ def test_a_parents_death_reaches_further_down() -> None:
     assert parent == Parent(True, (30, "a"))
     assert not merge.is_alive(LIVING, [parent])
     assert merge.as_parent(directory, [], floor=(60, "")) == Parent(False, (60, ""))
-    assert merge.as_parent(directory, [], floor=(45, "")) == Parent(True, NEVER)
+    assert merge.as_parent(directory, [], floor=(50, "a")) == Parent(True, NEVER)
 
 
 EDGE = EdgeState(add=(20, "m"), remove=(10, "z"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from hookline.rules.response import PROBE_STATUSES, SILENCES, UNKNOWN, judge, retry_after_s, silence
@@ -75,6 +77,17 @@ def test_only_2xx_is_success(status: int, kind: str, reason: str) -> None:
 def test_retry_after_is_seconds_or_any_http_date(header: str | None, seconds: float | None) -> None:
     """Clamped to 0 … 72 h; what cannot be read is ignored, never an error."""
     assert retry_after_s(header, now_ms=NOW_MS) == seconds
+
+
+def test_dates_without_a_zone_are_utc_wherever_we_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The asctime form names none, and the machine's own zone must not slip in."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert retry_after_s("Sun Nov  6 08:50:37 1994", now_ms=NOW_MS) == 60
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_date_counts_from_the_millisecond() -> None:

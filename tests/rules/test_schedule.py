@@ -85,6 +85,22 @@ def test_after_a_downtime_one_overdue_slot_is_used_and_the_rest_are_spent() -> N
     assert slot == Slot(FIRST_MS + 64_790_000, 5)
 
 
+def test_an_attempt_stands_for_a_slot_of_its_very_moment() -> None:
+    """A person's retry that begins just when a slot is due is not followed by that slot."""
+    at_ms = FIRST_MS + 190_000
+
+    slot = next_due(PRODUCTION, slots_used=1, first_ms=FIRST_MS, started_ms=at_ms, now_ms=at_ms, jitter=0.0)
+
+    assert slot == Slot(FIRST_MS + 950_000, 2)
+
+
+def test_before_any_slot_is_spent_the_first_retry_is_next() -> None:
+    """When the first attempt ended unknown and a probe followed, say: its slot is not owed twice."""
+    slot = next_due(PRODUCTION, slots_used=0, first_ms=FIRST_MS, started_ms=FIRST_MS, now_ms=FIRST_MS, jitter=0.0)
+
+    assert slot == Slot(FIRST_MS + 190_000, 1)
+
+
 def test_nothing_is_due_once_the_slots_or_the_window_are_over() -> None:
     """The last attempt has no successor; neither has one that ended after the window."""
     end_ms = FIRST_MS + 259_200_000
@@ -185,6 +201,7 @@ def test_backoff_takes_jitter_and_survives_any_count() -> None:
         ("1s,5s,1m", (1, 6, 66)),
         (" 500ms , 1.5s ", (0.5, 2)),
         ("3m, 1h, 2d", (180, 3_780, 176_580)),
+        ("72h", (259_200,)),
         ("", ()),
         ("  ", ()),
     ],

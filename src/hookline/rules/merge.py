@@ -519,9 +519,7 @@ def _wins_tie(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> bool:
     """One clock, two payloads (an id sent twice with other bytes, two reads at once): any fixed order will
     do, so that the end does not depend on arrival.
     """
-    if old is None:
-        return True
-    return new != old and _text(new) > _text(old)
+    return old is not None and new != old and _text(new) > _text(old)
 
 
 def _text(payload: Mapping[str, Any]) -> str:
