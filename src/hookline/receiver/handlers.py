@@ -1,0 +1,166 @@
+"""The app's functions and what they are called with.
+
+A *fact* handler (`on`) hears of every event once, in no order. A *change* handler (`on_change`) hears of every
+transition of what the mirror shows, per object in the order of the change feed. Both are called as
+`function(what, tx)`: `tx` is the transaction that also marks the run as done, so that the handler's writes and the
+mark are one commit. This file keeps the list and checks it; running is work.py's business.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+from hookline.errors import ConfigError
+from hookline.receiver.resources import EDGES, RESOURCES
+from hookline.wire.catalogue import CATALOGUE, is_pattern, matches, nearest
+
+HandlerKind: TypeAlias = Literal["fact", "change"]
+ChangeKind: TypeAlias = Literal["created", "updated", "deleted", "recreated", "hidden", "shown", "added", "removed"]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One transition of what the mirror shows of an object.
+
+    Attributes:
+        seq: its place in the change feed; changes of one object are handed over in this order.
+        kind: `created` `updated` `deleted` `recreated`; `hidden` and `shown` when a parent's death or return took it
+            along; `added` and `removed` for memberships.
+        resource: `organization`, `directory`, `directory_user`, `directory_group` or `directory_membership`.
+        id: the object's id; of a membership `group_id/user_id`.
+        before: the object as it was shown before, or None where it was not shown.
+        after: the object as it is shown now, or None where it is not: access that is lost ends here.
+        is_live: whether it is shown now.
+        cause: id of the event that caused it: of a `hidden` or `shown` one the parent's.
+        source: which source's mirror it is in.
+    """
+
+    seq: int
+    kind: ChangeKind
+    resource: str
+    id: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    is_live: bool
+    cause: str | None
+    source: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One registered function. `pattern` is an event type, a prefix or `*` for facts, a resource for changes."""
+
+    name: str
+    kind: HandlerKind
+    pattern: str
+    function: Callable[..., Any]
+
+
+class LentTransaction(Protocol):
+    """A transaction that is open for one run: the same one for Hookline's verbs and for the handler."""
+
+    @property
+    def dbapi(self) -> Any:
+        """A DBAPI connection, for Hookline's own verbs."""
+
+    @property
+    def app(self) -> Any:
+        """What the handler gets as `tx`: a DBAPI connection, an SQLAlchemy `Session`, a Django alias."""
+
+
+class Transactions(Protocol):
+    """The app's own database access."""
+
+    def begin(self) -> AbstractContextManager[LentTransaction]:
+        """A transaction that commits when the block ends and rolls back when it raises, whatever it raises."""
+
+
+class Registry:
+    """The handlers of one receiver, filled by decorators before its worker starts."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    def on(self, pattern: str, *, name: str | None = None, unlisted: bool = False) -> Callable[[Function], Function]:
+        """Have a function called once for every event of a type: `function(event, tx)`.
+
+        Args:
+            pattern: a type (`dsync.user.created`), a prefix (`dsync.*`) or `*`.
+            name: under which its runs are kept; without one `module:qualname`, so that moving or renaming the
+                function makes it a new handler, which starts at now.
+            unlisted: the type is newer than this version's catalogue; without it an unknown one is refused, since
+                a handler for a misspelt type would silently never run.
+
+        Raises:
+            ConfigError: no such type, a name that is taken, or a function that does not take (event, tx).
+        """
+        if not unlisted:
+            _check_pattern(pattern)
+        return self._adder("fact", pattern, name)
+
+    def on_change(self, resource: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Have a function called for every transition of a resource's objects: `function(change, tx)`.
+
+        Args:
+            resource: `directory_user`, `directory_membership`, …
+            name: as for `on`.
+
+        Raises:
+            ConfigError: no such resource, a name that is taken, or a function that does not take (change, tx).
+        """
+        known = (*RESOURCES, *EDGES)
+        if resource not in known:
+            raise ConfigError(
+                "on_change", f"expected a mirrored resource, got {resource!r}{_suggestion(resource, known)}"
+            )
+        return self._adder("change", resource, name)
+
+    def get(self, name: str) -> Handler | None:
+        """The handler of that name, if this process has it."""
+        return self._handlers.get(name)
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self._handlers.values())
+
+    def __len__(self) -> int:
+        return len(self._handlers)
+
+    def _adder(self, kind: HandlerKind, pattern: str, name: str | None) -> Callable[[Function], Function]:
+        def add(function: Function) -> Function:
+            where = "on" if kind == "fact" else "on_change"
+            known = name or f"{function.__module__}:{function.__qualname__}"
+            try:
+                inspect.signature(function).bind(None, None)
+            except TypeError:
+                takes = "(event, tx)" if kind == "fact" else "(change, tx)"
+                raise ConfigError(where, f"{known} must take {takes}") from None
+            if known in self._handlers:
+                raise ConfigError(
+                    where, f"a handler named {known!r} is registered already: give this one a name=… of its own"
+                )
+            self._handlers[known] = Handler(known, kind, pattern, function)
+            return function
+
+        return add
+
+
+def _check_pattern(pattern: str) -> None:
+    if not is_pattern(pattern):
+        raise ConfigError("on", f"expected a type, a prefix as in 'dsync.*' or '*', got {pattern!r}")
+    if not any(matches(pattern, type_) for type_ in CATALOGUE):
+        known = {*CATALOGUE, *(f"{type_.rpartition('.')[0]}.*" for type_ in CATALOGUE)}
+        raise ConfigError(
+            "on",
+            f"no event type is {pattern!r}{_suggestion(pattern, sorted(known))}; "
+            "for a type newer than this version pass unlisted=True",
+        )
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    return f": did you mean {near!r}?" if near else ""

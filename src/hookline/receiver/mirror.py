@@ -1,0 +1,539 @@
+"""Entries become rows, changes and runs: one transaction's worth of work, on the connection it is given.
+
+Rows are read bottom-up (memberships, users and groups, directories, organizations) and worked on top-down, so that
+whoever needs a parent sees it as this transaction leaves it. Entries of one object are joined in memory in their
+order; rules/merge.py decides each. What is *shown* of an object (alive, and its parents) is compared with what was
+announced: every difference is one Change, and `announced_live` keeps it exactly one. An object known only from an
+embedded copy is announced silently, since no event said it was created; its loss is announced like any other.
+
+When an object's own death or life moves, its children are not touched here: a cascade is queued, and `walk` takes
+it up in batches. The views are right at once; the walk is there for handlers.
+
+Opens no transaction, reads no clock and calls no handler.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from hookline.errors import InvalidBody
+from hookline.receiver.handlers import ChangeKind
+from hookline.receiver.mirror_store import (
+    Cascade,
+    Cause,
+    Claimed,
+    EdgeRow,
+    MirrorStore,
+    NewChange,
+    NewRun,
+    ObjectKey,
+    ObjectRow,
+    Outcome,
+    OutcomeKind,
+    Registered,
+)
+from hookline.receiver.resources import EDGES, RESOURCES, Edge, EdgeObservation, Observed, Resource, observe
+from hookline.rules.merge import (
+    NEVER,
+    EdgeVerdict,
+    Observation,
+    Parent,
+    Verdict,
+    as_parent,
+    is_alive,
+    is_edge_alive,
+    join,
+    join_edge,
+)
+from hookline.storage import Connection
+from hookline.wire.catalogue import matches
+from hookline.wire.event import Event
+
+_OUTCOMES: Final[dict[Verdict | EdgeVerdict, OutcomeKind]] = {
+    "created": "applied",
+    "updated": "applied",
+    "recreated": "applied",
+    "deleted": "applied",
+    "stub": "applied",
+    "tombstone": "applied",
+    "added": "applied",
+    "removed": "applied",
+    "stale": "stale",
+    "noop": "noop",
+}
+_ALOUD: Final[dict[Verdict, ChangeKind]] = {
+    "created": "created",
+    "updated": "updated",
+    "recreated": "recreated",
+}
+_RANK: Final[dict[OutcomeKind, int]] = {"noop": 0, "stale": 1, "applied": 2}
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one transaction did."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    changes: int = 0
+    runs: int = 0
+    cascades: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An entry that could be read."""
+
+    entry: Claimed
+    event: Event
+    observed: Observed
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(self.entry.seq, self.entry.event_id)
+
+
+def apply(
+    store: MirrorStore,
+    connection: Connection,
+    entries: Sequence[Claimed],
+    now_ms: int,
+    *,
+    registered: Sequence[Registered] | None = None,
+) -> Applied:
+    """Apply entries to the mirror and make the runs they cause.
+
+    Args:
+        entries: taken out of the queue in this transaction; any order, several sources, several of one object.
+        now_ms: Unix milliseconds, for what is written down about when.
+        registered: the handlers; None reads them.
+    """
+    done = Applied()
+    if registered is None:
+        registered = store.registered(connection)
+    batch = _Batch(store, connection, now_ms)
+    read: list[_Read] = []
+    for entry in entries:
+        one = _read(entry)
+        if isinstance(one, Outcome):
+            done.outcomes.append(one)
+        else:
+            read.append(one)
+    batch.join(read)
+    facts = [
+        NewRun(handler, None, one.entry.seq, None)
+        for one in read
+        for handler in _fact_handlers(registered, one.event.type, one.entry.seq)
+    ]
+    heard = {run.inbox_seq for run in facts}
+    done.outcomes += [batch.outcome(one, one.entry.seq in heard) for one in read]
+    batch.write(done, registered, facts)
+    store.note(connection, done.outcomes, now_ms)
+    return done
+
+
+def walk(
+    store: MirrorStore,
+    connection: Connection,
+    now_ms: int,
+    *,
+    limit: int = 200,
+    registered: Sequence[Registered] | None = None,
+) -> Applied | None:
+    """Take the oldest cascades up where they stand, for about `limit` children; None if there is none."""
+    cascade = store.next_cascade(connection)
+    if cascade is None:
+        return None
+    done = Applied()
+    batch = _Batch(store, connection, now_ms)
+    left = limit
+    while cascade is not None and left > 0:
+        left -= batch.walk(cascade, left)
+        cascade = store.next_cascade(connection)
+    batch.write(done, store.registered(connection) if registered is None else registered, [])
+    return done
+
+
+def _read(entry: Claimed) -> _Read | Outcome:
+    if entry.reason is not None:
+        return Outcome(entry.seq, "dead", entry.reason)
+    if entry.body is None:
+        return Outcome(entry.seq, "dead", "its body is no longer kept")
+    try:
+        event = Event.from_bytes(entry.body)
+    except InvalidBody as error:
+        return Outcome(entry.seq, "dead", error.reason)
+    return _Read(entry, event, observe(event, entry.event_id, entry.received_ms))
+
+
+def _fact_handlers(registered: Sequence[Registered], type_: str, seq: int) -> list[str]:
+    return [
+        handler.name
+        for handler in registered
+        if handler.kind == "fact" and handler.from_seq < seq and matches(handler.pattern, type_)
+    ]
+
+
+class _Batch:
+    """The rows of one transaction, and what came of them."""
+
+    def __init__(self, store: MirrorStore, connection: Connection, now_ms: int) -> None:
+        self._store = store
+        self._connection = connection
+        self._now_ms = now_ms
+        # By (source, resource, id) and (source, edge, ids); None: looked for, and not there.
+        self._objects: dict[tuple[str, ObjectKey], ObjectRow | None] = {}
+        self._edges: dict[tuple[str, str, tuple[str, str]], EdgeRow] = {}
+        self._parents: dict[tuple[str, ObjectKey], Parent | None] = {}
+        self._moved: dict[tuple[str, ObjectKey], Cause] = {}
+        self._changes: list[NewChange] = []
+        self._verdicts: dict[int, list[Verdict | EdgeVerdict]] = defaultdict(list)
+        self._notes: dict[int, list[str]] = defaultdict(list)
+
+    # -- entries -----------------------------------------------------------------------------------------------
+
+    def join(self, read: Sequence[_Read]) -> None:
+        """Join what the entries say into the rows."""
+        objects: dict[tuple[str, ObjectKey], list[tuple[_Read, Observation]]] = defaultdict(list)
+        edges: dict[tuple[str, str, tuple[str, str]], list[tuple[_Read, EdgeObservation]]] = defaultdict(list)
+        for one in read:
+            source = one.entry.source
+            for seen in one.observed.objects:
+                objects[source, (seen.resource, seen.key)].append((one, seen))
+            if (edge := one.observed.edge) is not None:
+                edges[source, edge.resource, edge.keys].append((one, edge))
+        above = [
+            (source, (EDGES[name].scope[0], edge.scope_id))
+            for (source, name, _), pairs in edges.items()
+            for _, edge in pairs
+            if edge.scope_id is not None
+        ]
+        above += [
+            (source, (parent, id_))
+            for (source, (name, _)), said in objects.items()
+            for _, seen in said
+            for (parent, _), id_ in zip(RESOURCES[name].parents, RESOURCES[name].parent_ids(seen.payload), strict=True)
+            if id_ is not None
+        ]
+        self._load([*objects, *above], edges)
+        for name in RESOURCES:
+            for key in sorted(key for key in objects if key[1][0] == name):
+                self._join_object(self._object(*key), objects[key])
+        for edge_key in sorted(edges):
+            self._join_edge(self._edge(*edge_key), edges[edge_key])
+
+    def outcome(self, one: _Read, is_heard: bool) -> Outcome:
+        """What became of an entry: the most that any of its observations did."""
+        seq = one.entry.seq
+        if one.observed.ignored is not None:
+            return Outcome(seq, "fact" if is_heard else "ignored", one.observed.ignored)
+        verdicts = self._verdicts.get(seq)
+        if not verdicts:
+            return Outcome(seq, "fact" if is_heard else "ignored", None)
+        kind = max((_OUTCOMES[verdict] for verdict in verdicts), key=_RANK.__getitem__)
+        notes = self._notes.get(seq)
+        return Outcome(seq, kind, " ".join(dict.fromkeys(notes)) if notes else None)
+
+    def _join_object(self, row: ObjectRow, seen: Sequence[tuple[_Read, Observation]]) -> None:
+        before = None if row.state is None else as_parent(row.state)
+        if row.state is not None:
+            self._announce(row, is_alive(row.state, self._parents_of(row)), None)
+        for one, observation in seen:
+            joined = join(row.known_state(), observation)
+            state, verdict = joined.state, joined.verdict
+            was_shown, before_ids = (row.shown if row.announced else None), row.parent_ids
+            if state is not row.state:
+                row.put_state(state)
+            is_live = is_alive(state, self._parents_of(row))
+            kind: ChangeKind | None = None
+            if is_live != row.announced:
+                row.announced, row.is_changed = is_live, True
+                if not is_live:
+                    kind = "hidden" if state.deleted_us is None else "deleted"
+                elif verdict != "stub":  # which is born silently
+                    kind = _ALOUD.get(verdict, "shown") if verdict != "updated" else "shown"
+            elif is_live and state.life != NEVER:
+                kind = _ALOUD.get(verdict)
+            if kind is not None:
+                after = row.shown if is_live else None
+                self._change(row.source, row.resource.name, row.id, kind, was_shown, after, one.cause)
+            self._note(row, one, verdict, joined.flags, joined.wishes)
+            before = self._moved_by(row, before, before_ids, one.cause)
+        # From here on others see it as it is left.
+        self._parents.pop((row.source, row.key), None)
+
+    def _join_edge(self, row: EdgeRow, seen: Sequence[tuple[_Read, EdgeObservation]]) -> None:
+        ends = self._ends_of(row)
+        if row.state is not None:
+            self._announce(row, is_edge_alive(row.state, ends), None)
+        for one, observation in seen:
+            was_shown = row.shown if row.announced else None
+            joined = join_edge(row.state, observation.kind, observation.clock)
+            if joined.state is not row.state or row.state is None:
+                row.state, row.is_changed = joined.state, True
+                is_newest = row.scope_id is None or observation.clock >= max(row.state.add, row.state.remove)
+                if is_newest and observation.scope_id not in (None, row.scope_id):
+                    row.scope_id = observation.scope_id
+                    ends = self._ends_of(row)
+            now_live = is_edge_alive(row.state, ends)
+            if now_live != row.announced:
+                kind: ChangeKind
+                if now_live:
+                    kind = "added" if observation.kind == "add" else "shown"
+                else:
+                    kind = "hidden" if row.state.add > row.state.remove else "removed"
+                row.announced, row.is_changed = now_live, True
+                after = row.shown if now_live else None
+                self._change(row.source, row.edge.name, row.object_id, kind, was_shown, after, one.cause)
+            flags = ("uncertain", *joined.flags) if observation.uncertain else joined.flags
+            self._note(row, one, joined.verdict, flags, joined.wishes)
+
+    def _note(
+        self,
+        row: ObjectRow | EdgeRow,
+        one: _Read,
+        verdict: Verdict | EdgeVerdict,
+        flags: Sequence[str],
+        wishes: Sequence[str],
+    ) -> None:
+        seq = one.entry.seq
+        self._verdicts[seq].append(verdict)
+        if wishes:
+            self._notes[seq] += wishes
+        if flags:
+            kept = " ".join(sorted({*row.flags.split(), *flags}))
+            if kept != row.flags:
+                row.flags, row.is_changed = kept, True
+
+    # -- liveness ----------------------------------------------------------------------------------------------
+
+    def _announce(self, row: ObjectRow | EdgeRow, is_live: bool, cause: Cause | None) -> bool:
+        """Tell of a flip that its parents caused; whether there was one."""
+        if is_live == row.announced:
+            return False
+        cause = cause or self._cause_above(row)
+        kind: ChangeKind = "shown" if is_live else "hidden"
+        shown = row.shown
+        resource, id_ = (row.resource.name, row.id) if isinstance(row, ObjectRow) else (row.edge.name, row.object_id)
+        self._change(row.source, resource, id_, kind, None if is_live else shown, shown if is_live else None, cause)
+        row.announced, row.is_changed = is_live, True
+        return True
+
+    def _moved_by(
+        self, row: ObjectRow, before: Parent | None, before_ids: tuple[str | None, ...], cause: Cause
+    ) -> Parent:
+        """Queue a walk where this object now means something else to its children; what it means by itself.
+
+        What its own parents mean to them is those parents' walk. An unknown parent counts as not dead, so a new
+        one matters only if it is.
+        """
+        assert row.state is not None
+        after = as_parent(row.state)
+        if before is None:
+            seen = as_parent(row.state, self._parents_of(row))
+            moved = not seen.alive or seen.death != NEVER
+        else:
+            moved = after != before or row.parent_ids != before_ids
+        if moved:
+            self._moved[row.source, row.key] = cause
+        return after
+
+    def _parents_of(self, row: ObjectRow) -> list[Parent]:
+        found = (
+            self._parent(row.source, (name, id_))
+            for (name, _), id_ in zip(row.resource.parents, row.parent_ids, strict=False)
+            if id_ is not None
+        )
+        return [parent for parent in found if parent is not None]
+
+    def _ends_of(self, row: EdgeRow) -> list[Parent]:
+        found = (self._parent(row.source, key) for key in _above(row))
+        return [parent for parent in found if parent is not None]
+
+    def _parent(self, source: str, key: ObjectKey) -> Parent | None:
+        """An object as its children see it; None if it is not known."""
+        try:
+            return self._parents[source, key]
+        except KeyError:
+            if (source, key) not in self._objects:
+                self._load([(source, key)])
+            row = self._objects[source, key]
+            is_known = row is not None and row.state is not None
+            parent = as_parent(row.state, self._parents_of(row)) if is_known else None  # type: ignore[union-attr,arg-type]
+            self._parents[source, key] = parent
+            return parent
+
+    def _cause_above(self, row: ObjectRow | EdgeRow) -> Cause:
+        """The event that moved the nearest ancestor which is being walked, or has moved in this transaction."""
+        waiting: list[ObjectRow | EdgeRow] = [row]
+        while waiting:
+            one = waiting.pop(0)
+            for key in _above(one):
+                cause = self._moved.get((row.source, key)) or self._store.cascade_cause(
+                    self._connection, row.source, key
+                )
+                if cause is not None:
+                    return cause
+                above = self._objects.get((row.source, key))
+                if above is not None:
+                    waiting.append(above)
+        return Cause(None, None)
+
+    # -- walks -------------------------------------------------------------------------------------------------
+
+    def walk(self, cascade: Cascade, limit: int) -> int:
+        """Take one cascade up where it stands; how many children were looked at, at least one."""
+        tables = self._store.child_tables(cascade.resource)
+        table, *after = json.loads(cascade.position) if cascade.position else [*tables[:1], "", ""]
+        parent = cascade.resource, cascade.object_id
+        keys = self._store.children(self._connection, table, cascade.source, parent, after, limit)
+        if table in EDGES:
+            self._walk_edges(EDGES[table], cascade, keys)
+        else:
+            self._walk_objects(RESOURCES[table], cascade, keys)
+        position: str | None = None
+        if len(keys) == limit:
+            position = json.dumps([table, *keys[-1]])
+        elif table != tables[-1]:
+            position = json.dumps([tables[tables.index(table) + 1], "", ""])
+        self._store.move_cascade(self._connection, cascade, position)
+        return max(1, len(keys))
+
+    def _walk_objects(self, resource: Resource, cascade: Cascade, keys: Sequence[tuple[str, ...]]) -> None:
+        wanted = [(cascade.source, (resource.name, id_)) for (id_,) in keys]
+        self._load(wanted)
+        for key in wanted:
+            row = self._objects[key]
+            if row is None or row.state is None:
+                continue
+            flipped = self._announce(row, is_alive(row.state, self._parents_of(row)), cascade.cause)
+            # A directory's own walk reaches its users, groups and memberships. A user or group in a known
+            # directory needs none: the directory's walk comes to its memberships.
+            is_reached = any(
+                name == "directory" and id_ is not None and self._objects.get((row.source, (name, id_)))
+                for (name, _), id_ in zip(resource.parents, row.parent_ids, strict=False)
+            )
+            if resource.name == "directory" or (flipped and not is_reached):
+                self._moved[row.source, row.key] = cascade.cause
+
+    def _walk_edges(self, edge: Edge, cascade: Cascade, keys: Sequence[tuple[str, ...]]) -> None:
+        wanted = [(cascade.source, edge.name, (one, other)) for one, other in keys]
+        self._load([], wanted)
+        for key in wanted:
+            row = self._edge(*key)
+            if row.state is not None:
+                self._announce(row, is_edge_alive(row.state, self._ends_of(row)), cascade.cause)
+
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    def _load(
+        self,
+        objects: Iterable[tuple[str, ObjectKey]],
+        edges: Iterable[tuple[str, str, tuple[str, str]]] = (),
+    ) -> None:
+        """Read these rows and everything above them, in one statement per table and source."""
+        wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+        sources: set[str] = set()
+
+        def want(source: str, key: ObjectKey) -> None:
+            sources.add(source)
+            if (source, key) not in self._objects:
+                wanted[source, key[0]].add(key[1])
+
+        for source, key in objects:
+            want(source, key)
+        pairs: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+        for source, name, ids in edges:
+            sources.add(source)
+            if (source, name, ids) not in self._edges:
+                pairs[source, name].append(ids)
+                for (end, _), id_ in zip(EDGES[name].ends, ids, strict=True):
+                    want(source, (end, id_))
+        for (source, name), ids_list in pairs.items():
+            edge = EDGES[name]
+            for edge_row in self._store.read_edges(self._connection, edge, source, ids_list):
+                self._edges[source, name, edge_row.ids] = edge_row
+                if edge_row.scope_id is not None:
+                    want(source, (edge.scope[0], edge_row.scope_id))
+        # Children first: their rows name the parents to read next.
+        for name, resource in reversed(list(RESOURCES.items())):
+            for source in sources:
+                wanted_ids = sorted(wanted.pop((source, name), ()))
+                if not wanted_ids:
+                    continue
+                for id_ in wanted_ids:
+                    self._objects[source, (name, id_)] = None
+                for row in self._store.read_objects(self._connection, resource, source, wanted_ids):
+                    self._objects[source, row.key] = row
+                    for (parent, _), parent_id in zip(resource.parents, row.parent_ids, strict=True):
+                        if parent_id is not None:
+                            want(source, (parent, parent_id))
+
+    def _object(self, source: str, key: ObjectKey) -> ObjectRow:
+        row = self._objects[source, key]
+        if row is None:
+            resource = RESOURCES[key[0]]
+            row = ObjectRow(resource, source, key[1], parent_ids=(None,) * len(resource.parents))
+            self._objects[source, key] = row
+        return row
+
+    def _edge(self, source: str, name: str, ids: tuple[str, str]) -> EdgeRow:
+        return self._edges.setdefault((source, name, ids), EdgeRow(EDGES[name], source, ids))
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def _change(
+        self,
+        source: str,
+        resource: str,
+        object_id: str,
+        kind: ChangeKind,
+        before: str | None,
+        after: str | None,
+        cause: Cause,
+    ) -> None:
+        self._changes.append(NewChange(source, resource, object_id, kind, before, after, cause))
+
+    def write(self, done: Applied, registered: Sequence[Registered], runs: list[NewRun]) -> None:
+        """Write rows in sorted order, parents first; then walks, changes and runs."""
+        store, connection = self._store, self._connection
+        for name, resource in RESOURCES.items():
+            rows = [
+                row for (_, key), row in self._objects.items() if key[0] == name and row is not None and row.is_changed
+            ]
+            rows.sort(key=lambda row: (row.source, row.id))
+            store.write_objects(connection, resource, rows)
+        for name, edge in EDGES.items():
+            edge_rows = [row for (_, of, _), row in self._edges.items() if of == name and row.is_changed]
+            edge_rows.sort(key=lambda row: (row.source, row.ids))
+            store.write_edges(connection, edge, edge_rows)
+        cascades = [(source, key, cause) for (source, key), cause in self._moved.items() if store.child_tables(key[0])]
+        store.add_cascades(connection, cascades, self._now_ms)
+        seqs = store.add_changes(connection, self._changes, self._now_ms)
+        by_resource: dict[str, list[str]] = defaultdict(list)
+        for handler in registered:
+            if handler.kind == "change":
+                by_resource[handler.pattern].append(handler.name)
+        runs = runs + [
+            NewRun(handler, f"{change.source}/{change.resource}/{change.object_id}", None, seq)
+            for seq, change in zip(seqs, self._changes, strict=True)
+            for handler in by_resource.get(change.resource, ())
+        ]
+        store.add_runs(connection, runs, self._now_ms)
+        done.changes, done.runs, done.cascades = len(seqs), len(runs), len(cascades)
+
+
+def _above(row: ObjectRow | EdgeRow) -> list[ObjectKey]:
+    """The parents of an object, or the ends and the scope of an edge."""
+    if isinstance(row, ObjectRow):
+        return [
+            (name, id_) for (name, _), id_ in zip(row.resource.parents, row.parent_ids, strict=False) if id_ is not None
+        ]
+    ends = [(name, id_) for (name, _), id_ in zip(row.edge.ends, row.ids, strict=True)]
+    return ends if row.scope_id is None else [*ends, (row.edge.scope[0], row.scope_id)]
+
+
+__all__: tuple[str, ...] = ("Applied", "apply", "walk")

@@ -1,0 +1,438 @@
+"""The mirror's tables as verbs: rows in and out, the change feed, the walks over children, the claimed entries.
+
+Decides nothing (mirror.py does) and opens no transaction: every function runs on the connection it is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from hookline.receiver.handlers import ChangeKind, HandlerKind
+from hookline.receiver.resources import EDGES, RESOURCES, Edge, Payload, Resource, decode, encode
+from hookline.rules.merge import NEVER, NO_CONTENT, EdgeState, ObjectState
+from hookline.storage import Connection, Verb, Verbs
+from hookline.wire.timestamps import format_ms
+
+OutcomeKind: TypeAlias = Literal["applied", "stale", "noop", "fact", "ignored", "dead"]
+ObjectKey: TypeAlias = tuple[str, str]
+"""(resource, id)"""
+EdgeKey: TypeAlias = tuple[str, tuple[str, str]]
+"""(edge, ids of its ends)"""
+
+
+class Claimed(NamedTuple):
+    """An entry taken out of the queue. `reason` is what the door knew to be wrong with it."""
+
+    seq: int
+    source: str
+    event_id: str
+    type: str | None
+    body: bytes | None
+    reason: str | None
+    received_ms: int
+
+
+class Cause(NamedTuple):
+    """The inbox entry and the event that something came from."""
+
+    seq: int | None
+    event_id: str | None
+
+
+class Outcome(NamedTuple):
+    """What became of an entry. `reason` explains it where that is not plain."""
+
+    seq: int
+    outcome: OutcomeKind
+    reason: str | None
+
+
+class NewChange(NamedTuple):
+    """A change to append; `before` and `after` are JSON texts."""
+
+    source: str
+    resource: str
+    object_id: str
+    kind: ChangeKind
+    before: str | None
+    after: str | None
+    cause: Cause
+
+
+class NewRun(NamedTuple):
+    """A run to make: of an entry (a fact) or of a change."""
+
+    handler: str
+    object_key: str | None
+    inbox_seq: int | None
+    change_seq: int | None
+
+
+class Cascade(NamedTuple):
+    """A walk over the children of one object; `position` is where it stands ('' at the start)."""
+
+    row_id: int
+    source: str
+    resource: str
+    object_id: str
+    position: str
+    cause: Cause
+
+
+class Registered(NamedTuple):
+    """A handler as some process registered it: it hears of what comes after `from_seq`."""
+
+    name: str
+    kind: HandlerKind
+    pattern: str
+    from_seq: int
+
+
+# The two below are working copies inside one transaction, and the only mutable values of the mirror.
+
+
+@dataclass(slots=True)
+class ObjectRow:
+    """One object while a batch is applied. `state` is None while it has never been heard of.
+
+    Payloads are decoded at the first look (`known_state`): most rows are read only to be somebody's parent.
+    """
+
+    resource: Resource
+    source: str
+    id: str
+    state: ObjectState | None = None
+    parent_ids: tuple[str | None, ...] = ()
+    shown: str | None = None
+    announced: bool = False
+    flags: str = ""
+    is_new: bool = True
+    is_changed: bool = False
+    texts: tuple[str | None, str | None] | None = None
+
+    @property
+    def key(self) -> ObjectKey:
+        return self.resource.name, self.id
+
+    def known_state(self) -> ObjectState | None:
+        """The state with its payloads."""
+        if self.texts is not None and self.state is not None:
+            full, reduced = self.texts
+            state = self.state
+            self.state = ObjectState(
+                state.resource,
+                state.key,
+                state.content,
+                decode(full),
+                state.life,
+                state.death,
+                state.provisional,
+                state.reduced_content,
+                decode(reduced),
+            )
+            self.texts = None
+        return self.state
+
+    def put_state(self, state: ObjectState) -> None:
+        """Replace the state; the shown text and the parents follow its payload."""
+        before = self.state
+        if before is None or state.payload is not before.payload or state.reduced is not before.reduced:
+            current = state.current
+            self.shown = encode(current)
+            self.parent_ids = self.resource.parent_ids(current)
+        self.state = state
+        self.is_changed = True
+
+
+@dataclass(slots=True)
+class EdgeRow:
+    """One membership while a batch is applied. `state` is None while it has never been heard of."""
+
+    edge: Edge
+    source: str
+    ids: tuple[str, str]
+    state: EdgeState | None = None
+    scope_id: str | None = None
+    announced: bool = False
+    flags: str = ""
+    is_new: bool = True
+    is_changed: bool = False
+
+    @property
+    def key(self) -> EdgeKey:
+        return self.edge.name, self.ids
+
+    @property
+    def object_id(self) -> str:
+        return "/".join(self.ids)
+
+    @property
+    def shown(self) -> str | None:
+        """What handlers are shown of it."""
+        (_, one), (_, other) = self.edge.ends
+        return encode({one: self.ids[0], other: self.ids[1], self.edge.scope[1]: self.scope_id})
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """The verbs of one table."""
+
+    read: Verb
+    insert: Verb
+    update: Verb
+    children: dict[str, Verb] = field(default_factory=dict)
+
+
+class MirrorStore:
+    """The verbs of the mirror, compiled for one dialect."""
+
+    def __init__(self, verbs: Verbs) -> None:
+        self._verbs = verbs
+        self._tables = {
+            name: _Tables(
+                verbs[f"mirror_read_{name}"],
+                verbs[f"mirror_insert_{name}"],
+                verbs[f"mirror_update_{name}"],
+                {
+                    parent: verbs[f"mirror_children_{name}_of_{parent}"]
+                    for parent in (*RESOURCES,)
+                    if f"mirror_children_{name}_of_{parent}" in verbs
+                },
+            )
+            for name in (*RESOURCES, *EDGES)
+        }
+        self._writers = {name: _object_writer(resource) for name, resource in RESOURCES.items()}
+
+    # -- entries -----------------------------------------------------------------------------------------------
+
+    def claim(self, connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
+        """Take up to `limit` due entries out of the queue, oldest first."""
+        taken = self._verbs["apply_claim"].run(connection, {"now_ms": now_ms, "limit": limit})
+        return self._entries(connection, [seq for (seq,) in taken])
+
+    def claim_one(self, connection: Connection, seq: int) -> list[Claimed]:
+        """Take one entry out of the queue; an empty list if it is not there."""
+        taken = self._verbs["apply_claim_one"].run(connection, {"seq": seq})
+        return self._entries(connection, [seq for (seq,) in taken])
+
+    def _entries(self, connection: Connection, seqs: list[int]) -> list[Claimed]:
+        if not seqs:
+            return []
+        return [Claimed(*row) for row in self._verbs["apply_entries"].run(connection, {"seqs": json.dumps(seqs)})]
+
+    def head(self, connection: Connection, now_ms: int, limit: int) -> list[tuple[int, int]]:
+        """(seq, attempt) of what `claim` would take."""
+        return [
+            (seq, attempt)
+            for seq, attempt in self._verbs["apply_head"].run(connection, {"now_ms": now_ms, "limit": limit})
+        ]
+
+    def mark(self, connection: Connection, seqs: Sequence[int]) -> None:
+        """Note that these are about to be applied for the first time."""
+        self._verbs["apply_mark"].run(connection, {"seqs": json.dumps(list(seqs))})
+
+    def count_try(self, connection: Connection, seq: int) -> int | None:
+        """Count a try of one entry on its own: how many it are now, or None if it is not waiting."""
+        rows = self._verbs["apply_try"].run(connection, {"seq": seq})
+        return rows[0][0] if rows else None
+
+    def postpone(self, connection: Connection, seq: int, due_ms: int) -> None:
+        """Let an entry wait until `due_ms`."""
+        self._verbs["apply_postpone"].run(connection, {"seq": seq, "due_ms": due_ms})
+
+    def note(self, connection: Connection, outcomes: Sequence[Outcome], now_ms: int) -> None:
+        """Write down what became of entries."""
+        self._verbs["apply_outcomes"].run_many(connection, [(*outcome, now_ms) for outcome in outcomes])
+
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    def read_objects(
+        self, connection: Connection, resource: Resource, source: str, ids: Iterable[str]
+    ) -> list[ObjectRow]:
+        """The rows there are of these ids."""
+        rows = self._tables[resource.name].read.run(connection, {"source": source, "ids": json.dumps(list(ids))})
+        return [_object_row(resource, source, row) for row in rows]
+
+    def read_edges(
+        self, connection: Connection, edge: Edge, source: str, pairs: Iterable[tuple[str, str]]
+    ) -> list[EdgeRow]:
+        """The rows there are of these pairs."""
+        rows = self._tables[edge.name].read.run(connection, {"source": source, "pairs": json.dumps(list(pairs))})
+        return [
+            EdgeRow(
+                edge,
+                source,
+                (one, other),
+                EdgeState((add_us, add_id), (remove_us, remove_id)),
+                scope_id,
+                bool(announced),
+                flags,
+                is_new=False,
+            )
+            for one, other, scope_id, add_us, add_id, remove_us, remove_id, flags, announced in rows
+        ]
+
+    def write_objects(self, connection: Connection, resource: Resource, rows: Iterable[ObjectRow]) -> None:
+        """Insert new rows whole, replace known ones."""
+        tables, writer = self._tables[resource.name], self._writers[resource.name]
+        inserts: list[tuple[Any, ...]] = []
+        updates: list[tuple[Any, ...]] = []
+        for row in rows:
+            (inserts if row.is_new else updates).append(writer(row))
+        tables.insert.run_many(connection, inserts)
+        tables.update.run_many(connection, updates)
+
+    def write_edges(self, connection: Connection, edge: Edge, rows: Iterable[EdgeRow]) -> None:
+        """Insert new rows whole, replace known ones."""
+        tables = self._tables[edge.name]
+        inserts: list[tuple[Any, ...]] = []
+        updates: list[tuple[Any, ...]] = []
+        for row in rows:
+            state = row.state or EdgeState()
+            values = (
+                row.source,
+                *row.ids,
+                row.scope_id,
+                *state.add,
+                *state.remove,
+                row.flags,
+                int(row.announced),
+                None if state.add > state.remove or state.remove == NEVER else format_ms(state.remove[0]),
+            )
+            (inserts if row.is_new else updates).append(values)
+        tables.insert.run_many(connection, inserts)
+        tables.update.run_many(connection, updates)
+
+    # -- changes, runs, walks ----------------------------------------------------------------------------------
+
+    def registered(self, connection: Connection) -> list[Registered]:
+        """Every handler that some process has registered."""
+        return [Registered(*row) for row in self._verbs["handlers_registered"].run(connection)]
+
+    def add_changes(self, connection: Connection, changes: Sequence[NewChange], now_ms: int) -> list[int]:
+        """Append to the change feed; their places in it, in the same order."""
+        rows = [
+            (
+                change.source,
+                change.resource,
+                change.object_id,
+                change.kind,
+                int(change.after is not None),
+                change.before,
+                change.after,
+                *change.cause,
+                now_ms,
+            )
+            for change in changes
+        ]
+        return sorted(seq for (seq,) in self._verbs["changes_add"].run_many(connection, rows))
+
+    def add_runs(self, connection: Connection, runs: Sequence[NewRun], now_ms: int) -> None:
+        """Make runs, due at once."""
+        rows = [{**run._asdict(), "now_ms": now_ms} for run in runs]
+        self._verbs["runs_add"].run_many(connection, rows)
+
+    def add_cascades(
+        self, connection: Connection, cascades: Sequence[tuple[str, ObjectKey, Cause]], now_ms: int
+    ) -> None:
+        """Queue walks over the children of (source, object), each with its cause."""
+        rows = [(source, *key, *cause, now_ms) for source, key, cause in cascades]
+        self._verbs["cascades_add"].run_many(connection, rows)
+
+    def next_cascade(self, connection: Connection) -> Cascade | None:
+        """The oldest walk."""
+        for row in self._verbs["cascades_next"].run(connection):
+            row_id, source, resource, object_id, position, cause_seq, cause = row
+            return Cascade(row_id, source, resource, object_id, position, Cause(cause_seq, cause))
+        return None
+
+    def move_cascade(self, connection: Connection, cascade: Cascade, position: str | None) -> None:
+        """Note where a walk stands; None: it is finished."""
+        if position is None:
+            self._verbs["cascades_end"].run(connection, {"row_id": cascade.row_id})
+        else:
+            self._verbs["cascades_move"].run(connection, {"row_id": cascade.row_id, "position": position})
+
+    def cascade_cause(self, connection: Connection, source: str, key: ObjectKey) -> Cause | None:
+        """Whose walk is on its way to the children of an object."""
+        named = {"source": source, "resource": key[0], "object_id": key[1]}
+        for row in self._verbs["cascades_cause"].run(connection, named):
+            return Cause(*row)
+        return None
+
+    def child_tables(self, resource: str) -> list[str]:
+        """The resources and edges that hang on a resource, in the order in which they are walked."""
+        return [name for name, tables in self._tables.items() if resource in tables.children]
+
+    def children(
+        self, connection: Connection, child: str, source: str, parent: ObjectKey, after: Sequence[str], limit: int
+    ) -> list[tuple[str, ...]]:
+        """The next children's keys after a key ('' is the start): one id each, or the two ids of an edge."""
+        named = {
+            "source": source,
+            "parent_id": parent[1],
+            "after": after[0],
+            "after_user": after[-1],
+            "limit": limit,
+        }
+        return list(self._tables[child].children[parent[0]].run(connection, named))
+
+
+def _object_row(resource: Resource, source: str, row: tuple[Any, ...]) -> ObjectRow:
+    parents = len(resource.parents)
+    shown, full, reduced = row[1 + parents : 4 + parents]
+    clocks = row[4 + parents : 16 + parents]
+    flags, announced = row[16 + parents :]
+    state = ObjectState(
+        resource.name,
+        row[0],
+        clocks[0:3],
+        None,
+        clocks[3:5],
+        clocks[5:7],
+        clocks[7:9],
+        clocks[9:12],
+        None,
+    )
+    is_layered = state.reduced_content != NO_CONTENT
+    return ObjectRow(
+        resource,
+        source,
+        row[0],
+        state,
+        row[1 : 1 + parents],
+        shown,
+        bool(announced),
+        flags,
+        is_new=False,
+        texts=(full, reduced) if is_layered else (shown, None),
+    )
+
+
+def _object_writer(resource: Resource) -> Any:
+    def write(row: ObjectRow) -> tuple[Any, ...]:
+        state = row.known_state()
+        assert state is not None
+        is_layered = state.reduced is not None
+        current: Payload | None = state.current
+        return (
+            row.source,
+            row.id,
+            *resource.values(current),
+            row.shown,
+            encode(state.payload) if is_layered else None,
+            encode(state.reduced) if is_layered else None,
+            *state.content,
+            *state.life,
+            *state.death,
+            *state.provisional,
+            *state.reduced_content,
+            row.flags,
+            int(row.announced),
+            None if state.deleted_us is None else format_ms(state.deleted_us),
+        )
+
+    return write

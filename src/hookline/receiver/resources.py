@@ -1,0 +1,309 @@
+"""What the mirror holds of each kind of object, and what an event says about it.
+
+`RESOURCES` is the one list: table, parents and typed columns per resource, in the order in which rows are written
+(parents first). `EDGES` are relations between two objects. `observe` turns an event into observations for
+rules/merge.py. A field of the wrong type leaves its column null and stays in the payload; nothing here raises on odd
+data, stores anything or decides who wins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from hookline.rules.merge import Clock, EdgeKind, Observation, event_clock, is_active
+from hookline.wire.catalogue import CATALOGUE
+from hookline.wire.event import MAX_NAME, Event
+from hookline.wire.timestamps import format_ms, parse_us, ulid_time_us
+
+Payload: TypeAlias = Mapping[str, Any]
+Extract: TypeAlias = Callable[[Payload], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of mirrored object.
+
+    Attributes:
+        name: `data.object`; the verbs of its table end in it.
+        table: the table; its view of what is alive is `<table>_live`.
+        parents: (resource, column) of what it dies with.
+        columns: (column, extractor), in the order of the table; `created_at` and `updated_at` follow for all.
+        state_words: the source's words for `state` that are stored as other words, so that every feed leaves the
+            same value; None where the resource has no such field.
+    """
+
+    name: str
+    table: str
+    parents: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, Extract], ...]
+    state_words: Mapping[str, str] | None = None
+
+    def values(self, payload: Payload | None) -> tuple[Any, ...]:
+        """The columns' values of a payload; all of them null where there is none."""
+        shown: Payload = {} if payload is None else payload
+        return tuple(extract(shown) for _, extract in self.columns)
+
+    def parent_ids(self, payload: Payload | None) -> tuple[str | None, ...]:
+        """The ids of its parents as its payload names them, in the order of `parents`."""
+        if payload is None:
+            return (None,) * len(self.parents)
+        return tuple(_name(payload.get(column)) for _, column in self.parents)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A relation between two objects.
+
+    `ends` and `scope`, in which both live, are (resource, column); `copies` the fields of `data` with copies of the
+    ends, in their order.
+    """
+
+    name: str
+    table: str
+    ends: tuple[tuple[str, str], tuple[str, str]]
+    copies: tuple[str, str]
+    scope: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeObservation:
+    """One add or remove of a pair. `keys` are the ids of the ends in the edge's order, `scope_id` of its scope."""
+
+    kind: EdgeKind
+    resource: str
+    keys: tuple[str, str]
+    scope_id: str | None
+    clock: Clock
+    uncertain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that one event says about the mirror. `ignored` says why it says nothing, where its type would."""
+
+    objects: tuple[Observation, ...] = ()
+    edge: EdgeObservation | None = None
+    ignored: str | None = None
+
+
+def _text(field: str) -> tuple[str, Extract]:
+    def extract(payload: Payload) -> str | None:
+        value = payload.get(field)
+        return value if isinstance(value, str) else None
+
+    return field, extract
+
+
+def _id(field: str) -> tuple[str, Extract]:
+    return field, lambda payload: _name(payload.get(field))
+
+
+def _time(field: str) -> tuple[str, Extract]:
+    def extract(payload: Payload) -> str | None:
+        us = _time_us(payload.get(field))
+        try:
+            return None if us is None else format_ms(us)
+        except ValueError:  # an offset has carried it out of the years 1 to 9999
+            return None
+
+    return field, extract
+
+
+def _user_is_active(payload: Payload) -> int:
+    return int(is_active(payload, True, resource="directory_user"))
+
+
+_TIMES = (_time("created_at"), _time("updated_at"))
+_IN_DIRECTORY = (("directory", "directory_id"), ("organization", "organization_id"))
+
+RESOURCES: Final[Mapping[str, Resource]] = {
+    resource.name: resource
+    for resource in (
+        Resource(
+            "organization",
+            "hookline_organizations",
+            (),
+            (_text("name"), _text("external_id"), *_TIMES),
+        ),
+        Resource(
+            "directory",
+            "hookline_directories",
+            (("organization", "organization_id"),),
+            (
+                _id("organization_id"),
+                _text("name"),
+                _text("type"),
+                _text("state"),
+                _text("external_key"),
+                *_TIMES,
+            ),
+            # Events say active where the Directory API says linked (workos-protocol §0.1): stored as the API says.
+            state_words={"active": "linked", "inactive": "unlinked"},
+        ),
+        Resource(
+            "directory_user",
+            "hookline_directory_users",
+            _IN_DIRECTORY,
+            (
+                _id("directory_id"),
+                _id("organization_id"),
+                _text("idp_id"),
+                _text("email"),
+                _text("first_name"),
+                _text("last_name"),
+                _text("username"),
+                _text("job_title"),
+                _text("state"),
+                ("is_active", _user_is_active),
+                *_TIMES,
+            ),
+        ),
+        Resource(
+            "directory_group",
+            "hookline_directory_groups",
+            _IN_DIRECTORY,
+            (_id("directory_id"), _id("organization_id"), _text("idp_id"), _text("name"), *_TIMES),
+        ),
+    )
+}
+
+DIRECTORY_MEMBERSHIP: Final = Edge(
+    "directory_membership",
+    "hookline_directory_memberships",
+    (("directory_group", "group_id"), ("directory_user", "user_id")),
+    ("group", "user"),
+    ("directory", "directory_id"),
+)
+EDGES: Final[Mapping[str, Edge]] = {DIRECTORY_MEMBERSHIP.name: DIRECTORY_MEMBERSHIP}
+
+# A deletion's state is the one before it and says nothing (workos-protocol §6, dsync.deleted).
+_NOT_SAID_BY_DELETION: Final[Mapping[str, frozenset[str]]] = {"directory": frozenset({"state"})}
+
+
+def observe(event: Event, entry_id: str, received_ms: int) -> Observed:
+    """What an event says about the mirror.
+
+    Args:
+        event: of any type; one that is not mirrored says nothing.
+        entry_id: what the inbox keeps it under: the event's id, or its hash where it has none.
+        received_ms: when it first came, the last resort for a clock.
+    """
+    type_ = CATALOGUE.get(event.type)
+    if type_ is None:
+        return Observed()
+    if type_.edge is not None and type_.edge.resource in EDGES:
+        kind: EdgeKind = "add" if type_.edge.adds else "remove"
+        return _observe_edge(event, entry_id, received_ms, EDGES[type_.edge.resource], kind)
+    resource = RESOURCES.get(type_.object or "")
+    if resource is None or type_.kind not in ("F", "D"):
+        return Observed()
+    key = _name(event.data.get("id"))
+    if key is None:
+        return Observed(ignored=f"data.id: expected 1 to {MAX_NAME} printable characters")
+    payload = _payload(resource, event.data, event.raw, is_deletion=type_.kind == "D")
+    clock, uncertain = _clock(event, entry_id, received_ms, payload)
+    return Observed(
+        (
+            Observation(
+                "upsert" if type_.kind == "F" else "delete",
+                resource.name,
+                key,
+                payload,
+                _time_us(payload.get("updated_at")),
+                clock,
+                uncertain,
+            ),
+        )
+    )
+
+
+def _observe_edge(event: Event, entry_id: str, received_ms: int, edge: Edge, kind: EdgeKind) -> Observed:
+    copies = [copy if isinstance(copy := event.data.get(field), dict) else {} for field in edge.copies]
+    one_id, other_id = (_name(copy.get("id")) for copy in copies)
+    if one_id is None or other_id is None:
+        missing = edge.copies[0] if one_id is None else edge.copies[1]
+        return Observed(ignored=f"data.{missing}.id: expected 1 to {MAX_NAME} printable characters")
+    clock, uncertain = _clock(event, entry_id, received_ms, {})
+    column = edge.scope[1]
+    scope_id = _name(event.data.get(column)) or next(filter(None, (_name(c.get(column)) for c in copies)), None)
+    objects: list[Observation] = []
+    if kind == "add":  # the copies in a remove are no observation (merge rule A23)
+        for (name, _), key, copy in zip(edge.ends, (one_id, other_id), copies, strict=True):
+            payload = _payload(RESOURCES[name], copy, event.raw)
+            updated_us = _time_us(payload.get("updated_at"))
+            objects.append(Observation("embedded", name, key, payload, updated_us, clock, uncertain))
+    return Observed(tuple(objects), EdgeObservation(kind, edge.name, (one_id, other_id), scope_id, clock, uncertain))
+
+
+def _clock(event: Event, entry_id: str, received_ms: int, payload: Payload) -> tuple[Clock, bool]:
+    return event_clock(
+        event.id or entry_id,
+        event.created_us,
+        id_time_us=None if event.created_us is not None or event.id is None else ulid_time_us(event.id),
+        updated_us=_time_us(payload.get("updated_at")),
+        arrived_us=received_ms * 1000,
+    )
+
+
+def _payload(resource: Resource, data: dict[str, Any], raw: bytes, *, is_deletion: bool = False) -> dict[str, Any]:
+    payload = _cleaned(data) if _NUL_IN_JSON in raw else data
+    if is_deletion and (silent := _NOT_SAID_BY_DELETION.get(resource.name)):
+        payload = {name: value for name, value in payload.items() if name not in silent}
+    if resource.state_words is not None:
+        state = payload.get("state")
+        if isinstance(state, str) and state in resource.state_words:
+            payload = {**payload, "state": resource.state_words[state]}
+    return payload
+
+
+# -- text both databases can hold -------------------------------------------------------------------------------
+
+# PostgreSQL has no NUL in text, UTF-8 no lone surrogate. The decoder refuses the latter, and lets a NUL in only as
+# this escape; the bytes as they came stay in the inbox.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
+_NUL_IN_JSON = b"\\u0000"
+
+
+def encode(payload: Payload | None) -> str | None:
+    """JSON text of a payload that `observe` gave."""
+    return None if payload is None else msgspec.json.encode(payload).decode()
+
+
+def decode(text: str | None) -> dict[str, Any] | None:
+    """The payload of a JSON text out of the mirror."""
+    if text is None:
+        return None
+    payload: dict[str, Any] = msgspec.json.decode(text)
+    return payload
+
+
+def _cleaned(value: Any) -> Any:
+    """The value, its unstorable characters replaced by U+FFFD, in names too."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub(_REPLACEMENT, value)
+    if isinstance(value, dict):
+        return {_cleaned(name): _cleaned(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return value
+
+
+def _name(value: Any) -> str | None:
+    if isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable():
+        return value
+    return None
+
+
+def _time_us(value: Any) -> int | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return parse_us(value)
+    except ValueError:
+        return None

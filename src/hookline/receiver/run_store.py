@@ -1,0 +1,152 @@
+"""Handler runs as verbs: registering, claiming, settling, retrying.
+
+A run is one row per (handler, entry) or (handler, change). Which state follows which outcome is rules/lifecycle.py's
+decision, and what a handler's transaction is work.py's. Every function runs on the connection it is given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hookline.receiver.handlers import Change, Handler
+from hookline.receiver.resources import decode
+from hookline.rules.lifecycle import Next
+from hookline.storage import Connection, Verbs
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A claimed run. Either `inbox_seq` (a fact) or `change_seq` is set; `attempt` counts from 1, this one included."""
+
+    row_id: int
+    handler: str
+    object_key: str | None
+    inbox_seq: int | None
+    change_seq: int | None
+    attempt: int
+
+
+class Due(NamedTuple):
+    """When the next of each kind is due, Unix milliseconds, or None.
+
+    `run_ms` may lie in the past for as long as a run waits for an earlier one of its object; `later_run_ms` is the
+    first that is still to come. `lease_ms` is when the first lease of any handler passes.
+    """
+
+    entry_ms: int | None
+    cascade_ms: int | None
+    run_ms: int | None
+    later_run_ms: int | None
+    lease_ms: int | None
+
+
+class RunStore:
+    """The verbs of handlers and their runs, compiled for one dialect."""
+
+    def __init__(self, verbs: Verbs) -> None:
+        self._verbs = verbs
+
+    def register(self, connection: Connection, handlers: Iterable[Handler], now_ms: int) -> None:
+        """Make handlers known to every process; a new one starts at now."""
+        for handler in handlers:
+            named = {"name": handler.name, "kind": handler.kind, "pattern": handler.pattern, "now_ms": now_ms}
+            self._verbs["handlers_register"].run(connection, named)
+
+    def due(self, connection: Connection, handlers: Sequence[str], now_ms: int) -> Due:
+        """When something is due next: one statement."""
+        named = {"handlers": json.dumps(list(handlers)), "now_ms": now_ms}
+        return Due(*self._verbs["worker_due"].run(connection, named)[0])
+
+    def claim(
+        self,
+        connection: Connection,
+        handlers: Sequence[str],
+        *,
+        now_ms: int,
+        leased_until_ms: int,
+        limit: int,
+        each: int,
+    ) -> list[Run]:
+        """Lease up to `limit` due runs, at most `each` of a handler, oldest first."""
+        named = {
+            "handlers": json.dumps(list(handlers)),
+            "now_ms": now_ms,
+            "leased_until_ms": leased_until_ms,
+            "limit": limit,
+            "each": each,
+        }
+        return sorted(
+            (Run(*row) for row in self._verbs["runs_claim"].run(connection, named)), key=lambda run: run.row_id
+        )
+
+    def lapsed(self, connection: Connection, now_ms: int, limit: int = 100) -> list[Run]:
+        """Runs of any handler whose lease has passed."""
+        rows = self._verbs["runs_lapsed"].run(connection, {"now_ms": now_ms, "limit": limit})
+        return [Run(*row) for row in rows]
+
+    def extend(self, connection: Connection, runs: Iterable[Run], leased_until_ms: int) -> None:
+        """Keep the leases of these runs."""
+        row_ids = json.dumps([run.row_id for run in runs])
+        self._verbs["runs_extend"].run(connection, {"row_ids": row_ids, "leased_until_ms": leased_until_ms})
+
+    def succeed(self, connection: Connection, run: Run, now_ms: int) -> bool:
+        """Mark a run as done; False if it is no longer this attempt's."""
+        named = {"row_id": run.row_id, "attempt": run.attempt, "now_ms": now_ms}
+        return self._verbs["runs_succeed"].count(connection, named) == 1
+
+    def fail(self, connection: Connection, run: Run, following: Next, error: str, now_ms: int) -> bool:
+        """End an attempt as `following` says; False if it is no longer this attempt's."""
+        waits = following.due_ms is not None
+        named = {
+            "row_id": run.row_id,
+            "attempt": run.attempt,
+            "next_state": following.state,
+            "due_ms": following.due_ms if waits else now_ms,
+            "error": error,
+            "finished_ms": None if waits else now_ms,
+        }
+        if self._verbs["runs_fail"].count(connection, named) != 1:
+            return False
+        if waits and run.object_key is not None:
+            self._verbs["runs_wait_behind"].run(
+                connection, {**named, "handler": run.handler, "object_key": run.object_key}
+            )
+        return True
+
+    def give_back(self, connection: Connection, run: Run, due_ms: int) -> None:
+        """Undo a claim without counting the attempt."""
+        named = {"row_id": run.row_id, "attempt": run.attempt, "due_ms": due_ms}
+        self._verbs["runs_give_back"].run(connection, named)
+
+    def retry(self, connection: Connection, row_id: int, now_ms: int) -> bool:
+        """Try a dead letter, a skipped or a waiting run again now; False if there is no such run."""
+        return self._by_hand("runs_retry", connection, row_id, now_ms)
+
+    def skip(self, connection: Connection, row_id: int, now_ms: int) -> bool:
+        """Give a waiting or dead run up, so that it holds nothing; False if there is no such run."""
+        return self._by_hand("runs_skip", connection, row_id, now_ms)
+
+    def _by_hand(self, verb: str, connection: Connection, row_id: int, now_ms: int) -> bool:
+        named = {"row_id": row_id, "now_ms": now_ms}
+        if self._verbs[verb].count(connection, named) != 1:
+            return False
+        self._verbs["runs_release"].run(connection, named)
+        return True
+
+    def body(self, connection: Connection, inbox_seq: int) -> bytes:
+        """The bytes of a fact's event. LookupError where they are no longer kept."""
+        for _, body in self._verbs["runs_entry"].run(connection, {"seq": inbox_seq}):
+            if body is not None:
+                return bytes(body)
+        raise LookupError("the event's body is no longer kept")
+
+    def change(self, connection: Connection, change_seq: int) -> Change:
+        """A change. LookupError where it is no longer kept."""
+        for seq, kind, resource, id_, before, after, is_live, cause, source in self._verbs["changes_read"].run(
+            connection, {"seq": change_seq}
+        ):
+            return Change(seq, kind, resource, id_, decode(before), decode(after), bool(is_live), cause, source)
+        raise LookupError("the change is no longer kept")

@@ -1,0 +1,5 @@
+-- Notes what became of entries; the last word stays.
+insert into hookline_inbox_outcomes (seq, outcome, reason, finished_ms)
+values /*rows*/ (:seq, :outcome, :reason, :finished_ms)
+on conflict (seq) do update set
+    outcome = excluded.outcome, reason = excluded.reason, finished_ms = excluded.finished_ms

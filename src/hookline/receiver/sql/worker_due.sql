@@ -1,0 +1,12 @@
+-- The one question of an idle worker: when is an entry, a walk, a run of its handlers (now, or else next) or a lease due?
+select
+    (select min(due_ms) from hookline_inbox_queue),
+    (select created_ms from hookline_cascades order by row_id limit 1),
+    (select min((
+        select min(q.due_ms) from hookline_runs q where q.handler = h.value and q.state = 'pending'
+    )) from json_each(:handlers) h),
+    (select min((
+        select min(q.due_ms) from hookline_runs q
+        where q.handler = h.value and q.state = 'pending' and q.due_ms > :now_ms
+    )) from json_each(:handlers) h),
+    (select min(leased_until_ms) from hookline_runs where state = 'running')

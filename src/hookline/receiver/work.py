@@ -1,0 +1,535 @@
+"""The worker: entries out of the inbox into the mirror, walks over children, and handler runs.
+
+One thread applies and claims; handlers run on threads of their own, so that a slow one delays neither the door nor
+the mirror. Each piece of work is one short transaction of its own:
+
+- a batch of entries: claimed, applied and settled together. A batch that fails is taken apart, entry by entry; one
+  that fails alone is tried three times and then set aside as `dead`. An entry that kills the whole process is found
+  by a count written *before* it is tried: the first batch after a start is marked, and where marks are found the
+  entries are tried one at a time;
+- a part of a walk (mirror.py);
+- a run: the handler's writes and the mark that it ran. The lease is 60 s and kept up by a heartbeat; the mark names
+  the attempt, so a worker that was taken for dead cannot commit.
+
+Any number of workers, in any number of processes, may work on one database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import queue
+import random
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+from hookline.errors import HooklineError, OutcomeUnknown, StorageUnavailable
+from hookline.loop import Clock, SystemClock, run_loop
+from hookline.receiver.handlers import Change, Handler, LentTransaction, Registry, Transactions
+from hookline.receiver.mirror import Applied, apply, walk
+from hookline.receiver.mirror_store import MirrorStore, Outcome
+from hookline.receiver.run_store import Due, Run, RunStore
+from hookline.rules.lifecycle import after_run
+from hookline.rules.schedule import RUNS, Backoff
+from hookline.storage import Connection, Database, Dialect, Verbs
+from hookline.wire.event import Event
+
+log = logging.getLogger("hookline.worker")
+
+BATCH: Final = 100
+LEASE_S: Final = 60
+HEARTBEAT_S: Final = 20
+IDLE_S: Final = 5.0
+ENTRY_TRIES: Final = 3
+ENTRY_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=60, tries=ENTRY_TRIES)
+BUSY_WAIT_MS: Final = 1_000
+# How often a run may find the database locked before that counts as its failure.
+GIVE_BACKS: Final = 5
+MAX_ERROR: Final = 8_000
+MAX_CAUSES: Final = 10
+
+
+class Access:
+    """How a worker reaches its tables: Hookline's own database, or the app's transactions."""
+
+    def __init__(
+        self,
+        database: Database | None = None,
+        *,
+        transactions: Transactions | None = None,
+        dialect: Dialect | None = None,
+    ) -> None:
+        if database is None and transactions is None:
+            raise TypeError("expected a database, the app's transactions, or both")
+        self.database = database
+        self._transactions = transactions
+        self.dialect: Dialect = dialect or (database.dialect if database is not None else "sqlite")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction for Hookline's own work."""
+        if self.database is not None:
+            with self.database.transaction() as connection:
+                yield connection
+        else:
+            with self.lent() as transaction:
+                yield transaction.dbapi
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to look with."""
+        if self.database is not None:
+            with self.database.read() as connection:
+                yield connection
+        else:
+            with self.lent() as transaction:
+                yield transaction.dbapi
+
+    def lent(self) -> AbstractContextManager[LentTransaction]:
+        """The transaction of one run."""
+        if self._transactions is not None:
+            return self._transactions.begin()
+        assert self.database is not None
+        return self.database.lent()
+
+
+class _LeaseLostError(Exception):
+    """Somebody else has the run by now: what this attempt wrote is undone."""
+
+
+class Worker:
+    """Applies what the inbox holds and runs handlers.
+
+    Args:
+        access: the tables.
+        registry: the handlers of this process; only their runs are taken.
+        clock: for the time and the sleep.
+        concurrency: how many handlers run at once.
+        backoff: how often and when a failed run is tried again.
+        jitter: gives -1 to 1, for the retries.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        registry: Registry | None = None,
+        *,
+        clock: Clock | None = None,
+        concurrency: int = 4,
+        backoff: Backoff = RUNS,
+        jitter: Callable[[], float] | None = None,
+    ) -> None:
+        self._access = access
+        self._registry = registry if registry is not None else Registry()
+        self._clock = clock if clock is not None else SystemClock()
+        self._concurrency = max(1, concurrency)
+        self._backoff = backoff
+        self._jitter = jitter or (lambda: random.uniform(-1, 1))  # noqa: S311 - spreads retries, guards nothing
+        verbs = Verbs("hookline.receiver", access.dialect)
+        self._mirror = MirrorStore(verbs)
+        self._runs = RunStore(verbs)
+        self.wake = threading.Event()
+        self._is_registered = False
+        self._is_first_batch = True
+        self._given_back: dict[int, int] = {}
+        self._extended_ms = 0
+        self._guard = threading.Lock()
+        self._in_flight: dict[int, Run] = {}
+        self._inbox: queue.SimpleQueue[Run | None] | None = None
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    def register(self) -> None:
+        """Make this process's handlers known: from here on, runs are made for them. Once is enough."""
+        if not self._is_registered:
+            with self._access.write() as connection:
+                self._runs.register(connection, self._registry, self._clock.now_ms())
+            self._is_registered = True
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set (set `wake` as well); runs under way are finished first."""
+        database = self._access.database
+        endings: list[Callable[[], None]] = []
+        if database is not None:
+            endings = [database.subscribe(channel, self.wake.set) for channel in ("inbox", "runs")]
+        threads = self._start_threads()
+        try:
+            run_loop(self._step_in_threads, clock=self._clock, wake=self.wake, stop=stop, name="worker")
+            self._finish_runs()
+        finally:
+            for end in endings:
+                end()
+            assert self._inbox is not None
+            for _ in threads:
+                self._inbox.put(None)
+            for thread in threads:
+                thread.join()
+            self._inbox = None
+
+    def step(self) -> int | None:
+        """Do once what is due, handlers included, on this thread; when to call again (Unix ms), None when woken."""
+        with contextlib.closing(_Loop()) as loop:
+            return self._step(lambda run: self._execute(run, loop))
+
+    def drain(self) -> None:
+        """Work on this thread until nothing is due."""
+        with contextlib.closing(_Loop()) as loop:
+            while True:
+                due_ms = self._step(lambda run: self._execute(run, loop))
+                if due_ms is None or due_ms > self._clock.now_ms():
+                    return
+
+    def retry_run(self, row_id: int) -> bool:
+        """Try a dead letter, a skipped or a waiting run again now; False if there is none of that id to retry."""
+        with self._access.write() as connection:
+            done = self._runs.retry(connection, row_id, self._clock.now_ms())
+        self._tell("runs")
+        return done
+
+    def skip_run(self, row_id: int) -> bool:
+        """Give a waiting or dead run up, so that it holds nothing; False if there is none of that id to skip."""
+        with self._access.write() as connection:
+            done = self._runs.skip(connection, row_id, self._clock.now_ms())
+        self._tell("runs")
+        return done
+
+    # -- one step ----------------------------------------------------------------------------------------------
+
+    def _step_in_threads(self) -> int | None:
+        assert self._inbox is not None
+        return self._step(self._inbox.put, in_threads=True)
+
+    def _step(self, execute: Callable[[Run], None], *, in_threads: bool = False) -> int:
+        """Do once what is due; when to come again. At rest this is one statement."""
+        self.register()
+        names = [handler.name for handler in self._registry]
+        now_ms = self._clock.now_ms()
+        # What is committed after this look sets `wake`, and `run_loop` comes again.
+        with self._access.read() as connection:
+            due = self._runs.due(connection, names, now_ms)
+        more = made_runs = False
+        is_walking = due.cascade_ms is not None
+        if due.entry_ms is not None and due.entry_ms <= now_ms:
+            done = self._apply(now_ms)
+            more, made_runs, is_walking = True, done.runs > 0, is_walking or done.cascades > 0
+        if is_walking:
+            done = self._walk(now_ms)
+            more, made_runs = True, made_runs or done.runs > 0
+        self._extend(now_ms)
+        if due.lease_ms is not None and due.lease_ms < now_ms:
+            made_runs = self._settle_lapsed(now_ms) or made_runs
+        if made_runs or (due.run_ms is not None and due.run_ms <= now_ms):
+            taken = self._take_runs(names, now_ms)
+            for run in taken:
+                execute(run)
+            # On threads the end of a run sets `wake`.
+            more = more or (bool(taken) and not in_threads)
+        if made_runs:
+            self._tell("runs")
+        return now_ms if more else self._next_ms(due, now_ms)
+
+    def _next_ms(self, due: Due, now_ms: int) -> int:
+        with self._guard:
+            beat_ms = self._extended_ms + HEARTBEAT_S * 1000 if self._in_flight else None
+        times = (due.entry_ms, due.later_run_ms, due.lease_ms, beat_ms)
+        idle_ms = now_ms + round(IDLE_S * 1000)
+        return min([idle_ms, *(time_ms for time_ms in times if time_ms is not None and time_ms > now_ms)])
+
+    def _tell(self, channel: str) -> None:
+        if self._access.database is not None:
+            self._access.database.notify(channel)
+
+    # -- entries -----------------------------------------------------------------------------------------------
+
+    def _apply(self, now_ms: int) -> Applied:
+        if self._is_first_batch:
+            suspects = self._mark_first(now_ms)
+            self._is_first_batch = False
+            if suspects:
+                return self._apply_each(suspects, now_ms)
+        seqs: list[int] = []
+        try:
+            with self._access.write() as connection:
+                entries = self._mirror.claim(connection, now_ms, BATCH)
+                seqs = [entry.seq for entry in entries]
+                return apply(self._mirror, connection, entries, now_ms) if entries else Applied()
+        except (StorageUnavailable, OutcomeUnknown):
+            raise
+        except Exception as error:
+            if not seqs:
+                raise
+            log.warning("a batch of %d entries failed (%s), trying them one by one", len(seqs), _place(error))
+        return self._apply_each(seqs, now_ms)
+
+    def _mark_first(self, now_ms: int) -> list[int]:
+        """Mark what is about to be the first batch; its entries, if one of them was marked and never settled."""
+        with self._access.write() as connection:
+            head = self._mirror.head(connection, now_ms, BATCH)
+            if any(tries > 0 for _, tries in head):
+                return [seq for seq, _ in head]
+            self._mirror.mark(connection, [seq for seq, _ in head])
+        return []
+
+    def _apply_each(self, seqs: Sequence[int], now_ms: int) -> Applied:
+        together = Applied()
+        for seq in seqs:
+            done = self._apply_alone(seq, now_ms)
+            together.outcomes += done.outcomes
+            together.changes += done.changes
+            together.runs += done.runs
+            together.cascades += done.cascades
+        return together
+
+    def _apply_alone(self, seq: int, now_ms: int) -> Applied:
+        with self._access.write() as connection:
+            tries = self._mirror.count_try(connection, seq)
+        if tries is None:
+            return Applied()
+        if tries > ENTRY_TRIES:
+            return self._set_aside(seq, "applying it ended the worker", now_ms)
+        try:
+            with self._access.write() as connection:
+                entries = self._mirror.claim_one(connection, seq)
+                return apply(self._mirror, connection, entries, now_ms) if entries else Applied()
+        except (StorageUnavailable, OutcomeUnknown):
+            raise
+        except Exception as error:
+            place = _place(error)
+        due_ms = ENTRY_BACKOFF.due_ms(tries_made=tries, now_ms=now_ms, jitter=0)
+        if due_ms is None:
+            log.error("entry %d cannot be applied and is set aside: %s", seq, place)
+            return self._set_aside(seq, place, now_ms)
+        with self._access.write() as connection:
+            self._mirror.postpone(connection, seq, due_ms)
+        return Applied()
+
+    def _set_aside(self, seq: int, reason: str, now_ms: int) -> Applied:
+        outcome = Outcome(seq, "dead", reason)
+        with self._access.write() as connection:
+            if self._mirror.claim_one(connection, seq):
+                self._mirror.note(connection, [outcome], now_ms)
+        return Applied([outcome])
+
+    def _walk(self, now_ms: int) -> Applied:
+        with self._access.write() as connection:
+            return walk(self._mirror, connection, now_ms) or Applied()
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def _take_runs(self, names: Sequence[str], now_ms: int) -> list[Run]:
+        with self._guard:
+            running = [run.handler for run in self._in_flight.values()]
+        free = self._concurrency - len(running)
+        # One slow handler leaves a thread to the others.
+        share = self._concurrency - 1 if len(names) > 1 and self._concurrency > 1 else self._concurrency
+        open_to = [name for name in names if running.count(name) < share]
+        if free <= 0 or not open_to:
+            return []
+        with self._access.write() as connection:
+            runs = self._runs.claim(
+                connection,
+                open_to,
+                now_ms=now_ms,
+                leased_until_ms=now_ms + LEASE_S * 1000,
+                limit=free,
+                each=share - max(running.count(name) for name in open_to),
+            )
+        with self._guard:
+            if not self._in_flight:
+                self._extended_ms = now_ms
+            self._in_flight.update((run.row_id, run) for run in runs)
+        return runs
+
+    def _extend(self, now_ms: int) -> None:
+        """The heartbeat: keep the leases of what runs here."""
+        with self._guard:
+            runs = list(self._in_flight.values())
+        if runs and now_ms >= self._extended_ms + HEARTBEAT_S * 1000:
+            with self._access.write() as connection:
+                self._runs.extend(connection, runs, now_ms + LEASE_S * 1000)
+            self._extended_ms = now_ms
+
+    def _settle_lapsed(self, now_ms: int) -> bool:
+        """End attempts whose worker is gone: nobody knows what they did outside, so they count as a try."""
+        with self._access.write() as connection:
+            lapsed = self._runs.lapsed(connection, now_ms)
+            for run in lapsed:
+                following = after_run(
+                    "unknown",
+                    self._backoff,
+                    tries_made=run.attempt,
+                    now_ms=now_ms,
+                    jitter=self._jitter(),
+                    reason="unknown",
+                )
+                error = f"attempt {run.attempt}: unknown, its worker did not come back"
+                self._runs.fail(connection, run, following, error, now_ms)
+        for run in lapsed:
+            log.warning("run %d of %s: its worker did not come back", run.row_id, run.handler)
+        return bool(lapsed)
+
+    def _execute(self, run: Run, loop: _Loop) -> None:
+        """One attempt, with whatever end; nothing but an interrupt of the main thread gets out."""
+        try:
+            self._attempt(run, loop)
+        except KeyboardInterrupt:
+            # Signals reach the main thread alone; elsewhere it is the handler's own doing and has been recorded.
+            if threading.current_thread() is threading.main_thread():
+                raise
+        except Exception:
+            # What it came to could not be written down: its lease passes, and it counts as unknown.
+            log.exception("run %d of %s could not be settled", run.row_id, run.handler)
+        finally:
+            with self._guard:
+                self._in_flight.pop(run.row_id, None)
+            self.wake.set()
+
+    def _attempt(self, run: Run, loop: _Loop) -> None:
+        handler = self._registry.get(run.handler)
+        assert handler is not None
+        try:
+            self._call(handler, run, loop)
+        except _LeaseLostError:
+            log.warning("run %d of %s took longer than its lease; what it wrote is undone", run.row_id, run.handler)
+            return
+        except StorageUnavailable:
+            if self._given_back.get(run.row_id, 0) < GIVE_BACKS:
+                self._give_back(run)
+                return
+            # A handler that waits for a lock it holds itself would come back for ever.
+            failure: BaseException = StorageUnavailable("the database stayed locked for it")
+        except BaseException as error:
+            failure = error
+        else:
+            self._given_back.pop(run.row_id, None)
+            return
+        self._given_back.pop(run.row_id, None)
+        self._fail(run, failure)
+        if isinstance(failure, KeyboardInterrupt):
+            raise failure
+
+    def _call(self, handler: Handler, run: Run, loop: _Loop) -> None:
+        with self._access.read() as connection:
+            what: Event | Change
+            if run.change_seq is not None:
+                what = self._runs.change(connection, run.change_seq)
+            else:
+                assert run.inbox_seq is not None
+                what = Event.from_bytes(self._runs.body(connection, run.inbox_seq))
+        with self._access.lent() as transaction:
+            result = handler.function(what, transaction.app)
+            if inspect.isawaitable(result):
+                loop.run(result)
+            if not self._runs.succeed(transaction.dbapi, run, self._clock.now_ms()):
+                raise _LeaseLostError
+
+    def _give_back(self, run: Run) -> None:
+        self._given_back[run.row_id] = self._given_back.get(run.row_id, 0) + 1
+        log.warning("run %d of %s: the database is not available, trying again", run.row_id, run.handler)
+        with self._access.write() as connection:
+            self._runs.give_back(connection, run, self._clock.now_ms() + BUSY_WAIT_MS)
+
+    def _fail(self, run: Run, failure: BaseException) -> None:
+        now_ms = self._clock.now_ms()
+        following = after_run(
+            "failed",
+            self._backoff,
+            tries_made=run.attempt,
+            now_ms=now_ms,
+            jitter=self._jitter(),
+            reason=type(failure).__name__,
+        )
+        log.warning(
+            "run %d of %s: attempt %d failed (%s), now %s",
+            run.row_id,
+            run.handler,
+            run.attempt,
+            _place(failure),
+            following.state,
+        )
+        with self._access.write() as connection:
+            self._runs.fail(connection, run, following, describe(failure), now_ms)
+
+    # -- threads -----------------------------------------------------------------------------------------------
+
+    def _start_threads(self) -> list[threading.Thread]:
+        inbox: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+        self._inbox = inbox
+        count = self._concurrency if len(self._registry) else 0
+        threads = [
+            threading.Thread(target=self._serve, args=(inbox,), name=f"hookline-run-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _serve(self, inbox: queue.SimpleQueue[Run | None]) -> None:
+        with contextlib.closing(_Loop()) as loop:
+            while (run := inbox.get()) is not None:
+                self._execute(run, loop)
+
+    def _finish_runs(self) -> None:
+        """Wait for the runs under way, and keep their leases meanwhile."""
+        while True:
+            self.wake.clear()
+            with self._guard:
+                if not self._in_flight:
+                    return
+            now_ms = self._clock.now_ms()
+            with contextlib.suppress(StorageUnavailable):
+                self._extend(now_ms)
+            self._clock.wait_until(now_ms + HEARTBEAT_S * 1000, self.wake)
+
+
+class _Loop:
+    """One thread's event loop, for async handlers; made at the first of them."""
+
+    def __init__(self) -> None:
+        self._runner: asyncio.Runner | None = None
+
+    def run(self, awaitable: Awaitable[Any]) -> None:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        self._runner.run(_awaited(awaitable))
+
+    def close(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> None:
+    await awaitable
+
+
+def describe(error: BaseException) -> str:
+    """A traceback for a dead letter: files, lines, code and classes, of all causes.
+
+    Without the messages of exceptions and without locals: both may hold what was in the payload. Only messages of
+    Hookline's own errors are given, which never do.
+    """
+    parts: list[str] = []
+    one: BaseException | None = error
+    while one is not None and len(parts) < MAX_CAUSES:
+        frames = [frame for frame in traceback.extract_tb(one.__traceback__) if frame.filename != __file__]
+        message = f": {one}" if isinstance(one, HooklineError) else ""
+        head = "Traceback (most recent call last):\n" if frames else ""
+        parts.append(f"{head}{''.join(traceback.format_list(frames))}{_class_name(one)}{message}\n")
+        one = one.__cause__ if one.__cause__ or one.__suppress_context__ else one.__context__
+    return "\nwhich led to:\n\n".join(reversed(parts))[-MAX_ERROR:]
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
+    return f"{_class_name(error)}{where}"
+
+
+def _class_name(error: BaseException) -> str:
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

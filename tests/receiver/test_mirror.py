@@ -1,0 +1,206 @@
+"""Entries become rows, changes and announcements."""
+
+from __future__ import annotations
+
+import json
+
+from hookline.wire.catalogue import sample
+
+from .company import Company, Desk
+
+
+def test_a_created_user_is_a_row_with_typed_columns(desk: Desk, company: Company) -> None:
+    """The fields of a user are columns, its payload is kept whole, and the view shows it."""
+    desk.take(company.event("dsync.user.created", sample("dsync.user.created")))
+
+    ((email, first, state, is_active, payload),) = desk.rows(
+        "select email, first_name, state, is_active, payload from hookline_directory_users_live"
+    )
+    assert (email, first, state, is_active) == ("ada@lanternworks.example", "Ada", "active", 1)
+    assert json.loads(payload)["custom_attributes"]["department_name"] == "Engineering"
+    assert desk.outcomes() == ["applied"]
+
+
+def test_every_mirrored_sample_is_applied(desk: Desk, company: Company) -> None:
+    """Each type that moves the mirror leaves a row in its table."""
+    types = [
+        "organization.created", "dsync.activated", "dsync.user.created", "dsync.group.created", "dsync.group.user_added"
+    ]  # fmt: skip
+    desk.take(*[company.event(type_, sample(type_)) for type_ in types])
+
+    tables = ("organizations", "directories", "directory_users", "directory_groups", "directory_memberships")
+    assert [desk.one(f"select count(*) from hookline_{table}_live") for table in tables] == [1] * 5
+
+
+def test_an_older_update_changes_nothing(desk: Desk, company: Company) -> None:
+    """An update that comes after a newer one is stale: no row, no change."""
+    created = company.user("created")
+    late = company.user("updated", first_name="Late")
+    newest = company.user("updated", first_name="Newest")
+    desk.take(created)
+    desk.take(newest)
+    desk.take(late)
+
+    assert desk.one("select first_name from hookline_directory_users") == "Newest"
+    assert desk.outcomes() == ["applied", "applied", "stale"]
+    assert desk.changes() == [("created", "user_1"), ("updated", "user_1")]
+
+
+def test_a_dead_object_is_not_raised_by_a_late_event(desk: Desk, company: Company) -> None:
+    """A created event that comes after the deletion it preceded leaves the user dead, with its time of death."""
+    created = company.user("created")
+    deleted = company.user("deleted")
+    desk.take(deleted)
+    desk.take(created)
+
+    assert desk.ids("directory_users") == []
+    assert desk.one("select deleted_at from hookline_directory_users") == deleted["created_at"]
+    assert desk.changes() == []
+
+
+def test_a_changes_before_and_after(desk: Desk, company: Company) -> None:
+    """before and after are the object as it was and is shown; null where it was not or is not."""
+    desk.take(company.user("created"), company.user("updated", first_name="Ida"), company.user("deleted"))
+
+    names = [
+        tuple(text and json.loads(text)["first_name"] for text in pair)
+        for pair in desk.rows("select before, after from hookline_changes order by seq")
+    ]
+    assert names == [(None, "Ada"), ("Ada", "Ida"), ("Ida", None)]
+
+
+def test_a_membership_brings_its_ends_silently(desk: Desk, company: Company) -> None:
+    """An add of unknown ends makes both rows; handlers hear of the membership, and of the user once it is created."""
+    created = company.user("created")
+    desk.take(company.member("added"))
+
+    assert desk.ids("directory_users") == ["user_1"]
+    assert desk.members() == [("group_1", "user_1")]
+    assert desk.changes() == [("added", "group_1/user_1")]
+    desk.take(created)
+    assert desk.changes("directory_user") == [("created", "user_1")]
+
+
+def test_a_stub_dies_aloud(desk: Desk, company: Company) -> None:
+    """A user known only from a membership is announced when it is lost, with its memberships."""
+    desk.take(company.member("added"))
+    desk.take(company.user("deleted"))
+
+    assert desk.changes() == [("added", "group_1/user_1"), ("deleted", "user_1"), ("hidden", "group_1/user_1")]
+    assert desk.members() == []
+
+
+def test_a_remove_makes_no_user(desk: Desk, company: Company) -> None:
+    """The copies inside a removal are no observation: only the pair's tombstone is kept."""
+    desk.take(company.member("removed"))
+
+    assert desk.rows("select * from hookline_directory_users") == []
+    assert desk.one("select deleted_at from hookline_directory_memberships") is not None
+    assert desk.changes() == []
+
+
+def test_a_directorys_death_is_announced_once_for_every_child(desk: Desk, company: Company) -> None:
+    """A sole dsync.deleted ends every user, group and membership: one Change each, caused by that event."""
+    people = [company.user("created", f"user_{number:03d}") for number in range(250)]
+    members = [company.member("added", "group_1", f"user_{number:03d}") for number in range(250)]
+    desk.take(company.organization("created"), company.directory("activated"), company.group("created"))
+    desk.take(*people, *members)
+    (end,) = [company.directory("deleted")]
+    seen = len(desk.changes())
+    desk.take(end)
+    desk.take(company.directory("deleted"))  # said twice: nothing more to tell
+
+    told = desk.changes()[seen:]
+    assert told[0] == ("deleted", "dir_1")
+    expected = {("hidden", id_) for id_ in ("group_1", *(f"user_{number:03d}" for number in range(250)))}
+    expected |= {("hidden", f"group_1/user_{number:03d}") for number in range(250)}
+    assert sorted(told[1:]) == sorted(expected)
+    causes = desk.rows("select distinct cause from hookline_changes where kind = 'hidden'")
+    assert causes == [(end["id"],)]
+    assert desk.rows("select * from hookline_cascades") == []
+
+
+def test_an_organizations_death_reaches_memberships(desk: Desk, company: Company) -> None:
+    """What hangs on an organization by way of its directory is lost with it."""
+    desk.take(company.organization("created"), company.directory("activated"), company.member("added"))
+    desk.take(company.organization("deleted"))
+
+    hidden = ("dir_1", "group_1", "group_1/user_1", "user_1")
+    assert sorted(desk.changes()[-5:]) == [("deleted", "org_1"), *(("hidden", id_) for id_ in hidden)]
+    tables = ("organizations", "directories", "directory_users", "directory_groups")
+    assert [desk.ids(table) for table in tables] == [[]] * 4
+
+
+def test_a_returned_parent_shows_what_was_seen_since(desk: Desk, company: Company) -> None:
+    """After a directory's death and return only children with fresh evidence are shown again."""
+    desk.take(company.directory("activated"), company.user("created", "user_1"), company.user("created", "user_2"))
+    desk.take(company.directory("deleted"))
+    fresh = company.user("updated", "user_2")
+    back = company.directory("activated")
+    desk.take(company.user("updated", "user_2"))
+    desk.take(fresh)
+    assert desk.ids("directory_users") == []
+
+    desk.take(back)
+
+    assert desk.ids("directory_users") == ["user_2"]
+    assert desk.changes("directory_user")[-1] == ("shown", "user_2")
+
+
+def test_a_child_that_meets_its_dead_parent_in_one_batch_is_never_announced(desk: Desk, company: Company) -> None:
+    """A user created in the batch in which its directory dies is not told of: access was never given."""
+    desk.take(company.directory("activated"))
+    desk.take(company.user("created"), company.directory("deleted"))
+
+    assert desk.changes("directory_user") == []
+    assert desk.ids("directory_users") == []
+
+
+def test_a_flip_that_an_event_meets_before_the_walk_names_the_parents_event(desk: Desk, company: Company) -> None:
+    """When a child's own event comes before the cascade has reached it, the loss is told once, with the right cause."""
+    desk.take(company.directory("activated"), company.user("created"))
+    gone = company.directory("deleted")
+    desk.put(gone, company.user("updated", first_name="Ida"))
+    desk.worker.drain()
+
+    assert desk.changes("directory_user") == [("created", "user_1"), ("hidden", "user_1")]
+    assert desk.one("select cause from hookline_changes where kind = 'hidden'") == gone["id"]
+
+
+def test_states_of_directories_are_stored_in_one_vocabulary(desk: Desk, company: Company) -> None:
+    """Events say active where the API says linked: the same value is stored; a deletion's state says nothing."""
+    desk.take(company.directory("activated", state="active"))
+    desk.take(company.directory("deleted", state="deleting"))
+
+    assert desk.one("select state from hookline_directories") == "linked"
+
+
+def test_a_reduced_deletion_keeps_the_other_fields(desk: Desk, company: Company) -> None:
+    """dsync.deleted carries fewer fields; what only the activation said is still there, and comes back after it."""
+    desk.take(company.directory("activated", external_key="key_1"))
+    desk.take(company.directory("deleted", name="Renamed"))
+
+    assert desk.rows("select name, external_key from hookline_directories") == [("Renamed", "key_1")]
+    full, reduced = desk.rows("select full_payload, reduced_payload from hookline_directories")[0]
+    assert json.loads(full)["name"] == "Staff"
+    assert json.loads(reduced)["name"] == "Renamed"
+    desk.take(company.directory("activated", external_key="key_2"))
+    assert desk.rows("select name, external_key, full_payload from hookline_directories") == [("Staff", "key_2", None)]
+
+
+def test_sources_do_not_mix(desk: Desk, company: Company) -> None:
+    """The same id from two sources is two objects."""
+    created = company.user("created")
+    desk.take(created, company.user("updated", first_name="Ida"))
+    desk.take(created, source="other")
+
+    rows = desk.rows("select source, first_name from hookline_directory_users order by source")
+    assert rows == [("default", "Ida"), ("other", "Ada")]
+
+
+def test_unknown_types_are_facts_or_ignored(desk: Desk, company: Company) -> None:
+    """A type nobody maps is `fact` where a handler hears of it, else `ignored`."""
+    desk.hooks.on("session.created", name="sessions")(lambda event, tx: None)
+    desk.take(company.event("session.created", {"id": "session_1"}), company.event("brand.new", {}))
+
+    assert desk.outcomes() == ["fact", "ignored"]
