@@ -283,7 +283,7 @@ class SqliteDatabase:
     def _poll(self) -> None:
         version: int | None = None
         connection: sqlite3.Connection | None = None
-        while not self._closed.wait(POLL_S):
+        while not self._closed.is_set():
             try:
                 if connection is None:
                     connection = self._connect(query_only=True)
@@ -292,14 +292,16 @@ class SqliteDatabase:
                 # No news is no harm: every loop also wakes by its timer.
                 if connection is not None:
                     connection.close()
-                connection = None
-                continue
-            if version is not None and seen != version:
-                with self._guard:
-                    callbacks = [callback for channel in self._subscribers.values() for callback in channel]
-                for callback in callbacks:
-                    callback()
-            version = seen
+                connection, version = None, None
+            else:
+                # The first look has nothing to compare with: a commit since the subscription would be missed.
+                if seen != version:
+                    with self._guard:
+                        callbacks = [callback for channel in self._subscribers.values() for callback in channel]
+                    for callback in callbacks:
+                        callback()
+                version = seen
+            self._closed.wait(POLL_S)
         if connection is not None:
             connection.close()
 
