@@ -31,37 +31,42 @@ AsgiReceive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 AsgiSend: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]]
 
-DOOR_PATH: Final = "/webhooks"
 DRAIN_S: Final = 20  # an attempt takes up to 15 s, a body up to 10 s
 _BACKLOG: Final = 2048
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Switch:
-    """Both ends behind one port: the door's paths to the receiver, everything else to the sender.
+    """Both ends behind one port: what the sender answers to the sender, everything else to the door.
 
     Args:
         door: the receiver's application.
         sender: the sender's application.
+        is_senders: whether a path is the sender's; asked where there are both.
         is_ready: asked by `GET /readyz`, on a thread; `/healthz` answers as long as the process does.
     """
 
-    def __init__(self, *, door: AsgiApp | None, sender: AsgiApp | None, is_ready: Callable[[], bool]) -> None:
-        self._door = door
-        self._rest = sender or door
+    def __init__(
+        self,
+        *,
+        door: AsgiApp | None,
+        sender: AsgiApp | None,
+        is_senders: Callable[[str], bool] = lambda _: True,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        self._sender = sender or door
+        self._door = door or sender
+        self._is_senders = is_senders
         self._is_ready = is_ready
 
     async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
-        if scope["type"] == "http":
-            path: str = scope["path"]
-            if self._door is not None and (path == DOOR_PATH or path.startswith(DOOR_PATH + "/")):
-                await self._door(scope, receive, send)
-                return
-            if path in {"/healthz", "/readyz"} and scope["method"] in {"GET", "HEAD"}:
-                await self._health(path, send)
-                return
-        if self._rest is not None:
-            await self._rest(scope, receive, send)
+        path: str = scope.get("path", "")
+        if scope["type"] == "http" and path in {"/healthz", "/readyz"} and scope["method"] in {"GET", "HEAD"}:
+            await self._health(path, send)
+            return
+        app = self._sender if self._is_senders(path) else self._door
+        if app is not None:
+            await app(scope, receive, send)
 
     async def _health(self, path: str, send: AsgiSend) -> None:
         is_well = path == "/healthz" or await asyncio.to_thread(self._is_ready)

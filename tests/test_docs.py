@@ -1,0 +1,224 @@
+"""README and docs/ are true: every fenced block in them is run, in order, document by document.
+
+Each document has a folder, a shell and an environment of its own. `sh` blocks run in that shell, so `export`, `cd`
+and `&` last; `python` blocks run as programs; a block whose fence names a file (`python app.py`, `toml
+hookline.toml`) is saved as that file. A `text` block right after one that ran is what it prints, `…` standing for
+anything in a line, or for any lines. Port 8080 becomes a free one. What is not run says so and why, just before it:
+`<!-- not run: the reason -->`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+
+from hookline.config import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(
+    r"(?P<not_run><!-- not run: .+ -->\n)?^```(?P<language>\w*)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+SHOWN = {"mermaid", "text", "sql"}
+BLOCK_TIMEOUT_S = 40
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: `line` is where its text begins."""
+
+    language: str
+    file: str | None
+    text: str
+    line: int
+    is_run: bool
+    expected: str | None
+
+
+def blocks(path: Path) -> list[Block]:
+    """The fenced blocks of a document, each with the output that the next one promises."""
+    document = path.read_text(encoding="utf-8")
+    matches = list(FENCE.finditer(document))
+    found = []
+    for match, following in zip_longest(matches, matches[1:]):
+        is_output = (
+            following is not None
+            and following["language"] == "text"
+            and not following["not_run"]
+            and not document[match.end() : following.start()].strip()
+        )
+        found.append(
+            Block(
+                match["language"],
+                match["file"],
+                match["text"],
+                document.count("\n", 0, match.start("text")) + 1,
+                match["not_run"] is None,
+                following["text"] if is_output and following is not None else None,
+            )
+        )
+    return found
+
+
+class Shell:
+    """A bash that lives as long as a document, and tells each block's output and exit code apart."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.folder = folder / "here"
+        self.folder.mkdir()
+        commands = folder / "bin"
+        commands.mkdir()
+        for name, command in {"hookline": "-m hookline", "python": ""}.items():
+            (commands / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n', encoding="utf-8")
+            (commands / name).chmod(0o755)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")}
+        self._process = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=self.folder,
+            start_new_session=True,
+            env={
+                **environment,
+                "PATH": f"{commands}:{environment['PATH']}",
+                "PYTHONPATH": f"{ROOT / 'src'}:{environment.get('PYTHONPATH', '')}",
+                "HOOKLINE_PORT": str(self.port),
+            },
+        )
+        self._count = 0
+
+    def run(self, text: str) -> tuple[int, str]:
+        """Exit code of the last command that failed, or 0, and the output; background jobs go on."""
+        self._count += 1
+        script, output, done = (self.folder.parent / f"{self._count}.{kind}" for kind in ("sh", "out", "done"))
+        script.write_text(text, encoding="utf-8")
+        os.mkfifo(done)
+        assert self._process.stdin is not None
+        self._process.stdin.write(
+            f'failed=0; trap \'failed=$?\' ERR; . "{script}" >"{output}" 2>&1 </dev/null; trap - ERR; '
+            f'echo $failed >"{done}"\n'
+        )
+        self._process.stdin.flush()
+        reader = subprocess.run(["cat", done], capture_output=True, text=True, timeout=BLOCK_TIMEOUT_S, check=True)
+        return int(reader.stdout), output.read_text(encoding="utf-8")
+
+    def await_server(self) -> None:
+        """Return when something answers at the port."""
+        for _ in range(BLOCK_TIMEOUT_S * 20):
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("no server answers")
+
+    def close(self) -> None:
+        """End the shell and whatever it started: by SIGTERM, then by force."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A shell in an empty folder, ended with all it started."""
+    shell = Shell(tmp_path)
+    yield shell
+    shell.close()
+
+
+@pytest.mark.timeout(150, func_only=False)  # a document may start servers and wait for what they do
+@pytest.mark.parametrize(
+    "path", [path for path in DOCUMENTS if blocks(path)], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_document_does_what_it_says(path: Path, shell: Shell) -> None:
+    """Every block that is to run exits 0 and prints what the document says it prints."""
+    for block in blocks(path):
+        if not block.is_run or block.language in SHOWN:
+            continue
+        text = block.text.replace("8080", str(shell.port))
+        if block.file is not None:
+            (shell.folder / block.file).write_text(text, encoding="utf-8")
+            continue
+        assert block.language in {"sh", "python"}, f"{path.name}:{block.line}: nobody can run {block.language!r}"
+        if block.language == "python":
+            program = shell.folder.parent / f"line{block.line}.py"
+            program.write_text(text, encoding="utf-8")
+            text = f'python "{program}"\n'
+
+        code, output = shell.run(text)
+        if re.search(r"^hookline serve.*&$", text, re.MULTILINE) and "serve worker" not in text:
+            shell.await_server()
+
+        assert code == 0, f"{path.name}:{block.line}: exit code {code}\n{output}"
+        if block.expected is not None:
+            expected = promised(block.expected.replace("8080", str(shell.port)))
+            assert expected.fullmatch(output.strip() + "\n"), f"{path.name}:{block.line}: printed\n{output}"
+
+
+def promised(text: str) -> re.Pattern[str]:
+    """What matches this output: `…` is anything within a line, alone on a line any number of lines."""
+    lines = [
+        r"(?:.*\n)*?" if line == "…" else ".*".join(re.escape(part) for part in line.split("…")) + r"\n"
+        for line in text.strip().splitlines()
+    ]
+    return re.compile("".join(lines))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_fences_of_a_document_pair_up(path: Path) -> None:
+    """No fence is left open or unlabelled: such a block would be run by nobody."""
+    text = path.read_text(encoding="utf-8")
+
+    assert len(re.findall(r"^```", text, re.MULTILINE)) == 2 * len(blocks(path))
+    assert [block.line for block in blocks(path) if not block.language] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    """A relative link names a file that exists."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_configuration_page_has_every_setting() -> None:
+    """The table in docs/configuration.md is the one that `hookline` reads: names, meaning, what holds while unset."""
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = {
+        cells[0].strip("`"): cells[1:]
+        for line in page.splitlines()
+        if line.startswith("| `HOOKLINE_")
+        for cells in [[cell.strip() for cell in line.strip("|").split(" | ")]]
+    }
+
+    assert rows == {
+        setting.variable: [
+            setting.about + (" Secret." if setting.secret else ""),
+            setting.expected,
+            f"`{setting.default}`" if setting.default is not None else setting.unset,
+        ]
+        for setting in SETTINGS.values()
+    }
