@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hookline.rules.lifecycle import Next
 from hookline.sender.model import Delivery, Endpoint
 from hookline.sender.store import (
     LAST_ROW,
@@ -539,53 +540,32 @@ def delivery_id(world: World) -> str:
     return "delivery_1"
 
 
-@pytest.mark.parametrize("state", ["failed", "succeeded", "canceled", "held", "pending"])
-def test_a_retry_makes_one_more_attempt_due_now(world: World, delivery_id: str, state: str) -> None:
-    """Due now, of kind manual, with no slot used."""
-    world.set_state(delivery_id, state, attempt=7, slots_used=6, due_ms=None)
+def test_a_decision_is_stored_whole(world: World, delivery_id: str) -> None:
+    """Every field of the decision lands, the lease ends."""
+    world.set_state(delivery_id, "failed", attempt=7, slots_used=7, unknown_attempts=2, leased_until_ms=4)
+    decided = Next("pending", 6_000, "retry_asked", 7, 0, "manual", 8_000)
 
-    done = world.write(world.store.retry, world.delivery(delivery_id), now_ms=6_000)
+    done = world.write(world.store.move, world.delivery(delivery_id), decided, now_ms=6_001)
 
     delivery = world.delivery(delivery_id)
     assert done is True
-    assert (delivery.state, delivery.due_ms, delivery.next_kind) == ("pending", 6_000, "manual")
-    assert (delivery.attempt, delivery.slots_used, delivery.planned_ms) == (7, 6, None)
+    assert (delivery.state, delivery.due_ms, delivery.reason) == ("pending", 6_000, "retry_asked")
+    assert (delivery.slots_used, delivery.unknown_attempts, delivery.attempt) == (7, 0, 7)
+    assert (delivery.next_kind, delivery.planned_ms) == ("manual", 8_000)
+    assert (delivery.leased_until_ms, delivery.updated_ms) == (None, 6_001)
 
 
-def test_a_retry_keeps_the_time_of_the_scheduled_try(world: World, delivery_id: str) -> None:
-    """A scheduled try that was waiting is still planned after the manual one, also when asked twice."""
-    world.set_state(delivery_id, "pending", attempt=1, due_ms=8_000)
-
-    world.write(world.store.retry, world.delivery(delivery_id), now_ms=6_000)
-    world.write(world.store.retry, world.delivery(delivery_id), now_ms=6_500)
-
-    delivery = world.delivery(delivery_id)
-    assert (delivery.due_ms, delivery.planned_ms) == (6_500, 8_000)
-
-
-def test_a_retry_never_overtakes_a_worker(world: World, delivery_id: str) -> None:
-    """A delivery that was claimed since it was read is left alone."""
+@pytest.mark.parametrize(("state", "attempt"), [("running", 0), ("pending", 1)])
+def test_a_decision_never_overtakes_a_worker(world: World, delivery_id: str, state: str, attempt: int) -> None:
+    """A delivery that was claimed, or claimed and settled, since it was read is left alone."""
     stale = world.delivery(delivery_id)
-    world.set_state(delivery_id, "running", leased_until_ms=99)
+    world.set_state(delivery_id, state, attempt=attempt, leased_until_ms=99)
 
-    done = world.write(world.store.retry, stale, now_ms=6_000)
-
-    assert done is False
-    assert (world.delivery(delivery_id).state, world.delivery(delivery_id).leased_until_ms) == ("running", 99)
-
-
-@pytest.mark.parametrize(
-    ("state", "done"), [("pending", True), ("held", True), ("running", False), ("succeeded", False), ("failed", False)]
-)
-def test_only_what_waits_is_canceled(world: World, delivery_id: str, state: str, done: bool) -> None:
-    """Canceling takes a waiting delivery and leaves what runs or is done."""
-    world.set_state(delivery_id, state)
-
-    result = world.write(world.store.cancel, world.delivery(delivery_id), reason="by_person", now_ms=6_000)
+    done = world.write(world.store.move, stale, Next("canceled", None, "canceled"), now_ms=6_000)
 
     delivery = world.delivery(delivery_id)
-    assert result is done
-    assert (delivery.state, delivery.reason) == (("canceled", "by_person") if done else (state, None))
+    assert done is False
+    assert (delivery.state, delivery.leased_until_ms, delivery.reason) == (state, 99, None)
 
 
 def test_disabling_holds_what_waits_and_enabling_releases_it(world: World, delivery_id: str) -> None:

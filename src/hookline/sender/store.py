@@ -16,6 +16,7 @@ from hookline.sender.model import Attempt, Delivery, Endpoint, Environment, Stor
 from hookline.storage.verbs import Verbs
 
 if TYPE_CHECKING:
+    from hookline.rules.lifecycle import Next
     from hookline.storage.verbs import Connection, Dialect, Row
 
 # Beyond every row id: where a list that has no cursor begins.
@@ -365,19 +366,24 @@ class SenderStore:
         rows = self._verbs["attempts_of"].run(connection, {"delivery_row": delivery_row})
         return [Attempt(*row) for row in rows]
 
-    def retry(self, connection: Connection, delivery: Delivery, *, now_ms: int) -> bool:
-        """One more attempt by hand, due now. False where the delivery is no longer in the state it was read in."""
+    def move(self, connection: Connection, delivery: Delivery, decided: Next, *, now_ms: int) -> bool:
+        """Stores a decision about a delivery. False where it has moved since it was read: decide again."""
         return bool(
-            self._verbs["delivery_retry"].run(
-                connection, {"row_id": delivery.row_id, "from_state": delivery.state, "now_ms": now_ms}
-            )
-        )
-
-    def cancel(self, connection: Connection, delivery: Delivery, *, reason: str, now_ms: int) -> bool:
-        """Cancels a delivery that waits or is held. False where it runs or is done."""
-        return bool(
-            self._verbs["delivery_cancel"].run(
-                connection, {"row_id": delivery.row_id, "reason": reason, "now_ms": now_ms}
+            self._verbs["delivery_move"].run(
+                connection,
+                {
+                    "row_id": delivery.row_id,
+                    "from_state": delivery.state,
+                    "from_attempt": delivery.attempt,
+                    "state": decided.state,
+                    "due_ms": decided.due_ms,
+                    "reason": decided.reason,
+                    "slots_used": decided.slots_used,
+                    "unknown_attempts": decided.unknown_attempts,
+                    "next_kind": decided.next_kind,
+                    "planned_ms": decided.planned_ms,
+                    "now_ms": now_ms,
+                },
             )
         )
 

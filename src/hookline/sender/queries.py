@@ -1,0 +1,200 @@
+"""What the API and the pages read: lists with cursors, one delivery with its attempts.
+
+Cursors are ids, exclusive. An id that is no row of the environment is refused, never taken for the beginning:
+a list that silently starts over would be taken for new data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+from hookline.errors import RequestError
+from hookline.sender.store import LAST_ROW, DeliveryFilter, FeedFilter
+
+if TYPE_CHECKING:
+    from hookline.sender.model import Attempt, Delivery, Endpoint, Environment, StoredEvent
+    from hookline.sender.store import Direction, SenderStore
+    from hookline.storage.verbs import Connection
+
+Order: TypeAlias = Literal["normal", "desc", "asc"]
+
+
+class _Listed(Protocol):
+    @property
+    def row_id(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T")
+R = TypeVar("R", bound=_Listed)
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page: `limit` items, after or before an id, in an order of creation.
+
+    `desc` is newest first, `asc` oldest first. `normal` shows newest first and turns the cursors round: `before`
+    leads to older items, `after` to newer ones (reference: the API's pagination).
+    """
+
+    limit: int = 10
+    before: str | None = None
+    after: str | None = None
+    order: Order = "desc"
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Items in the order asked for, and the cursors that lead on; None where nothing is left that way."""
+
+    items: list[T]
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryQuery:
+    """Which deliveries, by what people know: ids, a state, a type."""
+
+    state: str | None = None
+    event_type: str | None = None
+    event_id: str | None = None
+    endpoint_id: str | None = None
+
+
+def endpoint_page(
+    store: SenderStore, connection: Connection, environment: Environment, wanted: PageRequest
+) -> Page[Endpoint]:
+    """A page of live endpoints. RequestError 422 `invalid_cursor` where the cursor is unknown."""
+
+    def row_of(cursor: str) -> int | None:
+        # A deleted endpoint is still a place in the list: a walk that deletes as it goes must not break.
+        endpoint = store.endpoint(connection, environment, cursor, with_deleted=True)
+        return endpoint.row_id if endpoint else None
+
+    def read(direction: Direction, cursor_row: int, limit: int) -> list[Endpoint]:
+        return store.endpoints(connection, environment, direction, cursor_row, limit)
+
+    return _page(read, row_of, wanted)
+
+
+def delivery_page(
+    store: SenderStore,
+    connection: Connection,
+    environment: Environment,
+    query: DeliveryQuery,
+    wanted: PageRequest,
+) -> Page[Delivery]:
+    """A page of deliveries. RequestError 422 `invalid_cursor`; 404 where the event or endpoint is unknown."""
+    event_row = endpoint_row = None
+    if query.event_id is not None:
+        event = store.event(connection, environment, query.event_id)
+        if event is None:
+            raise RequestError(404, "entity_not_found", f"Event not found: '{query.event_id[:80]}'.")
+        event_row = event.row_id
+    if query.endpoint_id is not None:
+        endpoint = store.endpoint(connection, environment, query.endpoint_id, with_deleted=True)
+        if endpoint is None:
+            raise RequestError(404, "entity_not_found", f"Endpoint not found: '{query.endpoint_id[:80]}'.")
+        endpoint_row = endpoint.row_id
+    chosen = DeliveryFilter(query.state, query.event_type, event_row, endpoint_row)
+
+    def row_of(cursor: str) -> int | None:
+        delivery = store.delivery(connection, environment, cursor)
+        return delivery.row_id if delivery else None
+
+    def read(direction: Direction, cursor_row: int, limit: int) -> list[Delivery]:
+        return store.deliveries(connection, environment, chosen, direction, cursor_row, limit)
+
+    return _page(read, row_of, wanted)
+
+
+def delivery_detail(
+    store: SenderStore, connection: Connection, environment: Environment, delivery_id: str
+) -> tuple[Delivery, list[Attempt]]:
+    """One delivery and its attempts. RequestError 404 where it is unknown."""
+    delivery = store.delivery(connection, environment, delivery_id)
+    if delivery is None:
+        raise RequestError(404, "entity_not_found", f"Delivery not found: '{delivery_id[:80]}'.")
+    return delivery, store.attempts(connection, delivery.row_id)
+
+
+def event_page(
+    store: SenderStore,
+    connection: Connection,
+    environment: Environment,
+    chosen: FeedFilter,
+    *,
+    after: str | None,
+    before: str | None,
+    limit: int,
+) -> Page[StoredEvent]:
+    """A page of the feed, oldest first, by place in the feed and not by id.
+
+    `after` starts behind an event, `before` gives the page that ends in front of one. Page.after is the last
+    item's id where more follow, else None: a consumer that waits at the tip keeps the last id it processed.
+
+    Raises:
+        RequestError: 422 `invalid_cursor` where an id is unknown or not in the feed yet.
+    """
+    if before is not None:
+        before_seq = _seq(store, connection, environment, before, "before")
+        found = store.feed_page(connection, environment, chosen, before_seq=before_seq, limit=limit)[::-1]
+        return Page(found, None, found[-1].id if found else None)
+    after_seq = None if after is None else _seq(store, connection, environment, after, "after")
+    found = store.feed_page(connection, environment, chosen, after_seq=after_seq, limit=limit + 1)
+    has_more = len(found) > limit
+    found = found[:limit]
+    return Page(found, None, found[-1].id if has_more else None)
+
+
+def _seq(store: SenderStore, connection: Connection, environment: Environment, event_id: str, field: str) -> int:
+    seq = store.feed_seq(connection, environment, event_id)
+    if seq is None:
+        raise _unknown_cursor(field)
+    return seq
+
+
+def _page(
+    read: Callable[[Direction, int, int], list[R]], row_of: Callable[[str], int | None], wanted: PageRequest
+) -> Page[R]:
+    shown: Direction = "newer" if wanted.order == "asc" else "older"
+    onward: Direction = "newer" if wanted.order in ("asc", "normal") else "older"
+    direction, cursor_row = shown, None
+    if wanted.after is not None:
+        direction, cursor_row = onward, _row(row_of, wanted.after, "after")
+    elif wanted.before is not None:
+        direction, cursor_row = _opposite(onward), _row(row_of, wanted.before, "before")
+    start = cursor_row if cursor_row is not None else (0 if direction == "newer" else LAST_ROW)
+    found = read(direction, start, wanted.limit + 1)
+    has_more = len(found) > wanted.limit
+    found = found[: wanted.limit]
+    if not found:
+        return Page([], None, None)
+    # What lies behind where we started: only a cursor can have left something there.
+    has_behind = cursor_row is not None and bool(read(_opposite(direction), found[0].row_id, 1))
+    ends = {direction: found[-1].id if has_more else None, _opposite(direction): found[0].id if has_behind else None}
+    if direction != shown:
+        found.reverse()
+    return Page(found, before=ends[_opposite(onward)], after=ends[onward])
+
+
+def _opposite(direction: Direction) -> Direction:
+    return "older" if direction == "newer" else "newer"
+
+
+def _row(row_of: Callable[[str], int | None], cursor: str, field: str) -> int:
+    row = row_of(cursor)
+    if row is None:
+        raise _unknown_cursor(field)
+    return row
+
+
+def _unknown_cursor(field: str) -> RequestError:
+    message = f"expected the id of an item of this list in `{field}`"
+    return RequestError(
+        422, "invalid_cursor", message, [{"code": "invalid_cursor", "field": field, "message": message}]
+    )
