@@ -285,7 +285,7 @@ def test_an_endpoint_that_asks_twice_is_found_once(world: World) -> None:
 
     found = world.read(world.store.endpoints_matching, [("production", "dsync.user.created")])
 
-    assert found == [Match("production", "dsync.user.created", world.endpoint("we_1").row_id, is_paused=False)]
+    assert found == [Match("production", "dsync.user.created", world.endpoint("we_1").row_id, None)]
 
 
 def test_matching_keeps_environments_and_types_apart(world: World) -> None:
@@ -315,7 +315,25 @@ def test_disabled_and_deleted_endpoints_match_nothing_and_paused_ones_say_so(wor
 
     found = world.read(world.store.endpoints_matching, [("production", "a.b")])
 
-    assert found == [Match("production", "a.b", world.endpoint("we_3").row_id, is_paused=True)]
+    assert found == [Match("production", "a.b", world.endpoint("we_3").row_id, "endpoint_paused")]
+
+
+def test_an_endpoint_disabled_by_us_has_its_deliveries_held(world: World) -> None:
+    """Not by a person, so nothing is dropped; when a person disables it as well, no more are made."""
+    world.add_endpoint("we_1", "a.b")
+    mark = "?" if world.database.dialect == "sqlite" else "%s"
+    world.database.run(
+        lambda tx: tx.cursor().execute(
+            f"update hookline_sender_endpoints set status = 'disabled', disabled_reason = {mark}", ["gone"]
+        )
+    )
+    by_us = world.read(world.store.endpoints_matching, [("production", "a.b")])
+    world.write(world.store.change_endpoint, world.endpoint("we_1"), status="disabled", now_ms=2)
+
+    by_person = world.read(world.store.endpoints_matching, [("production", "a.b")])
+
+    assert by_us == [Match("production", "a.b", world.endpoint("we_1").row_id, "endpoint_gone")]
+    assert by_person == []
 
 
 def test_the_names_a_type_is_asked_for_by() -> None:

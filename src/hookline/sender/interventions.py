@@ -39,7 +39,6 @@ def retry_delivery(
     decided = after_retry(
         delivery.state,
         slots_used=delivery.slots_used,
-        unknown_attempts=delivery.unknown_attempts,
         due_ms=delivery.due_ms,
         next_kind=delivery.next_kind,
         planned_ms=delivery.planned_ms,

@@ -34,11 +34,11 @@ DELIVERIES_CHANNEL: Final = "deliveries"
 
 MAX_BATCH_EVENTS: Final = 1_000
 MAX_EVENT_BYTES: Final = 256 * 1024
+MAX_ID_LENGTH: Final = 200
 
 # Any well-formed dotted name: the catalogue's, and a user's own (`invoice.paid`).
 _EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
 _MAX_TYPE_LENGTH: Final = 200
-_MAX_ID_LENGTH: Final = 200
 _FIELDS: Final = frozenset({"event", "data", "organization_id", "context", "created_at"})
 
 
@@ -251,9 +251,11 @@ class Publisher:
             ],
         )
         types = {(environment, draft.type) for environment, draft, _ in fresh}
-        wanting: dict[tuple[str, str], list[tuple[int, bool]]] = {}
+        wanting: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
         for match in self._store.endpoints_matching(connection, types):
-            wanting.setdefault((match.environment, match.event_type), []).append((match.endpoint_row, match.is_paused))
+            wanting.setdefault((match.environment, match.event_type), []).append(
+                (match.endpoint_row, match.held_reason)
+            )
         deliveries: list[Mapping[str, object]] = [
             {
                 "id": self._ids.make("delivery", now_ms),
@@ -261,13 +263,13 @@ class Publisher:
                 "event_row": rows[published.id],
                 "endpoint_row": endpoint_row,
                 "origin": "published",
-                "state": "held" if is_paused else "pending",
+                "state": "held" if held_reason else "pending",
                 "due_ms": now_ms,
-                "reason": "endpoint_paused" if is_paused else None,
+                "reason": held_reason,
                 "now_ms": now_ms,
             }
             for environment, draft, published in fresh
-            for endpoint_row, is_paused in wanting.get((environment, draft.type), ())
+            for endpoint_row, held_reason in wanting.get((environment, draft.type), ())
         ]
         self._store.add_deliveries(connection, deliveries)
         if is_ours:
@@ -328,8 +330,8 @@ def draft_event(value: object, path: str = "") -> EventDraft:
     organization_id = value.get("organization_id")
     if organization_id is not None and not isinstance(organization_id, str):
         raise _invalid(_at(path, "organization_id"), "expected a string", organization_id)
-    if organization_id is not None and not 0 < len(organization_id) <= _MAX_ID_LENGTH:
-        raise _refusal(_at(path, "organization_id"), f"expected 1 to {_MAX_ID_LENGTH} characters")
+    if organization_id is not None and not 0 < len(organization_id) <= MAX_ID_LENGTH:
+        raise _refusal(_at(path, "organization_id"), f"expected 1 to {MAX_ID_LENGTH} characters")
     data_bytes = _member("data", data, path)
     context_bytes = b"" if context is None else _member("context", context, path)
     if len(data_bytes) + len(context_bytes) > MAX_EVENT_BYTES:

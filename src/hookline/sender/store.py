@@ -56,12 +56,12 @@ class IdempotencyRecord:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An endpoint that asks for an event type; `is_paused` says its deliveries are held."""
+    """An endpoint that asks for an event type; `held_reason` is why its deliveries are held, if they are."""
 
     environment: str
     event_type: str
     endpoint_row: int
-    is_paused: bool
+    held_reason: str | None
 
 
 class SenderStore:
@@ -235,14 +235,14 @@ class SenderStore:
         return {row[1]: row[0] for row in self._verbs["event_put"].run_many(connection, rows)}
 
     def endpoints_matching(self, connection: Connection, types: Iterable[tuple[str, str]]) -> list[Match]:
-        """Every enabled endpoint that asks for one of these (environment, event type), as of this transaction."""
+        """Every endpoint to make deliveries for, by (environment, event type), as of this transaction."""
         names = [
             [environment, event_type, asked]
             for environment, event_type in types
             for asked in names_asked_by(event_type)
         ]
         rows = self._verbs["endpoints_matching"].run(connection, {"names": json.dumps(names)})
-        return [Match(row[0], row[1], row[2], bool(row[3])) for row in rows]
+        return [Match(*row) for row in rows]
 
     def add_deliveries(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
         """Adds deliveries (id, environment, event_row, endpoint_row, origin, state, due_ms, reason, now_ms)."""

@@ -5,7 +5,6 @@ set url = coalesce(cast(:url as text), url),
     disabled_reason = case
         when cast(:status as text) is null then disabled_reason
         when :status = 'enabled' then null
-        when status = 'disabled' then disabled_reason
         else 'by_person'
     end,
     status = coalesce(cast(:status as text), status),

@@ -1,8 +1,17 @@
--- Finds every enabled endpoint that asks for one of the names, by index; names are [environment, event type,
--- name or pattern it may be asked for by]. An endpoint that asks twice (dsync.* and *) is found once.
+-- Finds every endpoint that asks for one of the names, by index; names are [environment, event type, name or
+-- pattern it may be asked for by]. An endpoint that asks twice (dsync.* and *) is found once. One that a person
+-- disabled is not found; one that is paused or that we disabled is, with the reason to hold its deliveries.
 select distinct
-    json_extract(n.value, '$[0]'), json_extract(n.value, '$[1]'), p.row_id, p.paused_ms is not null
+    json_extract(n.value, '$[0]'),
+    json_extract(n.value, '$[1]'),
+    p.row_id,
+    case
+        when p.paused_ms is not null then 'endpoint_paused'
+        when p.status = 'disabled' then 'endpoint_' || p.disabled_reason
+    end
 from json_each(:names) n
 cross join hookline_sender_subscriptions s on s.event_type = json_extract(n.value, '$[2]')
 join hookline_sender_endpoints p on p.row_id = s.endpoint_row
-where p.environment = json_extract(n.value, '$[0]') and p.status = 'enabled' and p.deleted_ms is null
+where p.environment = json_extract(n.value, '$[0]')
+    and p.deleted_ms is null
+    and (p.status = 'enabled' or p.disabled_reason <> 'by_person')
