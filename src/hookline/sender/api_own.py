@@ -1,0 +1,462 @@
+"""Hookline's own API under `/api/v1`: endpoints with patterns and pauses, deliveries, events, event types.
+
+Secrets are masked here, except in the answer to the call that makes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from hookline.errors import RequestError
+from hookline.sender.api_parts import (
+    BEARER,
+    CallContext,
+    Caller,
+    IdempotencyHeader,
+    ListMetadata,
+    Paging,
+    RawBody,
+    answers,
+    idempotency_key,
+    listed,
+    time_ms,
+    time_text,
+)
+from hookline.sender.interventions import cancel_delivery, retry_delivery
+from hookline.sender.model import DeliveryState
+from hookline.sender.publish import DELIVERIES_CHANNEL, MAX_BATCH_EVENTS, MAX_ID_LENGTH
+from hookline.sender.queries import DeliveryQuery, delivery_detail, delivery_page, endpoint_page
+from hookline.sender.registry import check_patterns, not_found
+from hookline.sender.secrets import mask_secret
+from hookline.wire.catalogue import CATALOGUE, sampled_types
+
+if TYPE_CHECKING:
+    from hookline.sender.model import Attempt, Delivery, Endpoint
+
+Description = Annotated[str, Field(max_length=500)]
+
+
+class OwnEndpoint(BaseModel):
+    """An endpoint; `secret` is masked but for the answer that makes it."""
+
+    object: Literal["endpoint"]
+    id: str
+    url: str
+    status: Literal["enabled", "disabled"]
+    disabled_reason: str | None
+    paused_at: str | None
+    description: str | None
+    events: list[str]
+    secret: str
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class OwnEndpointList(BaseModel):
+    """A page of endpoints."""
+
+    object: Literal["list"]
+    data: list[OwnEndpoint]
+    list_metadata: ListMetadata
+
+
+class CreateEndpoint(BaseModel):
+    """What to register: a URL, and type names or patterns such as `dsync.*` or `*`."""
+
+    url: str
+    events: list[str]
+    description: Description | None = None
+
+
+class UpdateEndpoint(BaseModel):
+    """What to change; what is left out or null stays."""
+
+    url: str | None = None
+    status: Literal["enabled", "disabled"] | None = None
+    events: list[str] | None = None
+    description: Description | None = None
+
+
+class ResumeEndpoint(BaseModel):
+    """What becomes of held deliveries: all are sent, none, or those made since a time."""
+
+    deliver: Literal["all", "none"] = "all"
+    since: str | None = None
+
+
+class OwnDelivery(BaseModel):
+    """One event for one endpoint. `next_attempt_at` is null where nothing is planned."""
+
+    object: Literal["delivery"]
+    id: str
+    event_id: str
+    event: str
+    endpoint_id: str
+    endpoint_url: str
+    origin: str
+    state: DeliveryState
+    reason: str | None
+    attempt_count: int
+    next_attempt_at: str | None
+    next_attempt_kind: str | None
+    first_attempt_at: str | None
+    created_at: str
+    updated_at: str
+
+
+class OwnAttempt(BaseModel):
+    """One HTTP try; `evidence` is what was sent and what came back, with secrets masked."""
+
+    number: int
+    kind: str
+    outcome: str
+    reason: str | None
+    status: int | None
+    started_at: str
+    duration_ms: int | None
+    evidence: dict[str, Any]
+
+
+class OwnDeliveryDetail(OwnDelivery):
+    """A delivery with its attempts, first to last."""
+
+    attempts: list[OwnAttempt]
+
+
+class OwnDeliveryList(BaseModel):
+    """A page of deliveries."""
+
+    object: Literal["list"]
+    data: list[OwnDelivery]
+    list_metadata: ListMetadata
+
+
+class OwnEventType(BaseModel):
+    """A type of the catalogue: whether endpoints of the compatible API may ask for it, and whether it has a sample."""
+
+    name: str
+    subscribable: bool
+    resource: str | None
+    has_sample: bool
+
+
+class OwnEventTypeList(BaseModel):
+    """All types of the catalogue."""
+
+    object: Literal["list"]
+    data: list[OwnEventType]
+
+
+# Publishing is answered ahead of the framework (api.py); this is its description.
+_NEW_EVENT: Final = {
+    "type": "object",
+    "required": ["event", "data"],
+    "additionalProperties": False,
+    "properties": {
+        "event": {"type": "string", "description": "Two or more lower-case words joined by dots."},
+        "data": {"type": "object", "description": "JSON that JavaScript keeps unchanged."},
+        "organization_id": {"type": "string", "maxLength": MAX_ID_LENGTH},
+        "context": {"type": "object"},
+        "created_at": {"type": "string", "format": "date-time", "description": "By default now."},
+    },
+}
+_REFUSAL: Final = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}}
+PUBLISH_OPERATION: Final = {
+    "tags": ["events"],
+    "summary": "Publish Events",
+    "description": "Publish one event, or up to 1,000 with `events`: all of a batch or nothing. Stored before the "
+    "answer. A call that repeats an `Idempotency-Key` with the same body gets the first answer; with another body "
+    "it is refused with 409.",
+    "operationId": "publish_events",
+    "security": [{"HTTPBearer": []}],
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "maxLength": 255},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "oneOf": [
+                        _NEW_EVENT,
+                        {
+                            "type": "object",
+                            "required": ["events"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "events": {
+                                    "type": "array",
+                                    "items": _NEW_EVENT,
+                                    "minItems": 1,
+                                    "maxItems": MAX_BATCH_EVENTS,
+                                }
+                            },
+                        },
+                    ]
+                }
+            }
+        },
+    },
+    "responses": {
+        "201": {"description": "The stored event; for a batch `data` with the ids in order."},
+        **{
+            status: {"description": description, **_REFUSAL}
+            for status, description in (
+                ("400", "The body is not JSON."),
+                ("401", "The key is missing or not valid."),
+                ("409", "The Idempotency-Key was used for another request."),
+                ("413", "The body is too large."),
+                ("422", "An event is not valid; `errors` names the place."),
+                ("503", "Nothing was stored."),
+            )
+        },
+    },
+}
+
+
+def router(context: CallContext) -> APIRouter:
+    """The routes, over the parts they call."""
+    routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
+    _add_endpoints(routes, context)
+    _add_deliveries(routes, context)
+    _add_events(routes, context)
+    return routes
+
+
+def _add_endpoints(routes: APIRouter, context: CallContext) -> None:
+    def shown(endpoint: Endpoint, *, in_full: bool = False) -> dict[str, Any]:
+        secret = context.registry.secret_of(endpoint)
+        return {
+            "object": "endpoint",
+            "id": endpoint.id,
+            "url": endpoint.url,
+            "status": endpoint.status,
+            "disabled_reason": endpoint.disabled_reason,
+            "paused_at": time_text(endpoint.paused_ms),
+            "description": endpoint.description,
+            "events": list(endpoint.events),
+            "secret": secret if in_full else mask_secret(secret),
+            "version": endpoint.version,
+            "created_at": time_text(endpoint.created_ms),
+            "updated_at": time_text(endpoint.updated_ms),
+        }
+
+    @routes.get("/endpoints", tags=["endpoints"], response_model=OwnEndpointList, responses=answers(401, 422))
+    def list_endpoints(environment: Caller, paging: Paging) -> dict[str, Any]:
+        """List endpoints, newest first."""
+        with context.database.snapshot() as connection:
+            page = endpoint_page(context.store, connection, environment, paging)
+        return listed([shown(item) for item in page.items], before=page.before, after=page.after)
+
+    @routes.post(
+        "/endpoints",
+        tags=["endpoints"],
+        status_code=201,
+        response_model=OwnEndpoint,
+        responses=answers(401, 409, 422),
+    )
+    def create_endpoint(
+        environment: Caller, body: CreateEndpoint, raw: RawBody, key: IdempotencyHeader = None
+    ) -> dict[str, Any]:
+        """Register an endpoint. This answer shows its secret in full."""
+        check_patterns(body.events)
+        used = idempotency_key(key, "POST /api/v1/endpoints", hashlib.sha256(raw))
+        endpoint = context.registry.create(
+            environment, url=body.url, events=body.events, description=body.description, idempotency=used
+        )
+        return shown(endpoint, in_full=True)
+
+    @routes.get(
+        "/endpoints/{endpoint_id}",
+        tags=["endpoints"],
+        response_model=OwnEndpoint,
+        responses=answers(401, 404),
+    )
+    def get_endpoint(environment: Caller, endpoint_id: str) -> dict[str, Any]:
+        """One endpoint."""
+        with context.database.read() as connection:
+            endpoint = context.store.endpoint(connection, environment, endpoint_id)
+        if endpoint is None:
+            raise not_found(endpoint_id)
+        return shown(endpoint)
+
+    @routes.patch(
+        "/endpoints/{endpoint_id}",
+        tags=["endpoints"],
+        response_model=OwnEndpoint,
+        responses=answers(401, 404, 409, 422),
+    )
+    def update_endpoint(environment: Caller, endpoint_id: str, body: UpdateEndpoint) -> dict[str, Any]:
+        """Change an endpoint. Disabling holds what waits for it; enabling releases that."""
+        if body.events is not None:
+            check_patterns(body.events)
+        return shown(
+            context.registry.change(
+                environment,
+                endpoint_id,
+                url=body.url,
+                status=body.status,
+                events=body.events,
+                description=body.description,
+            )
+        )
+
+    @routes.delete("/endpoints/{endpoint_id}", tags=["endpoints"], status_code=204, responses=answers(401, 404))
+    def delete_endpoint(environment: Caller, endpoint_id: str) -> None:
+        """Delete an endpoint; what waits for it is canceled."""
+        context.registry.delete(environment, endpoint_id)
+
+    @routes.post(
+        "/endpoints/{endpoint_id}/pause",
+        tags=["endpoints"],
+        response_model=OwnEndpoint,
+        responses=answers(401, 404),
+    )
+    def pause_endpoint(environment: Caller, endpoint_id: str) -> dict[str, Any]:
+        """Hold the endpoint's deliveries until it is resumed."""
+        return shown(context.registry.pause(environment, endpoint_id))
+
+    @routes.post(
+        "/endpoints/{endpoint_id}/resume",
+        tags=["endpoints"],
+        response_model=OwnEndpoint,
+        responses=answers(401, 404, 422),
+    )
+    def resume_endpoint(environment: Caller, endpoint_id: str, body: ResumeEndpoint | None = None) -> dict[str, Any]:
+        """End a pause: send what was held, all or since a time, or none of it."""
+        wanted = body or ResumeEndpoint()
+        since_ms = time_ms("since", wanted.since) or 0
+        return shown(
+            context.registry.resume(environment, endpoint_id, since_ms=None if wanted.deliver == "none" else since_ms)
+        )
+
+
+def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
+    @routes.get("/deliveries", tags=["deliveries"], response_model=OwnDeliveryList, responses=answers(401, 404, 422))
+    def list_deliveries(
+        environment: Caller,
+        paging: Paging,
+        state: DeliveryState | None = None,
+        endpoint_id: Annotated[str | None, Query(alias="endpoint")] = None,
+        event_id: Annotated[str | None, Query(alias="event")] = None,
+        event_type: Annotated[str | None, Query(alias="type")] = None,
+    ) -> dict[str, Any]:
+        """List deliveries, newest first, by state, endpoint id, event id and event type."""
+        query = DeliveryQuery(state, event_type, event_id, endpoint_id)
+        with context.database.snapshot() as connection:
+            page = delivery_page(context.store, connection, environment, query, paging)
+        return listed([delivery_shown(item) for item in page.items], before=page.before, after=page.after)
+
+    @routes.get(
+        "/deliveries/{delivery_id}",
+        tags=["deliveries"],
+        response_model=OwnDeliveryDetail,
+        responses=answers(401, 404),
+    )
+    def get_delivery(environment: Caller, delivery_id: str) -> dict[str, Any]:
+        """One delivery with its attempts."""
+        with context.database.snapshot() as connection:
+            delivery, attempts = delivery_detail(context.store, connection, environment, delivery_id)
+        return delivery_shown(delivery) | {"attempts": [attempt_shown(item) for item in attempts]}
+
+    @routes.post(
+        "/deliveries/{delivery_id}/retry",
+        tags=["deliveries"],
+        response_model=OwnDelivery,
+        responses=answers(401, 404, 409),
+    )
+    def retry(environment: Caller, delivery_id: str) -> dict[str, Any]:
+        """One more attempt now; it uses no slot of the schedule."""
+        now_ms = context.clock.now_ms()
+        delivery = context.database.run(
+            lambda tx: retry_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms)
+        )
+        context.database.notify(DELIVERIES_CHANNEL)
+        return delivery_shown(delivery)
+
+    @routes.post(
+        "/deliveries/{delivery_id}/cancel",
+        tags=["deliveries"],
+        response_model=OwnDelivery,
+        responses=answers(401, 404, 409),
+    )
+    def cancel(environment: Caller, delivery_id: str) -> dict[str, Any]:
+        """Cancel a delivery that waits or is held."""
+        now_ms = context.clock.now_ms()
+        return delivery_shown(
+            context.database.run(lambda tx: cancel_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms))
+        )
+
+
+def _add_events(routes: APIRouter, context: CallContext) -> None:
+    @routes.get("/events/{event_id}", tags=["events"], responses=answers(401, 404))
+    def get_event(environment: Caller, event_id: str) -> Response:
+        """One event, in the bytes its deliveries have."""
+        with context.database.read() as connection:
+            event = context.store.event(connection, environment, event_id)
+        if event is None:
+            raise RequestError(404, "entity_not_found", f"Event not found: '{event_id[:80]}'.")
+        return Response(event.body, media_type="application/json")
+
+    @routes.get("/event_types", tags=["events"], response_model=OwnEventTypeList, responses=answers(401))
+    def list_event_types() -> dict[str, Any]:
+        """The catalogue of known types. Publishing takes any well-formed name."""
+        sampled = frozenset(sampled_types())
+        data = [
+            {
+                "name": item.name,
+                "subscribable": item.subscribable,
+                "resource": item.object,
+                "has_sample": item.name in sampled,
+            }
+            for item in CATALOGUE.values()
+        ]
+        return {"object": "list", "data": data}
+
+
+def delivery_shown(delivery: Delivery) -> dict[str, Any]:
+    """A delivery as the API shows it."""
+    is_waiting = delivery.state == "pending"
+    return {
+        "object": "delivery",
+        "id": delivery.id,
+        "event_id": delivery.event_id,
+        "event": delivery.event_type,
+        "endpoint_id": delivery.endpoint_id,
+        "endpoint_url": delivery.endpoint_url,
+        "origin": delivery.origin,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "attempt_count": delivery.attempt,
+        "next_attempt_at": time_text(delivery.due_ms) if is_waiting else None,
+        "next_attempt_kind": delivery.next_kind if is_waiting else None,
+        "first_attempt_at": time_text(delivery.first_ms),
+        "created_at": time_text(delivery.created_ms),
+        "updated_at": time_text(delivery.updated_ms),
+    }
+
+
+def attempt_shown(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as the API shows it."""
+    return {
+        "number": attempt.number,
+        "kind": attempt.kind,
+        "outcome": attempt.outcome,
+        "reason": attempt.reason,
+        "status": attempt.status,
+        "started_at": time_text(attempt.started_ms),
+        "duration_ms": attempt.duration_ms,
+        "evidence": json.loads(attempt.evidence),
+    }

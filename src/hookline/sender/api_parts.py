@@ -1,0 +1,165 @@
+"""What both dialects of the API share: the parts they call, who is asking, pages and times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from fastapi import Depends, Header, Query, Request
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel
+
+from hookline.errors import RequestError
+from hookline.sender.model import Environment
+from hookline.sender.publish import IdempotencyKey
+from hookline.sender.queries import Order, PageRequest
+from hookline.wire.timestamps import format_ms, parse_us
+
+if TYPE_CHECKING:
+    from hookline.loop import Clock
+    from hookline.sender.ids import IdMaker
+    from hookline.sender.keys import KeyRing
+    from hookline.sender.publish import Publisher
+    from hookline.sender.registry import Registry
+    from hookline.sender.store import SenderStore
+    from hookline.storage import Database
+
+_MAX_IDEMPOTENCY_KEY = 255
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """The parts that calls reach."""
+
+    database: Database
+    store: SenderStore
+    registry: Registry
+    publisher: Publisher
+    keys: KeyRing
+    clock: Clock
+    ids: IdMaker
+
+
+class Digest(Protocol):
+    """The part of a `hashlib` object used here."""
+
+    def hexdigest(self) -> str: ...
+
+
+class ListMetadata(BaseModel):
+    """Cursors: ids to pass as `before` and `after`; null where nothing is left that way."""
+
+    before: str | None
+    after: str | None
+
+
+class Problem(BaseModel):
+    """One thing that is wrong with a request."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """Why a request is refused."""
+
+    code: str | None = None
+    message: str
+    errors: list[Problem] | None = None
+
+
+def environment_of(request: Request) -> Environment:
+    """The environment of the key this request came with; the shell has checked it."""
+    environment: Environment = request.scope["hookline.environment"]
+    return environment
+
+
+def page_request(
+    limit: Annotated[int, Query(ge=1, le=100, description="How many, 1 to 100.")] = 10,
+    before: Annotated[str | None, Query(description="An id: what lies before it.")] = None,
+    after: Annotated[str | None, Query(description="An id: what lies after it.")] = None,
+    order: Annotated[
+        Order,
+        Query(
+            description="`desc` newest first, `asc` oldest first; `normal` shows newest first and turns the "
+            "cursors round: `before` leads to older items."
+        ),
+    ] = "desc",
+) -> PageRequest:
+    """The paging parameters of a list."""
+    if before is not None and after is not None:
+        raise conflicting("before", "after")
+    return PageRequest(limit, before, after, order)
+
+
+def conflicting(one: str, other: str) -> RequestError:
+    """422: two parameters that exclude each other."""
+    message = f"expected {one} or {other}, got both"
+    return RequestError(
+        422,
+        "invalid_request_parameters",
+        message,
+        [{"code": "conflicting_parameters", "field": one, "message": message}],
+    )
+
+
+def idempotency_key(value: bytes | str | None, operation: str, body_hash: Digest) -> IdempotencyKey | None:
+    """The call's `Idempotency-Key`, or None. RequestError 422 for one that is no 1 to 255 visible characters."""
+    if value is None:
+        return None
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    if not 0 < len(text) <= _MAX_IDEMPOTENCY_KEY or not text.isascii() or not text.isprintable():
+        message = f"Idempotency-Key: expected 1 to {_MAX_IDEMPOTENCY_KEY} visible ASCII characters"
+        raise RequestError(
+            422,
+            "invalid_request_parameters",
+            message,
+            [{"code": "invalid", "field": "Idempotency-Key", "message": message}],
+        )
+    return IdempotencyKey(text, operation, body_hash.hexdigest())
+
+
+async def raw_body(request: Request) -> bytes:
+    """The bytes of the request, which an idempotency key stands for."""
+    return await request.body()
+
+
+def time_text(time_ms: int | None) -> str | None:
+    """A time as people read it, or None."""
+    return None if time_ms is None else format_ms(time_ms * 1000)
+
+
+def time_ms(field: str, text: str | None) -> int | None:
+    """Milliseconds of an RFC 3339 time or a date; RequestError 422 for what is neither."""
+    if text is None:
+        return None
+    try:
+        return parse_us(text) // 1000
+    except ValueError:
+        message = f"{field}: expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z"
+        raise RequestError(
+            422,
+            "invalid_request_parameters",
+            message,
+            [{"code": "invalid", "field": field, "message": message}],
+        ) from None
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of an operation, for the API's description."""
+    return {status: {"model": ErrorBody} for status in statuses}
+
+
+def listed(data: Sequence[Any], *, before: str | None, after: str | None) -> dict[str, Any]:
+    """The list envelope."""
+    return {"object": "list", "data": list(data), "list_metadata": {"before": before, "after": after}}
+
+
+Caller = Annotated[Environment, Depends(environment_of)]
+Paging = Annotated[PageRequest, Depends(page_request)]
+RawBody = Annotated[bytes, Depends(raw_body)]
+IdempotencyHeader = Annotated[str | None, Header(alias="Idempotency-Key")]
+
+# For the description alone: the shell has refused everybody without a key before a route runs.
+BEARER = Depends(HTTPBearer(auto_error=False, description="An API key: sk_live_… or sk_test_…"))

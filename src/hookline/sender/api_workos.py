@@ -1,0 +1,222 @@
+"""The part of the API that official WorkOS SDKs speak: `/webhook_endpoints` and `GET /events`.
+
+Source of every rule: the protocol reference, §3, §4 and §9. Secrets are shown in full here, because clients'
+models require them; Hookline's own API masks them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel
+
+from hookline.errors import RequestError
+from hookline.sender.api_parts import (
+    BEARER,
+    CallContext,
+    Caller,
+    IdempotencyHeader,
+    ListMetadata,
+    Paging,
+    RawBody,
+    answers,
+    conflicting,
+    idempotency_key,
+    listed,
+    time_ms,
+    time_text,
+)
+from hookline.sender.queries import endpoint_page, event_page
+from hookline.sender.registry import check_webhook_types
+from hookline.sender.store import FeedFilter
+
+if TYPE_CHECKING:
+    from hookline.sender.model import Endpoint
+
+# events[]=a, events[0]=a and events=a (perhaps a,b) all occur in official SDKs.
+_EVENTS_PARAMETER: Final = re.compile(r"events(?:\[[0-9]{0,3}\])?")
+_MAX_TYPES: Final = 500
+
+
+class WebhookEndpoint(BaseModel):
+    """An endpoint, with its secret in full."""
+
+    object: Literal["webhook_endpoint"]
+    id: str
+    endpoint_url: str
+    secret: str
+    status: Literal["enabled", "disabled"]
+    events: list[str]
+    created_at: str
+    updated_at: str
+
+
+class WebhookEndpointList(BaseModel):
+    """A page of endpoints."""
+
+    object: Literal["list"]
+    data: list[WebhookEndpoint]
+    list_metadata: ListMetadata
+
+
+class CreateWebhookEndpoint(BaseModel):
+    """What to register: an https URL and the exact names of event types."""
+
+    endpoint_url: str
+    events: list[str]
+
+
+class UpdateWebhookEndpoint(BaseModel):
+    """What to change; what is left out or null stays."""
+
+    endpoint_url: str | None = None
+    status: Literal["enabled", "disabled"] | None = None
+    events: list[str] | None = None
+
+
+def router(context: CallContext) -> APIRouter:
+    """The routes, over the parts they call."""
+    routes = APIRouter(dependencies=[BEARER])
+
+    def shown(endpoint: Endpoint) -> dict[str, Any]:
+        return {
+            "object": "webhook_endpoint",
+            "id": endpoint.id,
+            "endpoint_url": endpoint.url,
+            "secret": context.registry.secret_of(endpoint),
+            "status": endpoint.status,
+            "events": list(endpoint.events),
+            "created_at": time_text(endpoint.created_ms),
+            "updated_at": time_text(endpoint.updated_ms),
+        }
+
+    @routes.get(
+        "/webhook_endpoints",
+        tags=["webhook_endpoints"],
+        response_model=WebhookEndpointList,
+        responses=answers(401, 422),
+    )
+    def list_webhook_endpoints(environment: Caller, paging: Paging) -> dict[str, Any]:
+        """List endpoints, newest first."""
+        with context.database.snapshot() as connection:
+            page = endpoint_page(context.store, connection, environment, paging)
+        return listed([shown(item) for item in page.items], before=page.before, after=page.after)
+
+    @routes.post(
+        "/webhook_endpoints",
+        tags=["webhook_endpoints"],
+        status_code=201,
+        response_model=WebhookEndpoint,
+        responses=answers(401, 409, 422),
+    )
+    def create_webhook_endpoint(
+        environment: Caller, body: CreateWebhookEndpoint, raw: RawBody, key: IdempotencyHeader = None
+    ) -> dict[str, Any]:
+        """Register an endpoint. Its secret is made here."""
+        check_webhook_types(body.events)
+        used = idempotency_key(key, "POST /webhook_endpoints", hashlib.sha256(raw))
+        return shown(context.registry.create(environment, url=body.endpoint_url, events=body.events, idempotency=used))
+
+    @routes.patch(
+        "/webhook_endpoints/{endpoint_id}",
+        tags=["webhook_endpoints"],
+        response_model=WebhookEndpoint,
+        responses=answers(401, 404, 409, 422),
+    )
+    def update_webhook_endpoint(environment: Caller, endpoint_id: str, body: UpdateWebhookEndpoint) -> dict[str, Any]:
+        """Change an endpoint's URL, status or event types."""
+        if body.events is not None:
+            check_webhook_types(body.events)
+        return shown(
+            context.registry.change(
+                environment, endpoint_id, url=body.endpoint_url, status=body.status, events=body.events
+            )
+        )
+
+    @routes.delete(
+        "/webhook_endpoints/{endpoint_id}",
+        tags=["webhook_endpoints"],
+        status_code=204,
+        responses=answers(401, 404),
+    )
+    def delete_webhook_endpoint(environment: Caller, endpoint_id: str) -> None:
+        """Delete an endpoint; what waits for it is canceled."""
+        context.registry.delete(environment, endpoint_id)
+
+    @routes.get(
+        "/events",
+        tags=["events"],
+        responses=answers(401, 422),
+        openapi_extra={
+            "parameters": [
+                {
+                    "name": "events",
+                    "in": "query",
+                    "required": True,
+                    "description": "Event types: `a,b`, or the parameter repeated, or `events[]`, `events[0]`.",
+                    "schema": {"type": "array", "items": {"type": "string"}},
+                    "style": "form",
+                    "explode": False,
+                }
+            ]
+        },
+    )
+    def list_events(
+        environment: Caller,
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=100)] = 10,
+        after: str | None = None,
+        before: str | None = None,
+        organization_id: str | None = None,
+        range_start: str | None = None,
+        range_end: str | None = None,
+        order: Annotated[str | None, Query(description="Accepted and without effect: oldest first.")] = None,  # noqa: ARG001
+    ) -> Response:
+        """List events of the given types, oldest first whatever `order` says; `after` is exclusive."""
+        if after is not None and (before is not None or range_start is not None):
+            raise conflicting("after", "before" if before is not None else "range_start")
+        chosen = FeedFilter(
+            types=event_types(request.query_params.multi_items()),
+            organization_id=organization_id,
+            range_start_ms=time_ms("range_start", range_start),
+            range_end_ms=time_ms("range_end", range_end),
+        )
+        with context.database.snapshot() as connection:
+            page = event_page(context.store, connection, environment, chosen, after=after, before=before, limit=limit)
+        # Spliced, not decoded and written again: an event here has the very bytes its deliveries have.
+        data = b",".join(event.body for event in page.items)
+        end = json.dumps({"after": page.after}, separators=(",", ":")).encode()
+        content = b'{"object":"list","data":[' + data + b'],"list_metadata":' + end + b"}"
+        return Response(content, media_type="application/json")
+
+    return routes
+
+
+def event_types(parameters: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The exact type names asked for, in any of the four encodings that official SDKs use.
+
+    Raises:
+        RequestError: 422 in the dialect of this resource: `required` where there is none, else `invalid`.
+    """
+    names = [name.strip() for key, value in parameters if _EVENTS_PARAMETER.fullmatch(key) for name in value.split(",")]
+    names = [name for name in dict.fromkeys(names) if name]
+    if not names:
+        raise _refused("required", "events: expected at least one event type")
+    if len(names) > _MAX_TYPES or any("*" in name for name in names):
+        raise _refused("invalid", f"events: expected at most {_MAX_TYPES} exact names, no patterns")
+    return tuple(names)
+
+
+def _refused(code: str, message: str) -> RequestError:
+    return RequestError(
+        422,
+        "invalid_request_parameters",
+        message,
+        [{"code": code, "field": "events", "message": message}],
+    )
