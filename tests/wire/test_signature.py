@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature, WebhookError
 from hookline.wire import signature
-from hookline.wire.signature import Verified, digest, parse_header, sign, verify_signature
+from hookline.wire.signature import Verified, Verifier, digest, parse_header, sign, verify_signature
 
 from .vectors import BODY_A, BY_NUMBER, OWN_SECRET, OWN_TIMESTAMP_MS, VECTORS, Vector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NOW_MS = OWN_TIMESTAMP_MS
 V1 = BY_NUMBER[7].v1
@@ -393,3 +393,57 @@ def test_errors_hold_neither_secret_nor_digest() -> None:
         assert expected[:16] not in text
         assert V1[:16] not in text
         assert "event_01" not in text
+
+
+# --- the prepared verifier ------------------------------------------------------------------------------------
+
+
+@given(
+    header=st.one_of(
+        st.sampled_from([GOOD, GOOD.replace(", ", ","), f"t={NOW_MS}, v1={WRONG}", GOOD.upper(), "", "é"]),
+        st.builds(lambda at, bit: _flip(GOOD, at, bit), st.integers(0, len(GOOD) - 1), st.integers(0, 6)),
+        st.text(max_size=100),
+    ),
+    age_ms=st.sampled_from([0, 1, 179_999, 180_000, 180_001, -180_000, -180_001]),
+    secrets=st.sampled_from([[OWN_SECRET], ["other", OWN_SECRET], ["other"], []]),
+    tolerance_s=st.sampled_from([0, 180, None]),
+)
+def test_a_prepared_verifier_says_what_verify_signature_says(
+    header: str, age_ms: int, secrets: list[str], tolerance_s: float | None
+) -> None:
+    """The same answer and the same refusal, whatever the header, its age, the secrets and the tolerance."""
+    value = header.encode("utf-8", "surrogatepass")
+    prepared = Verifier(secrets, tolerance_s=tolerance_s)
+    now_ms = NOW_MS + age_ms
+
+    asked = _outcome(lambda: verify_signature(BODY_A, [value], secrets, tolerance_s=tolerance_s, now_ms=now_ms))
+
+    assert _outcome(lambda: prepared.verify(BODY_A, [value], now_ms=now_ms)) == asked
+
+
+def test_a_prepared_verifier_is_used_again_and_again() -> None:
+    """Verifying one body leaves nothing behind for the next."""
+    prepared = Verifier([OWN_SECRET])
+
+    for vector in VECTORS * 2:
+        if vector.secret == OWN_SECRET:
+            verified = prepared.verify(vector.body, [vector.header.encode()], now_ms=vector.timestamp_ms)
+
+            assert verified == Verified(vector.timestamp_ms, 0)
+
+
+def test_a_prepared_verifier_refuses_an_empty_secret() -> None:
+    """Anybody could sign with it, so it is not even prepared."""
+    with pytest.raises(ConfigError):
+        Verifier([OWN_SECRET, ""])
+
+
+def _flip(text: str, at: int, bit: int) -> str:
+    return text[:at] + chr(ord(text[at]) ^ 1 << bit) + text[at + 1 :]
+
+
+def _outcome(act: Callable[[], Verified]) -> Any:
+    try:
+        return act()
+    except (InvalidSignature, ConfigError) as error:
+        return type(error), str(error)
