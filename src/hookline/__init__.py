@@ -1,3 +1,72 @@
-"""Hookline: sync data with webhooks, both ends of the line."""
+"""Hookline: sync data with webhooks, both ends of the line.
+
+    from hookline import Receiver, verify
+
+The names below are the public ones; a leading underscore or a module path means "may change tomorrow". They are
+loaded when they are first asked for, so that `import hookline` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hookline.errors import (
+        ConfigError,
+        HooklineError,
+        InvalidBody,
+        InvalidSignature,
+        MigrationError,
+        OutcomeUnknown,
+        StorageError,
+        StorageUnavailable,
+        TransactionMisuse,
+        WebhookError,
+    )
+    from hookline.receiver.app import Receiver
+    from hookline.receiver.handlers import Change
+    from hookline.receiver.verify import verify, verify_signature
+    from hookline.wire.event import Event
 
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Change",
+    "ConfigError",
+    "Event",
+    "HooklineError",
+    "InvalidBody",
+    "InvalidSignature",
+    "MigrationError",
+    "OutcomeUnknown",
+    "Receiver",
+    "StorageError",
+    "StorageUnavailable",
+    "TransactionMisuse",
+    "WebhookError",
+    "__version__",
+    "verify",
+    "verify_signature",
+]
+
+_HOMES = {
+    "Change": "hookline.receiver.handlers",
+    "Event": "hookline.wire.event",
+    "Receiver": "hookline.receiver.app",
+    "verify": "hookline.receiver.verify",
+    "verify_signature": "hookline.receiver.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'hookline' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES.get(name, "hookline.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -23,7 +23,7 @@ from hookline.errors import InvalidBody, InvalidSignature, StorageError
 from hookline.receiver.model import Entry, Headers, PutKind, Receipt, RefusalReason, Request
 from hookline.rules.address import Network, client_address, may_call
 from hookline.wire.event import decode_envelope
-from hookline.wire.signature import HEADER, TOLERANCE_S, verify_signature
+from hookline.wire.signature import HEADER, TOLERANCE_S, Verifier
 
 MAX_BODY = 2 * 1024 * 1024  # bytes; WorkOS states no limit, its captured bodies are around 1 KiB
 
@@ -89,13 +89,12 @@ class Door:
     ) -> None:
         self.source = source
         self.max_body = max_body
-        self._secrets = tuple(secrets)
-        self._tolerance_s = tolerance_s
+        self.has_secret = bool(secrets)
+        self._verifier = Verifier(secrets, tolerance_s=tolerance_s)
         self._is_open_path = frozenset((path, path + "/")).__contains__ if path_token is None else None
         self._secret_path = f"{path}/{path_token or ''}".encode()
         self._allowed = allowed
         self._trusted_proxies = trusted_proxies
-        self.has_secret = bool(self._secrets)
 
     def admit(self, method: str, path: str, headers: Headers, peer: str | None) -> Admission | Receipt:
         """Look at everything but the body. A `Receipt` is the answer to GET and HEAD, which registrars send."""
@@ -132,9 +131,7 @@ class Door:
         if len(body) > self.max_body:
             return self.too_large
         try:
-            verified = verify_signature(
-                body, admission.signatures, self._secrets, tolerance_s=self._tolerance_s, now_ms=now_ms
-            )
+            verified = self._verifier.verify(body, admission.signatures, now_ms=now_ms)
         except InvalidSignature as error:
             return refuse(_STATUS[error.reason], error.reason, str(error))
         digest = hashlib.sha256(body).digest()

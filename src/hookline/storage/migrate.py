@@ -10,13 +10,14 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hookline.errors import MigrationError
 
 if TYPE_CHECKING:
-    from hookline.storage import Database
-    from hookline.storage.verbs import Connection
+    from collections.abc import Callable
+
+    from hookline.storage.verbs import Connection, Dialect
 
 _NAME = re.compile(r"(\d{3})_([a-z0-9_]+)\.sql")
 _TABLE = """
@@ -25,6 +26,16 @@ create table if not exists hookline_migrations (
     primary key (part, number)
 )"""
 _MARK = {"sqlite": "?", "postgres": "%s"}
+
+
+class Migratable(Protocol):
+    """What migrating needs: a `Database`, or an app's own transactions dressed up as this much of one."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    def run(self, work: Callable[[Any], int]) -> int:
+        """`work(connection)` in one write transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +66,7 @@ def load_migrations(package: str, dialect: str) -> tuple[Migration, ...]:
     return tuple(found)
 
 
-def migrate(database: Database, part: str, package: str) -> int:
+def migrate(database: Migratable, part: str, package: str) -> int:
     """Bring one part's tables up to date; returns how many migrations were applied.
 
     Args:

@@ -1,0 +1,235 @@
+"""The door as an ASGI application: the way in that has to be fast.
+
+Raw ASGI, since every layer above it costs more than the door itself (docs/decisions/0050). A body is read under a
+deadline and counted while it arrives; a client that goes away costs nobody else anything; what waits for the disk
+is bounded. Slow request lines and headers are the server's to limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hookline.errors import HooklineError, StorageError
+from hookline.receiver.model import Receipt
+from hookline.receiver.receive import TIMEOUT, UNAVAILABLE, answer
+
+if TYPE_CHECKING:
+    from hookline.receiver.app import Opened, Receiver
+
+log = logging.getLogger("hookline.receiver")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+# Bytes of bodies that wait for a commit. Beyond them a source is told to come back, and memory stays what it is.
+MAX_WAITING = 256 * 1024 * 1024
+# How many times the limit of a body that is too large is read and dropped: a client that is still sending when
+# the connection is closed never gets to read its 413.
+DISCARD = 4
+
+
+class AsgiDoor:
+    """One receiver as an ASGI application, alone or mounted: `root_path` is taken off the path.
+
+    It also answers `/healthz` (the process lives) and `/readyz` (a webhook could be kept now). Served alone it
+    opens the database at startup; mounted, where no lifespan reaches it, at the first request.
+    """
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._door = receiver.door
+        self._now_ms = receiver.clock.now_ms
+        self._deadlines = _Deadlines(receiver.body_timeout_s)
+        self._waiting = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._not_http(scope, receive, send)
+            return
+        path: str = scope["path"]
+        root: str = scope.get("root_path", "")
+        if root and path.startswith(root):
+            path = path[len(root) :]
+        client = scope.get("client")
+        peer: str | None = client[0] if client else None
+        admission = self._door.admit(scope["method"], path, scope["headers"], peer)
+        if isinstance(admission, Receipt):
+            await self._answer(admission, path, peer, receive, send)
+            return
+        body = await self._read(receive)
+        if body is None:
+            return
+        if isinstance(body, Receipt):
+            await self._refuse(body, peer, send)
+            return
+        entry = self._door.check(admission, body, self._now_ms())
+        if isinstance(entry, Receipt):
+            await self._refuse(entry, peer, send)
+            return
+        size = len(body)
+        if self._waiting + size > MAX_WAITING:
+            await self._refuse(UNAVAILABLE, peer, send)
+            return
+        self._waiting += size
+        try:
+            opened = self._receiver.opened or await self._open()
+            await opened.intake.put(entry)
+        except StorageError:
+            await self._refuse(UNAVAILABLE, peer, send)
+            return
+        finally:
+            self._waiting -= size
+        # Made anew each time: middleware may add to what it is given.
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _read(self, receive: Receive) -> bytes | Receipt | None:
+        """The whole body; or why it is refused; or None when the client went away in the middle of it."""
+        task = self._deadlines.start()
+        try:
+            message = await receive()
+            if not message.get("more_body") and message["type"] == "http.request":
+                body: bytes = message.get("body", b"")
+                return body if len(body) <= self._door.max_body else self._door.too_large
+            return await self._read_rest(message, receive)
+        except asyncio.CancelledError:
+            if not self._deadlines.is_over(task):
+                raise
+            task.uncancel()
+            return TIMEOUT
+        finally:
+            self._deadlines.finish(task)
+
+    async def _read_rest(self, message: Message, receive: Receive) -> bytes | Receipt | None:
+        chunks: list[bytes] = []
+        size, limit = 0, self._door.max_body
+        while message["type"] == "http.request":
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size <= limit:
+                chunks.append(chunk)
+            else:
+                chunks.clear()
+            if size > limit * DISCARD or not message.get("more_body"):
+                return b"".join(chunks) if size <= limit else self._door.too_large
+            message = await receive()
+        return None
+
+    async def _open(self) -> Opened:
+        # In a thread: opening may wait for another process that is migrating.
+        return await asyncio.get_running_loop().run_in_executor(None, self._receiver.open)
+
+    async def _answer(self, receipt: Receipt, path: str, peer: str | None, receive: Receive, send: Send) -> None:
+        """What is answered without reading a body."""
+        if receipt.kind == "greeted":
+            await _send(send, receipt.status, *answer(receipt))
+        elif receipt.reason == "path" and path in {"/healthz", "/readyz"}:
+            await self._health(path, send)
+        else:
+            if receipt.reason == "size":
+                await self._discard(receive)
+            await self._refuse(receipt, peer, send)
+
+    async def _refuse(self, receipt: Receipt, peer: str | None, send: Send) -> None:
+        self._receiver.note(receipt, peer)
+        await _send(send, receipt.status, *answer(receipt))
+
+    async def _discard(self, receive: Receive) -> None:
+        """Read what is declared too large, as far as it is worth it, so that the client reads the answer."""
+        task = self._deadlines.start()
+        left = self._door.max_body * DISCARD
+        try:
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+        except asyncio.CancelledError:
+            if not self._deadlines.is_over(task):
+                raise
+            task.uncancel()
+        finally:
+            self._deadlines.finish(task)
+
+    async def _health(self, path: str, send: Send) -> None:
+        is_ready = path == "/healthz" or await asyncio.to_thread(self._receiver.is_ready)
+        status, content = (200, b"ok\n") if is_ready else (503, b"not ready\n")
+        headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(content)).encode())]
+        await _send(send, status, headers, content)
+
+    async def _not_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._open()
+                except HooklineError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await asyncio.to_thread(self._receiver.close)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class _Deadlines:
+    """One timer for all bodies that are being read: one for each would cost more than reading it.
+
+    All of them have the same time, so they run out in the order in which they began.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._reading: dict[asyncio.Task[Any], float] = {}
+        self._over: set[asyncio.Task[Any]] = set()
+        self._is_armed_on: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> asyncio.Task[Any]:
+        """The current task has begun to read."""
+        task = asyncio.current_task()
+        assert task is not None  # ASGI servers run every request in a task
+        loop = asyncio.get_running_loop()
+        self._reading[task] = due_s = loop.time() + self._timeout_s
+        if self._is_armed_on is not loop:
+            self._is_armed_on = loop
+            loop.call_at(due_s, self._cancel_late, loop)
+        return task
+
+    def finish(self, task: asyncio.Task[Any]) -> None:
+        """It has stopped reading, for whatever reason."""
+        del self._reading[task]
+        if self._over:
+            self._over.discard(task)
+
+    def is_over(self, task: asyncio.Task[Any]) -> bool:
+        """Whether it was cancelled from here, and not by the server."""
+        return task in self._over
+
+    def _cancel_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_s = loop.time()
+        for task, due_s in self._reading.items():
+            if due_s > now_s:
+                loop.call_at(due_s, self._cancel_late, loop)
+                return
+            if task not in self._over:
+                self._over.add(task)
+                task.cancel()
+        self._is_armed_on = None
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,100 @@
+"""The door as a WSGI application, for servers that give each request a thread.
+
+Threads that wait at the same time share a commit. How long a client may take for its body is the server's to limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from hookline.errors import StorageError
+from hookline.receiver.model import Receipt
+from hookline.receiver.receive import UNAVAILABLE, answer, kept
+
+if TYPE_CHECKING:
+    from hookline.receiver.app import Receiver
+
+CHUNK = 64 * 1024
+
+
+class WsgiDoor:
+    """One receiver as a WSGI application, alone or mounted: the path is taken after `SCRIPT_NAME`."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        # PEP 3333 hands over bytes dressed up as Latin-1.
+        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "surrogateescape")
+        peer = environ.get("REMOTE_ADDR") or None
+        receipt = self._receipt(environ, method, path, peer)
+        if receipt.kind == "refused":
+            if receipt.reason == "path" and path in {"/healthz", "/readyz"}:
+                return self._health(path, start_response)
+            self._receiver.note(receipt, peer)
+        headers, content = answer(receipt)
+        _start(start_response, receipt.status, headers)
+        return [content]
+
+    def _receipt(self, environ: dict[str, Any], method: str, path: str, peer: str | None) -> Receipt:
+        door = self._receiver.door
+        admission = door.admit(method, path, _headers(environ), peer)
+        if isinstance(admission, Receipt):
+            return admission
+        entry = door.check(admission, _read(environ, door.max_body), self._receiver.clock.now_ms())
+        if isinstance(entry, Receipt):
+            return entry
+        try:
+            return kept(entry, self._receiver.intake.put_inline(entry))
+        except StorageError:
+            return UNAVAILABLE
+
+    def _health(self, path: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        is_ready = path == "/healthz" or self._receiver.is_ready()
+        content = b"ok\n" if is_ready else b"not ready\n"
+        headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(content)).encode())]
+        _start(start_response, 200 if is_ready else 503, headers)
+        return [content]
+
+
+def _start(start_response: Callable[..., Any], status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    pairs = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if name != b"connection"  # PEP 3333 leaves hop-by-hop headers to the server
+    ]
+    start_response(f"{status} {HTTPStatus(status).phrase}", pairs)
+
+
+def _headers(environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    pairs = [
+        (name[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in environ.items()
+        if name.startswith("HTTP_")
+    ]
+    pairs += [
+        (name, environ[key].encode("latin-1"))
+        for key, name in (("CONTENT_TYPE", b"content-type"), ("CONTENT_LENGTH", b"content-length"))
+        if environ.get(key)
+    ]
+    return pairs
+
+
+def _read(environ: dict[str, Any], limit: int) -> bytes:
+    """The body, or its first `limit` + 1 bytes: the door sees from those that it is too large."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length.isdigit():
+        wanted = min(int(length), limit + 1)
+    else:
+        # Without a length only a server that ends the stream itself may be read to the end (chunked bodies).
+        wanted = limit + 1 if environ.get("wsgi.input_terminated") else 0
+    stream, body = environ["wsgi.input"], bytearray()
+    while len(body) < wanted:
+        chunk = stream.read(min(CHUNK, wanted - len(body)))
+        if not chunk:
+            break
+        body += chunk
+    return bytes(body)

@@ -1,0 +1,345 @@
+"""`Receiver`: the receiving end put together, and the one object an app holds.
+
+Building one touches no disk and starts nothing, so that a module that builds it can be imported anywhere. The
+database is opened (and, where it is Hookline's own, migrated) at the first use.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from hookline.errors import ConfigError
+from hookline.loop import Clock, SystemClock
+from hookline.receiver.handlers import Registry
+from hookline.receiver.intake import Intake, SeparateIntake, SharedIntake, dialect_of
+from hookline.receiver.model import Entry, PutKind, Receipt, Request
+from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
+from hookline.receiver.rejections import Rejections
+from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
+from hookline.storage import Connection, Database, Dialect, connect
+from hookline.storage.migrate import migrate
+from hookline.wire.signature import TOLERANCE_S
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hookline.adapters.asgi import AsgiDoor
+    from hookline.adapters.wsgi import WsgiDoor
+    from hookline.receiver.handlers import Transactions
+    from hookline.receiver.work import Worker
+
+log = logging.getLogger("hookline.receiver")
+
+T = TypeVar("T")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+BODY_TIMEOUT_S = 10.0  # for a whole body: senders give the whole exchange 5 to 30 s
+FLUSH_EVERY_S = 1.0
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
+_PART, _PACKAGE = "receiver", "hookline.receiver"
+
+
+class Receiver:
+    """Receives, keeps and applies the webhooks of one source.
+
+        hooks = Receiver("sqlite:///app.db", secrets=[os.environ["WEBHOOK_SECRET"]])
+
+        @hooks.on("dsync.user.created")
+        def welcome(event, tx): ...
+
+    Args:
+        database_url: a database of Hookline's: `sqlite:///app.db`. Its tables are made at the first use.
+        transactions: instead, the app's own database access; call `migrate()` once to make the tables.
+        secrets: every signing secret in force. None at all: POST is answered 503, nothing is accepted unproved.
+        source: the name everything is kept under, where one database mirrors several sources.
+        tolerance_s: how far a signature's time may lie from now, either way; None for no limit.
+        path: where the door is, relative to the mount.
+        path_token: a further, unguessable part of the path.
+        allowed_ips: addresses or networks that may call, as a list or with commas between; `workos` stands for the
+            published ones. Without any, everybody may.
+        trusted_proxies: addresses or networks whose `X-Forwarded-For` is believed.
+        max_body: bytes.
+        body_timeout_s: how long a client may take to send its body, where the server leaves that to us (ASGI).
+        clock: what time it is.
+
+    Raises:
+        ConfigError: naming the argument.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        transactions: Transactions | None = None,
+        secrets: Sequence[str] | None = None,
+        source: str = "default",
+        tolerance_s: float | None = TOLERANCE_S,
+        path: str = "/webhooks",
+        path_token: str | None = None,
+        allowed_ips: str | Sequence[str] = (),
+        trusted_proxies: str | Sequence[str] = (),
+        max_body: int = MAX_BODY,
+        body_timeout_s: float = BODY_TIMEOUT_S,
+        clock: Clock | None = None,
+    ) -> None:
+        if (database_url is None) == (transactions is None):
+            raise ConfigError("database_url", "expected either database_url= or transactions=, and not both")
+        if path_token is not None and not _TOKEN.fullmatch(path_token):
+            raise ConfigError("path_token", "expected letters, digits and . _ ~ - alone")
+        self.source = source
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self.body_timeout_s = body_timeout_s
+        self.handlers = Registry()
+        self.door = Door(
+            _checked_secrets(secrets),
+            source=source,
+            tolerance_s=tolerance_s,
+            path=path,
+            path_token=path_token,
+            allowed=_allowed(allowed_ips),
+            trusted_proxies=parse_networks(trusted_proxies, setting="trusted_proxies"),
+            max_body=max_body,
+        )
+        if database_url is not None:
+            connect(database_url).close()  # says now what is wrong with the URL; opens nothing
+        self._database_url = database_url
+        self._transactions = transactions
+        self._rejections = Rejections(source)
+        self._lock = threading.RLock()
+        self.opened: Opened | None = None
+        self._flush_timer: threading.Timer | None = None
+        self._flush_pid = 0
+
+    # -- handlers ----------------------------------------------------------------------------------------------
+
+    def on(self, pattern: str, *, name: str | None = None, unlisted: bool = False) -> Callable[[Function], Function]:
+        """Call a function once for every event of a type, as `function(event, tx)`: see `Registry.on`."""
+        return self.handlers.on(pattern, name=name, unlisted=unlisted)
+
+    def on_change(self, resource: str, *, name: str | None = None) -> Callable[[Function], Function]:
+        """Call a function for every accepted change of a resource, as `function(change, tx)`."""
+        return self.handlers.on_change(resource, name=name)
+
+    # -- the door ----------------------------------------------------------------------------------------------
+
+    def receive(
+        self, method: str, path: str, headers: HeadersLike, body: bytes, peer: str | None
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Answer one request. Every adapter that waits in a thread comes down to this.
+
+        Args:
+            path: decoded, relative to where the receiver is mounted.
+            headers: a mapping or pairs, in any case, text or bytes; a value may be a list.
+            body: the raw bytes.
+            peer: the address of the connection's other end.
+
+        Returns: status, headers and body of the answer; 200 to a POST means that the entry is committed.
+        """
+        request = Request(method.upper(), path, header_pairs(headers), body, peer)
+        receipt = self.door.receive(request, self._put_inline, self.clock.now_ms())
+        if receipt.kind == "refused":
+            self.note(receipt, peer)
+        pairs, content = answer(receipt)
+        return receipt.status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs], content
+
+    def note(self, receipt: Receipt, peer: str | None) -> None:
+        """Count a refusal. It is written within a second or so, together with all others of that time."""
+        self._rejections.note(receipt, peer, self.clock.now_ms())
+        if self._flush_timer is not None and self._flush_pid == os.getpid():
+            return
+        with self._lock:
+            # A timer's thread does not survive a fork.
+            if self._flush_timer is None or self._flush_pid != os.getpid():
+                self._flush_pid = os.getpid()
+                self._flush_timer = threading.Timer(FLUSH_EVERY_S, self._flush_on_time)
+                self._flush_timer.daemon = True
+                self._flush_timer.start()
+
+    def flush(self) -> None:
+        """Write the refusals counted so far; what cannot be written now waits for the next time."""
+        rows = self._rejections.drain()
+        if not rows:
+            return
+        try:
+            self.intake.add_rejections(rows)
+        except Exception as error:
+            self._rejections.restore(rows)
+            # A broken database is reported where it costs a webhook.
+            log.debug("counts of refusals are not written yet: %s", error)
+            return
+        for row in rows:
+            log.warning("refused %d request(s): %s, the first: %s", row.times, row.reason, row.sample)
+
+    # -- the ends of it ----------------------------------------------------------------------------------------
+
+    def worker(self, *, concurrency: int = 4) -> Worker:
+        """What applies the inbox and runs this receiver's handlers, up to `concurrency` of them at once."""
+        from hookline.receiver.work import Access, Worker  # a process that is only a door never needs it
+
+        database = self.database
+        if database is not None:
+            access = Access(database)
+        else:
+            access = Access(transactions=self._transactions, dialect=self._app_database().dialect)
+        return Worker(access, self.handlers, clock=self.clock, concurrency=concurrency)
+
+    def run_worker(self, stop: threading.Event, *, concurrency: int = 4) -> None:
+        """Apply and run handlers on this thread until `stop` is set; what is under way is finished first."""
+        worker = self.worker(concurrency=concurrency)
+
+        def wake_at_end() -> None:
+            stop.wait()
+            worker.wake.set()
+
+        threading.Thread(target=wake_at_end, name="hookline-worker-stop", daemon=True).start()
+        worker.run(stop)
+
+    def drain(self) -> None:
+        """Apply and run handlers on this thread until nothing is due: for tests, and for scripts."""
+        self.worker().drain()
+
+    def asgi(self) -> AsgiDoor:
+        """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""
+        from hookline.adapters.asgi import AsgiDoor
+
+        return AsgiDoor(self)
+
+    def wsgi(self) -> WsgiDoor:
+        """A WSGI application: serve it alone, or mount it under a dispatcher."""
+        from hookline.adapters.wsgi import WsgiDoor
+
+        return WsgiDoor(self)
+
+    @property
+    def intake(self) -> Intake:
+        """Where entries are kept, opened."""
+        return (self.opened or self.open()).intake
+
+    @property
+    def database(self) -> Database | None:
+        """Hookline's own database, opened; None on the app's transactions."""
+        return self.open().database
+
+    def migrate(self) -> int:
+        """Bring the tables up to date; returns how many migrations were applied. Own databases do it when opened."""
+        return migrate(self.database or self._app_database(), _PART, _PACKAGE)
+
+    def is_ready(self) -> bool:
+        """Whether a POST could be answered 200 now: there is a secret, and the inbox can be reached."""
+        if not self.door.has_secret:
+            return False
+        try:
+            self._probe()
+        except Exception as error:
+            log.warning("not ready: %s", error)
+            return False
+        return True
+
+    def open(self) -> Opened:
+        """Open the database unless it is open.
+
+        Raises: StorageUnavailable, MigrationError, ConfigError.
+        """
+        with self._lock:
+            if self.opened is None:
+                self.opened = self._open()
+            return self.opened
+
+    def close(self) -> None:
+        """Write what is counted, finish what is under way, and close. The next use opens again."""
+        with self._lock:
+            timer, self._flush_timer = self._flush_timer, None
+            if timer is not None:
+                timer.cancel()
+            self.flush()
+            opened, self.opened = self.opened, None
+            if opened is not None:
+                opened.intake.close()
+                if opened.database is not None:
+                    opened.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- the inside --------------------------------------------------------------------------------------------
+
+    def _put_inline(self, entry: Entry) -> PutKind:
+        return self.intake.put_inline(entry)
+
+    def _open(self) -> Opened:
+        if self._transactions is not None:
+            return Opened(None, SeparateIntake(self._transactions, self.clock.now_ms))
+        assert self._database_url is not None
+        database = connect(self._database_url)
+        try:
+            migrate(database, _PART, _PACKAGE)
+        except BaseException:
+            database.close()
+            raise
+        return Opened(database, SharedIntake(database, self.clock.now_ms))
+
+    def _app_database(self) -> _AppDatabase:
+        assert self._transactions is not None
+        return _AppDatabase(self._transactions)
+
+    def _probe(self) -> None:
+        database, statement = self.database, "select 1 from hookline_inbox limit 1"
+        if database is not None:
+            with database.read() as connection:
+                connection.execute(statement)
+        else:
+            self._app_database().run(lambda connection: connection.cursor().execute(statement))
+
+    def _flush_on_time(self) -> None:
+        self._flush_timer = None
+        self.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What exists once the database is in use. All of it knows by itself when it finds itself in a forked child."""
+
+    database: Database | None
+    intake: Intake
+
+
+class _AppDatabase:
+    """As much of a `Database` as migrating needs, on the app's own transactions."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    @property
+    def dialect(self) -> Dialect:
+        with self._transactions.begin() as transaction:
+            return dialect_of(transaction.dbapi)
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        with self._transactions.begin() as transaction:
+            return work(transaction.dbapi)
+
+
+def _checked_secrets(secrets: Sequence[str] | None) -> Sequence[str]:
+    if isinstance(secrets, str | bytes):
+        raise ConfigError("secrets", "expected a list of secrets, got one string: write secrets=[…]")
+    for secret in secrets or ():
+        if not isinstance(secret, str) or not secret.strip():
+            raise ConfigError("secrets", "expected every secret as text that is not empty")
+    return secrets or ()
+
+
+def _allowed(texts: str | Sequence[str]) -> tuple[Network, ...]:
+    entries = [entry.strip() for entry in (texts.split(",") if isinstance(texts, str) else texts)]
+    networks = parse_networks([entry for entry in entries if entry != WORKOS_ADDRESSES.provider], setting="allowed_ips")
+    return networks + (WORKOS_ADDRESSES.networks if WORKOS_ADDRESSES.provider in entries else ())

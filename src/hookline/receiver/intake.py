@@ -1,0 +1,167 @@
+"""Keeping entries durably: the answer 200 rests on what returns from here.
+
+Where Hookline owns the database, callers share commits (`storage.commit`); on the app's own transactions each
+entry has its own. Whatever goes wrong is a `StorageError`, logged once per outage and not once per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hookline.errors import OutcomeUnknown, StorageError, StorageUnavailable
+from hookline.receiver.model import Entry, PutKind, RejectionRow
+from hookline.receiver.store import InboxStore
+from hookline.storage.commit import GroupCommit
+
+if TYPE_CHECKING:
+    from hookline.receiver.handlers import LentTransaction, Transactions
+    from hookline.storage import Database, Dialect
+
+log = logging.getLogger("hookline.receiver")
+
+CHANNEL = "inbox"  # what a worker subscribes to: something was kept
+OUTAGE_EVERY_MS = 60_000
+
+
+class Intake(Protocol):
+    """Where verified requests are kept. Everything here raises `StorageError` where nothing could be kept."""
+
+    @property
+    def put(self) -> Callable[[Entry], Awaitable[PutKind]]:
+        """For coroutines: returns after the commit."""
+
+    @property
+    def put_inline(self) -> Callable[[Entry], PutKind]:
+        """For threads: returns after the commit."""
+
+    def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
+        """Add to the counts of refusals."""
+
+    def close(self) -> None:
+        """Finish what is under way. What is put later begins anew."""
+
+
+class SharedIntake:
+    """On a database of ours: whoever waits while a batch is being written shares the next commit.
+
+    Args:
+        now_ms: for the log alone, so that an outage is one line a minute.
+    """
+
+    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
+        self._database = database
+        self._store = InboxStore(database.dialect)
+        self._outage = _Outage(now_ms)
+        self._group: GroupCommit[Entry, PutKind] = GroupCommit(self._keep, name="hookline-inbox")
+        # The group's own methods: a coroutine of ours around them would cost every request.
+        self.put = self._group.put
+        self.put_inline = self._group.put_inline
+
+    def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
+        self._database.run(lambda connection: self._store.add_rejections(connection, rows))
+
+    def close(self) -> None:
+        self._group.close()
+
+    def _keep(self, entries: Sequence[Entry]) -> list[PutKind]:
+        try:
+            kinds = self._database.run(lambda connection: self._store.put(connection, entries))
+        except StorageError as error:
+            self._outage.failed(error)
+            raise
+        except Exception as error:
+            if len(entries) > 1:
+                raise  # the group runs them one by one, so that only the bad one fails
+            self._outage.failed(error)
+            raise StorageUnavailable(f"the entry could not be kept: {type(error).__name__}") from error
+        self._outage.is_over()
+        # After the commit and once per batch: a worker woken earlier would find nothing.
+        self._database.notify(CHANNEL)
+        _log_conflicts(entries, kinds)
+        return kinds
+
+
+class SeparateIntake:
+    """On the app's own transactions: one per entry, in the calling thread or, for coroutines, in one of asyncio's."""
+
+    def __init__(self, transactions: Transactions, now_ms: Callable[[], int]) -> None:
+        self._transactions = transactions
+        self._stores: dict[Dialect, InboxStore] = {}
+        self._outage = _Outage(now_ms)
+
+    async def put(self, entry: Entry) -> PutKind:
+        # Shielded: a client that goes away does not make a thread's transaction anybody's concern but its own.
+        return await asyncio.shield(asyncio.to_thread(self.put_inline, entry))
+
+    def put_inline(self, entry: Entry) -> PutKind:
+        try:
+            with self._transactions.begin() as transaction:
+                kinds = self._store(transaction).put(transaction.dbapi, [entry])
+        except StorageError as error:
+            self._outage.failed(error)
+            raise
+        except Exception as error:
+            # The app's driver has errors of its own; whichever it is, 200 cannot be said.
+            self._outage.failed(error)
+            raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
+        self._outage.is_over()
+        _log_conflicts([entry], kinds)
+        return kinds[0]
+
+    def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
+        with self._transactions.begin() as transaction:
+            self._store(transaction).add_rejections(transaction.dbapi, rows)
+
+    def close(self) -> None:
+        """Nothing is held open here."""
+
+    def _store(self, transaction: LentTransaction) -> InboxStore:
+        dialect = dialect_of(transaction.dbapi)
+        if dialect not in self._stores:
+            self._stores[dialect] = InboxStore(dialect)
+        return self._stores[dialect]
+
+
+def dialect_of(connection: Any) -> Dialect:
+    """Which SQL a DBAPI connection speaks, by the module that made it."""
+    modules = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
+    return "postgres" if "psycopg" in modules else "sqlite"
+
+
+def _log_conflicts(entries: Sequence[Entry], kinds: Sequence[PutKind]) -> None:
+    for entry, kind in zip(entries, kinds, strict=True):
+        if kind == "conflict":
+            log.warning(
+                "event %s came again with other bytes (sha256 %s…): flagged, not applied",
+                entry.event_id,
+                entry.sha256.hex()[:8],
+            )
+
+
+class _Outage:
+    """Says that keeping fails, and that it works again, without saying it for every request."""
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self._failures = 0
+        self._logged_ms = 0
+
+    def failed(self, error: Exception) -> None:
+        self._failures += 1
+        now_ms = self._now_ms()
+        if self._failures > 1 and now_ms - self._logged_ms < OUTAGE_EVERY_MS:
+            return
+        self._logged_ms = now_ms
+        log.error(
+            "cannot keep webhooks, answering 503 until it works again: %s",
+            error,
+            exc_info=None if isinstance(error, StorageError) else error,
+        )
+
+    def is_over(self) -> None:
+        if self._failures:
+            log.warning("keeping webhooks again, after %d failed commits", self._failures)
+            self._failures = 0
