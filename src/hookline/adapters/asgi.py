@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hookline.errors import HooklineError, StorageError
 from hookline.receiver.model import Receipt
-from hookline.receiver.receive import TIMEOUT, UNAVAILABLE, answer
+from hookline.receiver.receive import DISCARD, TIMEOUT, UNAVAILABLE, answer
 
 if TYPE_CHECKING:
     from hookline.receiver.app import Opened, Receiver
@@ -28,9 +28,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 # Bytes of bodies that wait for a commit. Beyond them a source is told to come back, and memory stays what it is.
 MAX_WAITING = 256 * 1024 * 1024
-# How many times the limit of a body that is too large is read and dropped: a client that is still sending when
-# the connection is closed never gets to read its 413.
-DISCARD = 4
 
 
 class AsgiDoor:

@@ -5,13 +5,13 @@ Threads that wait at the same time share a commit. How long a client may take fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from hookline.errors import StorageError
 from hookline.receiver.model import Receipt
-from hookline.receiver.receive import UNAVAILABLE, answer, kept
+from hookline.receiver.receive import DISCARD, UNAVAILABLE, answer, kept
 
 if TYPE_CHECKING:
     from hookline.receiver.app import Receiver
@@ -34,6 +34,8 @@ class WsgiDoor:
         if receipt.kind == "refused":
             if receipt.reason == "path" and path in {"/healthz", "/readyz"}:
                 return self._health(path, start_response)
+            if receipt.reason == "size":
+                _discard(environ, self._receiver.door.max_body * DISCARD)
             self._receiver.note(receipt, peer)
         headers, content = answer(receipt)
         _start(start_response, receipt.status, headers)
@@ -85,16 +87,24 @@ def _headers(environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
 
 def _read(environ: dict[str, Any], limit: int) -> bytes:
     """The body, or its first `limit` + 1 bytes: the door sees from those that it is too large."""
+    return b"".join(_chunks(environ, limit + 1))
+
+
+def _discard(environ: dict[str, Any], limit: int) -> None:
+    for _ in _chunks(environ, limit):
+        pass
+
+
+def _chunks(environ: dict[str, Any], limit: int) -> Iterator[bytes]:
     length = environ.get("CONTENT_LENGTH") or ""
-    if length.isdigit():
-        wanted = min(int(length), limit + 1)
+    if length:
+        left = min(int(length), limit) if length.isdigit() and len(length) <= 12 else limit
     else:
-        # Without a length only a server that ends the stream itself may be read to the end (chunked bodies).
-        wanted = limit + 1 if environ.get("wsgi.input_terminated") else 0
-    stream, body = environ["wsgi.input"], bytearray()
-    while len(body) < wanted:
-        chunk = stream.read(min(CHUNK, wanted - len(body)))
+        # Without a length only a server that ends the stream itself may be read to its end (chunked bodies).
+        left = limit if environ.get("wsgi.input_terminated") else 0
+    while left > 0:
+        chunk: bytes = environ["wsgi.input"].read(min(CHUNK, left))
         if not chunk:
-            break
-        body += chunk
-    return bytes(body)
+            return
+        left -= len(chunk)
+        yield chunk

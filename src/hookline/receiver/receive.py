@@ -27,6 +27,10 @@ from hookline.wire.signature import HEADER, TOLERANCE_S, Verifier
 
 MAX_BODY = 2 * 1024 * 1024  # bytes; WorkOS states no limit, its captured bodies are around 1 KiB
 
+# How many times that limit of a body that is too large is read and dropped: a client that is still sending when the
+# connection is closed never gets to read its 413.
+DISCARD = 4
+
 _SIGNATURE = HEADER.lower().encode()
 _WANTED = frozenset((_SIGNATURE, b"content-length", b"content-type", b"x-forwarded-for"))
 # Forms are what browsers send across sites without asking; no source of webhooks does.
