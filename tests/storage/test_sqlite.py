@@ -396,3 +396,23 @@ with database.read() as connection:
     done = subprocess.run([sys.executable, "-c", script, url], check=True, capture_output=True, text=True)
 
     assert done.stdout == "0 100\n"
+
+
+def test_a_commit_right_after_subscribing_is_news(url: str, database: Database) -> None:
+    """A commit made before the first poll is seen by it, and a subscriber that raises does not end the polling."""
+    heard = threading.Event()
+
+    def hear() -> None:
+        heard.set()
+        raise RuntimeError("a subscriber's own trouble")
+
+    database.subscribe("anything", hear)
+    other = sqlite3.connect(url.removeprefix("sqlite:///").partition("?")[0], isolation_level=None)
+    was_heard = []
+    for value in range(2):
+        heard.clear()
+        other.execute("insert into t (a) values (?)", (value,))
+        was_heard.append(heard.wait(5))
+    other.close()
+
+    assert was_heard == [True, True]

@@ -176,7 +176,11 @@ class SqliteDatabase:
         with self._guard:
             self._subscribers.setdefault(channel, []).append(callback)
             if self._poller is None:
-                self._poller = threading.Thread(target=self._poll, name="hookline-data-version", daemon=True)
+                # Looked at before anybody relies on it: a commit from here on is seen.
+                watch = self._watch()
+                self._poller = threading.Thread(
+                    target=self._poll, args=(watch,), name="hookline-data-version", daemon=True
+                )
                 self._poller.start()
 
         def unsubscribe() -> None:
@@ -280,28 +284,44 @@ class SqliteDatabase:
             log.warning("checkpoint postponed: %s", error)
         self._changes_checkpointed = connection.total_changes
 
-    def _poll(self) -> None:
-        version: int | None = None
-        connection: sqlite3.Connection | None = None
-        while not self._closed.wait(POLL_S):
-            try:
-                if connection is None:
-                    connection = self._connect(query_only=True)
-                seen = connection.execute("pragma data_version").fetchone()[0]
-            except sqlite3.Error:
-                # No news is no harm: every loop also wakes by its timer.
-                if connection is not None:
-                    connection.close()
-                connection = None
-                continue
-            if version is not None and seen != version:
-                with self._guard:
-                    callbacks = [callback for channel in self._subscribers.values() for callback in channel]
-                for callback in callbacks:
-                    callback()
-            version = seen
-        if connection is not None:
+    def _watch(self) -> tuple[sqlite3.Connection, int] | None:
+        """A connection to watch for others' commits, and the data version it sees now; None where there is none."""
+        try:
+            connection: sqlite3.Connection = self._connect(query_only=True)
+        except sqlite3.Error:
+            return None
+        try:
+            return connection, connection.execute("pragma data_version").fetchone()[0]
+        except sqlite3.Error:
             connection.close()
+            return None
+
+    def _poll(self, watch: tuple[sqlite3.Connection, int] | None) -> None:
+        while not self._closed.wait(POLL_S):
+            if watch is None:
+                # No news is no harm: every loop also wakes by its timer.
+                watch = self._watch()
+                if watch is None:
+                    continue
+            else:
+                try:
+                    seen = watch[0].execute("pragma data_version").fetchone()[0]
+                except sqlite3.Error:
+                    watch[0].close()
+                    watch = None
+                    continue
+                if seen == watch[1]:
+                    continue
+                watch = (watch[0], seen)
+            with self._guard:
+                callbacks = [callback for channel in self._subscribers.values() for callback in channel]
+            for callback in callbacks:
+                try:
+                    callback()
+                except Exception:
+                    log.exception("a subscriber failed at another process's commit")
+        if watch is not None:
+            watch[0].close()
 
 
 _abandoned: list[Any] = []
