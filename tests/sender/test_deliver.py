@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import sqlite3
 import threading
@@ -13,11 +14,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hookline.errors import InvalidSignature
-from hookline.rules.lifecycle import after_retry
+from hookline.errors import InvalidSignature, RequestError
 from hookline.rules.schedule import Schedule
 from hookline.sender.deliver import CHANNEL, DISCOVERY_MS, Deliverer, Limits
 from hookline.sender.http import AddressPolicy, AiohttpExchange, Answer, ErrorCode, Exchange, Request, Timings
+from hookline.sender.interventions import cancel_delivery, retry_delivery
 from hookline.sender.model import Attempt, Delivery, Endpoint, Environment
 from hookline.sender.store import SenderStore
 from hookline.storage import Connection, Database
@@ -212,11 +213,10 @@ class World:
             )
         return due_ms if due_ms is None else int(due_ms)
 
-    def retry(self, delivery_id: str) -> bool:
-        delivery = self.delivery(delivery_id)
-        done = self.database.run(lambda c: self.store.retry(c, delivery, now_ms=self.clock.now_ms()))
+    def retry(self, delivery_id: str) -> None:
+        now_ms = self.clock.now_ms()
+        self.database.run(lambda c: retry_delivery(c, self.store, "production", delivery_id, now_ms=now_ms))
         self.database.notify(CHANNEL)
-        return done
 
 
 @pytest.fixture
@@ -1023,7 +1023,7 @@ def test_manual_retry_of_a_failed_delivery(world: World, status: int, state: str
 
     async def work() -> None:
         async with running(a_deliverer(world, exchange)):
-            assert world.retry(delivery_id)
+            world.retry(delivery_id)
             await until(lambda: len(world.attempts(delivery_id)) == 2, "the manual attempt")
 
     run(work())
@@ -1043,7 +1043,7 @@ def test_manual_retry_keeps_the_planned_time(world: World) -> None:
         async with running(a_deliverer(world, exchange)):
             await until(lambda: len(world.attempts(delivery_id)) == 1, "the first attempt")
             world.clock.advance(1_000)
-            assert world.retry(delivery_id)
+            world.retry(delivery_id)
             await until(lambda: len(world.attempts(delivery_id)) == 2, "the manual attempt")
             assert world.delivery(delivery_id).due_ms == NOW_MS + 190_000
             await turn_until(world, lambda: world.states() == {"succeeded": 1}, "the planned attempt")
@@ -1062,22 +1062,21 @@ def test_retry_and_cancel_while_running(world: World) -> None:
     """What runs can be neither retried nor canceled: the attempt ends and is judged as ever."""
     world.add_endpoint()
     [delivery_id] = world.publish()
-    tried: list[object] = []
-
-    before = world.delivery(delivery_id)
+    refusals: list[str | None] = []
 
     async def meddle(_: Request) -> Answer:
-        now = world.delivery(delivery_id)
-        tried.append(
-            after_retry("running", slots_used=0, due_ms=None, next_kind="scheduled", planned_ms=None, now_ms=0)
-        )
-        tried.append(world.database.run(lambda c: world.store.retry(c, before, now_ms=NOW_MS)))
-        tried.append(world.database.run(lambda c: world.store.cancel(c, now, reason="canceled", now_ms=NOW_MS)))
+        for intervene in (retry_delivery, cancel_delivery):
+            do = functools.partial(
+                intervene, store=world.store, environment="production", delivery_id=delivery_id, now_ms=NOW_MS
+            )
+            with pytest.raises(RequestError) as refused:
+                world.database.run(do)
+            refusals.append(refused.value.code)
         return an_answer()
 
     run(deliver_all(world, Scripted(before=meddle), {"succeeded": 1}))
 
-    assert tried == [None, False, False]
+    assert refusals == ["delivery_not_retryable", "delivery_not_cancelable"]
     assert [attempt.outcome for attempt in world.attempts(delivery_id)] == ["succeeded"]
 
 

@@ -14,7 +14,6 @@ import contextlib
 import heapq
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +54,8 @@ BACKOFF_FIRST_MS: Final = 100
 BACKOFF_LAST_MS: Final = 5_000
 
 SCHEDULES: Final[Mapping[str, Schedule]] = {"production": PRODUCTION, "staging": STAGING}
+# Of a signature so many digits are kept: enough to tell two apart, too few to use.
+DIGITS_KEPT: Final = 8
 # Header values that evidence must not keep; names in lower case.
 MASKED: Final = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"})
 
@@ -73,7 +74,6 @@ _SILENCES: Final[Mapping[ErrorCode, Silence]] = {
     "protocol": "protocol",
     "local": "connect",
 }
-_SIGNATURE = re.compile(r"(v1=[0-9a-f]{8})[0-9a-f]+")
 
 # Why an endpoint's URL must not be called now, or None. Asked before each attempt: settings change after registration.
 RefuseUrl: TypeAlias = Callable[["Environment", str], str | None]
@@ -623,7 +623,8 @@ def _masked(headers: Headers) -> list[tuple[str, str]]:
     for name, value in headers:
         lower = name.lower()
         if lower == HEADER.lower():
-            shown.append((name, _SIGNATURE.sub(r"\1…", value)))
+            before, v1, whole = value.partition("v1=")
+            shown.append((name, f"{before}{v1}{whole[:DIGITS_KEPT]}…"))
         else:
             shown.append((name, "…" if lower in MASKED else value))
     return shown

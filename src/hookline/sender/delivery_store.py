@@ -106,23 +106,13 @@ class DeliveryStore:
 
     def settle(self, connection: Connection, settlements: Sequence[Settlement], *, now_ms: int) -> set[int]:
         """Moves deliveries on; gives the rows moved. One that is no longer in the attempt named is left alone."""
-        columns = self._verbs["settle"].columns
-        rows = []
-        for settlement in settlements:
-            claimed, decided = settlement.claimed, settlement.next
-            row = {
-                "row_id": claimed.row_id,
-                "attempt": claimed.attempt,
-                "attempts_made": settlement.attempts_made,
-                "state": decided.state,
-                "due_ms": decided.due_ms,
-                "slots_used": decided.slots_used,
-                "unknown_attempts": decided.unknown_attempts,
-                "next_kind": decided.next_kind,
-                "planned_ms": decided.planned_ms,
-                "reason": decided.reason,
-            }
-            rows.append(tuple(row[name] for name in columns))
+        rows = [
+            (
+                s.claimed.row_id, s.claimed.attempt, s.attempts_made, s.next.state, s.next.due_ms, s.next.slots_used,
+                s.next.unknown_attempts, s.next.next_kind, s.next.planned_ms, s.next.reason,
+            )
+            for s in settlements
+        ]  # fmt: skip
         return {row[0] for row in self._verbs["settle"].run_many(connection, rows, {"now_ms": now_ms})}
 
     def record(self, connection: Connection, attempts: Sequence[Attempt]) -> None:
