@@ -1,0 +1,195 @@
+"""The sender of one process: API, publisher and delivery loop over one database, put together.
+
+Takes plain values; who reads the configuration, listens on a port and handles signals is the command. An app of
+one's own can mount it as ASGI, run its loop, and publish through `publisher`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hookline.errors import StorageError
+from hookline.loop import SystemClock
+from hookline.rules.address import Network, vet_ip, vet_url
+from hookline.rules.schedule import Schedule
+from hookline.sender.api import SenderApi
+from hookline.sender.api_parts import CallContext
+from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
+from hookline.sender.http import AiohttpExchange
+from hookline.sender.ids import IdMaker
+from hookline.sender.keys import KeyRing, make_missing_keys
+from hookline.sender.model import Environment
+from hookline.sender.publish import Publisher
+from hookline.sender.registry import Registry
+from hookline.sender.secrets import open_box
+from hookline.sender.store import SenderStore
+from hookline.sender.targets import TargetCheck
+from hookline.storage.migrate import migrate
+from hookline.storage.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from hookline.loop import Clock
+    from hookline.sender.http import Exchange
+    from hookline.storage import Database
+
+log = logging.getLogger("hookline.sender")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+class SenderApp:
+    """Everything the sender needs in one process.
+
+    Brings the tables up to date, opens the secrets, and makes API keys for environments that have none. The
+    caller keeps the database and closes it after `close`.
+
+    Args:
+        database: its tables may be shared with the receiver.
+        api_keys: from the configuration, per environment.
+        encryption_keys: from the configuration, newest first; None: on SQLite a key file beside the database.
+        allow_private_targets: for development: plain http, loopback and private addresses may be called.
+        allowed_targets: networks that may be called although they are not public.
+        schedules: per environment; the built-in one where none is given.
+        clock: what time it is, for everything in here.
+        jitter: draws from -1 to 1.
+        lookup: names to addresses, asked when an endpoint is saved; the system's resolver by default.
+        make_exchange: how deliveries speak HTTP; called on the event loop that delivers.
+        limits: how many deliveries are under way at once.
+
+    Attributes:
+        made_keys: API keys made just now, in clear for the only time: to be printed once.
+        publisher: to publish without HTTP.
+        registry: to manage endpoints without HTTP.
+        store: the verbs, for whoever reads.
+
+    Raises:
+        ConfigError: a key is wrong or missing.
+        MigrationError: the tables are of another version.
+        StorageUnavailable: the database cannot be reached.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        api_keys: Mapping[Environment, str] | None = None,
+        encryption_keys: Sequence[str] | None = None,
+        allow_private_targets: bool = False,
+        allowed_targets: Sequence[Network] = (),
+        schedules: Mapping[str, Schedule] | None = None,
+        clock: Clock | None = None,
+        jitter: Callable[[], float] | None = None,
+        lookup: Callable[[str], Sequence[str]] | None = None,
+        make_exchange: Callable[[], Exchange] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock or SystemClock()
+        self._allowed = tuple(allowed_targets)
+        self._allow_private = allow_private_targets
+        self._schedules = {**SCHEDULES, **(schedules or {})}
+        self._jitter = jitter or _draw_jitter
+        self._make_exchange = make_exchange or self._default_exchange
+        self._limits = limits or Limits()
+        configured = dict(api_keys or {})
+        migrate(database, "sender", "hookline.sender")
+        self.store = SenderStore(database.dialect)
+        keys = KeyRing(database, self.store, configured, clock=self._clock)
+        self._box = open_box(database, self.store, keys=encryption_keys, key_file=_key_file(database))
+        self.made_keys = make_missing_keys(database, self.store, configured, now_ms=self._clock.now_ms())
+        ids = IdMaker()
+        check = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
+        self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids)
+        self.registry = Registry(database, self.store, self._box, clock=self._clock, ids=ids, check_url=check)
+        context = CallContext(database, self.store, self.registry, self.publisher, keys, self._clock, ids)
+        self._api = SenderApi(context, problems=self.problems)
+        self._delivery_ended = False
+        if allow_private_targets:
+            log.warning(
+                "private targets are allowed: endpoints may be plain http and lead to loopback and inner networks. "
+                "For development only"
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. Under a server with lifespan the delivery loop runs with it; else the caller runs `run`."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._api(scope, receive, send)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until `stop` is set, then finish what is under way."""
+        exchange = self._make_exchange()
+        deliverer = Deliverer(
+            self._database,
+            self.store,
+            exchange,
+            clock=self._clock,
+            decrypt=self._box.open,
+            jitter=self._jitter,
+            schedules=self._schedules,
+            limits=self._limits,
+            refuse_url=self._refuse_url,
+        )
+        self._delivery_ended = False
+        try:
+            await deliverer.run(stop)
+        finally:
+            self._delivery_ended = True
+            await exchange.close()
+
+    def problems(self) -> list[str]:
+        """What keeps this process from its work, for people; empty where nothing does. Reads the database."""
+        found = []
+        try:
+            with self._database.read() as connection:
+                self.store.setting(connection, "encryption_check")
+        except StorageError as error:
+            found.append(str(error))
+        if self._delivery_ended:
+            found.append("the delivery loop has ended")
+        return found
+
+    def close(self) -> None:
+        """Finish what is being published. The delivery loop has ended by then."""
+        self.publisher.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        stop = asyncio.Event()
+        await receive()
+        delivering = asyncio.create_task(self.run(stop))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        stop.set()
+        try:
+            await delivering
+        finally:
+            self.close()
+            await send({"type": "lifespan.shutdown.complete"})
+
+    def _default_exchange(self) -> Exchange:
+        return AiohttpExchange(refuse=self._refuse_address)
+
+    def _refuse_address(self, address: str) -> str | None:
+        answer = vet_ip(address, allowed=self._allowed, allow_private=self._allow_private)
+        return None if answer.allowed else answer.message
+
+    def _refuse_url(self, environment: Environment, url: str) -> str | None:
+        answer = vet_url(url, environment=environment, allowed=self._allowed, allow_private=self._allow_private)
+        return None if answer.target is not None else answer.message
+
+
+def _key_file(database: Database) -> Path | None:
+    return Path(f"{database.path}.key") if isinstance(database, SqliteDatabase) else None
+
+
+def _draw_jitter() -> float:
+    return random.uniform(-1, 1)  # noqa: S311  (spreads load, guards nothing)
