@@ -8,15 +8,18 @@ import functools
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pytest
+import uvloop
 
 from hookline.errors import InvalidSignature, RequestError
 from hookline.rules.schedule import Schedule
 from hookline.sender.deliver import CHANNEL, DISCOVERY_MS, Deliverer, Limits
+from hookline.sender.delivery_store import DeliveryStore, Discovery
 from hookline.sender.http import AddressPolicy, AiohttpExchange, Answer, ErrorCode, Exchange, Request, Timings
 from hookline.sender.interventions import cancel_delivery, retry_delivery
 from hookline.sender.model import Attempt, Delivery, Endpoint, Environment
@@ -592,6 +595,50 @@ def test_woken_by_news(world: World) -> None:
             await until(lambda: world.states() == {"succeeded": 3}, "all three")
 
     run(work())
+
+
+def test_news_during_a_discovery_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is published after a discovery has looked, and before it is evaluated, is found by the next one."""
+    world.add_endpoint()
+    discover = DeliveryStore.discover
+    to_publish = [1]
+
+    def then_publish(self: DeliveryStore, connection: Connection) -> Discovery:
+        seen = discover(self, connection)
+        if to_publish:
+            world.publish(count=to_publish.pop())
+            time.sleep(0.05)  # the news reaches the loop while this thread still holds the answer
+        return seen
+
+    monkeypatch.setattr(DeliveryStore, "discover", then_publish)
+
+    async def work() -> None:
+        async with running(a_deliverer(world, Scripted())):
+            await until(lambda: world.states() == {"succeeded": 1}, "the delivery")
+
+    run(work())
+
+
+def test_news_that_comes_too_fast_is_not_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """News right after a slow discovery waits its turn and is then looked at, on uvloop (which serves us) as well."""
+    world.add_endpoint()
+    discover = DeliveryStore.discover
+
+    def slowly(self: DeliveryStore, connection: Connection) -> Discovery:
+        time.sleep(0.02)
+        return discover(self, connection)
+
+    monkeypatch.setattr(DeliveryStore, "discover", slowly)
+
+    async def work() -> None:
+        async with running(a_deliverer(world, Scripted())):
+            await until(lambda: world.clock.next_due_ms() is not None, "the loop asleep")
+            for count in range(1, 6):
+                world.publish()
+                await until(lambda wanted=count: world.states() == {"succeeded": wanted}, "the delivery")  # type: ignore[misc]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work())
 
 
 def test_news_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,8 +175,7 @@ class Deliverer:
         self._wake = asyncio.Event()
         self._discover_at_ms: int | None = None
         self._has_news = False
-        self._quiet_until = 0.0
-        self._quiet_timer: asyncio.TimerHandle | None = None
+        self._is_quiet = False
         self._has_lapsed = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -251,6 +250,9 @@ class Deliverer:
         loop = asyncio.get_running_loop()
         now_ms = self._clock.now_ms()
         if not is_draining and self._is_discovery_due(now_ms):
+            # News from here on may be of what this look does not see.
+            self._has_news = False
+            self._discover_at_ms = now_ms
             self._take_discovery(await loop.run_in_executor(executor, self._discover), now_ms)
         self._promote(now_ms)
         slots = {} if is_draining else self._free_slots()
@@ -310,14 +312,12 @@ class Deliverer:
     def _is_discovery_due(self, now_ms: int) -> bool:
         if self._discover_at_ms is None or now_ms >= self._discover_at_ms:
             return True
-        if not self._has_news:
-            return False
-        loop = asyncio.get_running_loop()
-        if loop.time() >= self._quiet_until:
-            return True
-        if self._quiet_timer is None or loop.time() >= self._quiet_timer.when():
-            self._quiet_timer = loop.call_at(self._quiet_until, self._wake.set)
-        return False
+        return self._has_news and not self._is_quiet
+
+    def _end_quiet(self) -> None:
+        self._is_quiet = False
+        if self._has_news:
+            self._wake.set()
 
     def _discover(self) -> tuple[Discovery, float]:
         started = time.perf_counter()
@@ -326,9 +326,9 @@ class Deliverer:
 
     def _take_discovery(self, found: tuple[Discovery, float], asked_ms: int) -> None:
         discovery, took_s = found
-        self._has_news = False
         self._discover_at_ms = asked_ms + DISCOVERY_MS
-        self._quiet_until = asyncio.get_running_loop().time() + took_s * (1 / DISCOVERY_SHARE - 1)
+        self._is_quiet = True
+        asyncio.get_running_loop().call_later(took_s * (1 / DISCOVERY_SHARE - 1), self._end_quiet)
         for endpoint_row, due_ms in discovery.endpoints:
             self._note_due(endpoint_row, due_ms)
         self._has_lapsed = discovery.lease_ms is not None and discovery.lease_ms <= asked_ms
