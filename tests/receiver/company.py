@@ -92,6 +92,7 @@ class Desk:
     """A receiver's database with its clock: put events in, let workers work, look at the tables."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.url = f"sqlite:///{path}"
         self.database = connect(self.url)
         migrate(self.database, "receiver", "hookline.receiver")

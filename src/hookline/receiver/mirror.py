@@ -188,6 +188,7 @@ class _Batch:
         self._objects: dict[tuple[str, ObjectKey], ObjectRow | None] = {}
         self._edges: dict[tuple[str, str, tuple[str, str]], EdgeRow] = {}
         self._parents: dict[tuple[str, ObjectKey], Parent | None] = {}
+        self._known_parents: dict[tuple[str, str, tuple[str | None, ...]], list[Parent]] = {}
         self._moved: dict[tuple[str, ObjectKey], Cause] = {}
         self._changes: list[NewChange] = []
         self._verdicts: dict[int, list[Verdict | EdgeVerdict]] = defaultdict(list)
@@ -205,19 +206,19 @@ class _Batch:
                 objects[source, (seen.resource, seen.key)].append((one, seen))
             if (edge := one.observed.edge) is not None:
                 edges[source, edge.resource, edge.keys].append((one, edge))
-        above = [
+        above = {
             (source, (EDGES[name].scope[0], edge.scope_id))
-            for (source, name, _), pairs in edges.items()
-            for _, edge in pairs
+            for (source, name, _), said in edges.items()
+            for _, edge in said
             if edge.scope_id is not None
-        ]
-        above += [
-            (source, (parent, id_))
+        }
+        named = {
+            (source, name, RESOURCES[name].parent_ids(seen.payload))
             for (source, (name, _)), said in objects.items()
             for _, seen in said
-            for (parent, _), id_ in zip(RESOURCES[name].parents, RESOURCES[name].parent_ids(seen.payload), strict=True)
-            if id_ is not None
-        ]
+        }
+        for source, name, ids in named:
+            above.update((source, key) for key in _keys(RESOURCES[name].parents, ids))
         self._load([*objects, *above], edges)
         for name in RESOURCES:
             for key in sorted(key for key in objects if key[1][0] == name):
@@ -239,15 +240,18 @@ class _Batch:
 
     def _join_object(self, row: ObjectRow, seen: Sequence[tuple[_Read, Observation]]) -> None:
         before = None if row.state is None else as_parent(row.state)
+        parents = self._parents_of(row)
         if row.state is not None:
-            self._announce(row, is_alive(row.state, self._parents_of(row)), None)
+            self._announce(row, is_alive(row.state, parents), None)
         for one, observation in seen:
             joined = join(row.known_state(), observation)
             state, verdict = joined.state, joined.verdict
             was_shown, before_ids = (row.shown if row.announced else None), row.parent_ids
             if state is not row.state:
                 row.put_state(state)
-            is_live = is_alive(state, self._parents_of(row))
+                if row.parent_ids != before_ids:
+                    parents = self._parents_of(row)
+            is_live = is_alive(state, parents)
             kind: ChangeKind | None = None
             if is_live != row.announced:
                 row.announced, row.is_changed = is_live, True
@@ -261,9 +265,7 @@ class _Batch:
                 after = row.shown if is_live else None
                 self._change(row.source, row.resource.name, row.id, kind, was_shown, after, one.cause)
             self._note(row, one, verdict, joined.flags, joined.wishes)
-            before = self._moved_by(row, before, before_ids, one.cause)
-        # From here on others see it as it is left.
-        self._parents.pop((row.source, row.key), None)
+            before = self._moved_by(row, before, before_ids, parents, one.cause)
 
     def _join_edge(self, row: EdgeRow, seen: Sequence[tuple[_Read, EdgeObservation]]) -> None:
         ends = self._ends_of(row)
@@ -323,7 +325,12 @@ class _Batch:
         return True
 
     def _moved_by(
-        self, row: ObjectRow, before: Parent | None, before_ids: tuple[str | None, ...], cause: Cause
+        self,
+        row: ObjectRow,
+        before: Parent | None,
+        before_ids: tuple[str | None, ...],
+        parents: Sequence[Parent],
+        cause: Cause,
     ) -> Parent:
         """Queue a walk where this object now means something else to its children; what it means by itself.
 
@@ -333,7 +340,7 @@ class _Batch:
         assert row.state is not None
         after = as_parent(row.state)
         if before is None:
-            seen = as_parent(row.state, self._parents_of(row))
+            seen = as_parent(row.state, parents)
             moved = not seen.alive or seen.death != NEVER
         else:
             moved = after != before or row.parent_ids != before_ids
@@ -342,15 +349,16 @@ class _Batch:
         return after
 
     def _parents_of(self, row: ObjectRow) -> list[Parent]:
-        found = (
-            self._parent(row.source, (name, id_))
-            for (name, _), id_ in zip(row.resource.parents, row.parent_ids, strict=False)
-            if id_ is not None
-        )
-        return [parent for parent in found if parent is not None]
+        """Its known parents, as this transaction leaves them: nobody asks before they are done with."""
+        asked = row.source, row.resource.name, row.parent_ids
+        known = self._known_parents.get(asked)
+        if known is None:
+            found = [self._parent(row.source, key) for key in _above(row)]
+            known = self._known_parents[asked] = [parent for parent in found if parent is not None]
+        return known
 
     def _ends_of(self, row: EdgeRow) -> list[Parent]:
-        found = (self._parent(row.source, key) for key in _above(row))
+        found = [self._parent(row.source, key) for key in _above(row)]
         return [parent for parent in found if parent is not None]
 
     def _parent(self, source: str, key: ObjectKey) -> Parent | None:
@@ -413,8 +421,7 @@ class _Batch:
             # A directory's own walk reaches its users, groups and memberships. A user or group in a known
             # directory needs none: the directory's walk comes to its memberships.
             is_reached = any(
-                name == "directory" and id_ is not None and self._objects.get((row.source, (name, id_)))
-                for (name, _), id_ in zip(resource.parents, row.parent_ids, strict=False)
+                above[0] == "directory" and self._objects.get((row.source, above)) for above in _above(row)
             )
             if resource.name == "directory" or (flipped and not is_reached):
                 self._moved[row.source, row.key] = cascade.cause
@@ -466,11 +473,12 @@ class _Batch:
                     continue
                 for id_ in wanted_ids:
                     self._objects[source, (name, id_)] = None
-                for row in self._store.read_objects(self._connection, resource, source, wanted_ids):
+                rows = self._store.read_objects(self._connection, resource, source, wanted_ids)
+                for row in rows:
                     self._objects[source, row.key] = row
-                    for (parent, _), parent_id in zip(resource.parents, row.parent_ids, strict=True):
-                        if parent_id is not None:
-                            want(source, (parent, parent_id))
+                for parent_ids in {row.parent_ids for row in rows}:
+                    for key in _keys(resource.parents, parent_ids):
+                        want(source, key)
 
     def _object(self, source: str, key: ObjectKey) -> ObjectRow:
         row = self._objects[source, key]
@@ -482,6 +490,23 @@ class _Batch:
 
     def _edge(self, source: str, name: str, ids: tuple[str, str]) -> EdgeRow:
         return self._edges.setdefault((source, name, ids), EdgeRow(EDGES[name], source, ids))
+
+    def _cascades(self) -> list[tuple[str, ObjectKey, Cause]]:
+        """The walks to queue. Most users who leave are in no group any more, and need none."""
+        leaves: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for source, (name, id_) in self._moved:
+            if name in self._store.leaf_parents:
+                leaves[source, name].append(id_)
+        with_children = {
+            (source, (name, id_))
+            for (source, name), ids in leaves.items()
+            for id_ in self._store.having_children(self._connection, name, source, ids)
+        }
+        return [
+            (source, key, cause)
+            for (source, key), cause in self._moved.items()
+            if key[0] not in self._store.leaf_parents or (source, key) in with_children
+        ]
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -510,7 +535,7 @@ class _Batch:
             edge_rows = [row for (_, of, _), row in self._edges.items() if of == name and row.is_changed]
             edge_rows.sort(key=lambda row: (row.source, row.ids))
             store.write_edges(connection, edge, edge_rows)
-        cascades = [(source, key, cause) for (source, key), cause in self._moved.items() if store.child_tables(key[0])]
+        cascades = self._cascades()
         store.add_cascades(connection, cascades, self._now_ms)
         seqs = store.add_changes(connection, self._changes, self._now_ms)
         by_resource: dict[str, list[str]] = defaultdict(list)
@@ -526,14 +551,16 @@ class _Batch:
         done.changes, done.runs, done.cascades = len(seqs), len(runs), len(cascades)
 
 
+def _keys(parents: Sequence[tuple[str, str]], ids: Sequence[str | None]) -> list[ObjectKey]:
+    """The keys of those parents whose id is known."""
+    return [(name, id_) for (name, _), id_ in zip(parents, ids, strict=True) if id_ is not None]
+
+
 def _above(row: ObjectRow | EdgeRow) -> list[ObjectKey]:
     """The parents of an object, or the ends and the scope of an edge."""
     if isinstance(row, ObjectRow):
-        return [
-            (name, id_) for (name, _), id_ in zip(row.resource.parents, row.parent_ids, strict=False) if id_ is not None
-        ]
-    ends = [(name, id_) for (name, _), id_ in zip(row.edge.ends, row.ids, strict=True)]
-    return ends if row.scope_id is None else [*ends, (row.edge.scope[0], row.scope_id)]
+        return _keys(row.resource.parents, row.parent_ids)
+    return _keys((*row.edge.ends, row.edge.scope), (*row.ids, row.scope_id))
 
 
 __all__: tuple[str, ...] = ("Applied", "apply", "walk")

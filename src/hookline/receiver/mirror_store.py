@@ -204,6 +204,11 @@ class MirrorStore:
             )
             for name in (*RESOURCES, *EDGES)
         }
+        self._child_tables = {
+            parent: [name for name, tables in self._tables.items() if parent in tables.children] for parent in RESOURCES
+        }
+        # Their only children are memberships, and one question answers for many of them.
+        self.leaf_parents = frozenset(end for edge in EDGES.values() for end, _ in edge.ends)
         self._writers = {name: _object_writer(resource) for name, resource in RESOURCES.items()}
 
     # -- entries -----------------------------------------------------------------------------------------------
@@ -365,7 +370,12 @@ class MirrorStore:
 
     def child_tables(self, resource: str) -> list[str]:
         """The resources and edges that hang on a resource, in the order in which they are walked."""
-        return [name for name, tables in self._tables.items() if resource in tables.children]
+        return self._child_tables[resource]
+
+    def having_children(self, connection: Connection, resource: str, source: str, ids: Sequence[str]) -> list[str]:
+        """Those of these objects, which can only be ends of memberships, that are one's."""
+        named = {"source": source, "ids": json.dumps(list(ids))}
+        return [id_ for (id_,) in self._verbs[f"mirror_ends_{resource}"].run(connection, named)]
 
     def children(
         self, connection: Connection, child: str, source: str, parent: ObjectKey, after: Sequence[str], limit: int

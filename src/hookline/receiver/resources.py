@@ -46,13 +46,13 @@ class Resource:
     def values(self, payload: Payload | None) -> tuple[Any, ...]:
         """The columns' values of a payload; all of them null where there is none."""
         shown: Payload = {} if payload is None else payload
-        return tuple(extract(shown) for _, extract in self.columns)
+        return tuple([extract(shown) for _, extract in self.columns])
 
     def parent_ids(self, payload: Payload | None) -> tuple[str | None, ...]:
         """The ids of its parents as its payload names them, in the order of `parents`."""
         if payload is None:
             return (None,) * len(self.parents)
-        return tuple(_name(payload.get(column)) for _, column in self.parents)
+        return tuple([_name(payload.get(column)) for _, column in self.parents])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +103,20 @@ def _id(field: str) -> tuple[str, Extract]:
     return field, lambda payload: _name(payload.get(field))
 
 
+# How format_ms writes: a time that has been parsed and looks so need not be formatted again.
+_AS_WRITTEN = re.compile(r"[0-9-]{10}T[0-9:]{8}\.[0-9]{3}Z", re.ASCII)
+
+
 def _time(field: str) -> tuple[str, Extract]:
     def extract(payload: Payload) -> str | None:
-        us = _time_us(payload.get(field))
+        text = payload.get(field)
+        us = _time_us(text)
+        if us is None or not isinstance(text, str):
+            return None
+        if _AS_WRITTEN.fullmatch(text):
+            return text
         try:
-            return None if us is None else format_ms(us)
+            return format_ms(us)
         except ValueError:  # an offset has carried it out of the years 1 to 9999
             return None
 
@@ -206,7 +215,8 @@ def observe(event: Event, entry_id: str, received_ms: int) -> Observed:
     if key is None:
         return Observed(ignored=f"data.id: expected 1 to {MAX_NAME} printable characters")
     payload = _payload(resource, event.data, event.raw, is_deletion=type_.kind == "D")
-    clock, uncertain = _clock(event, entry_id, received_ms, payload)
+    updated_us = _time_us(payload.get("updated_at"))
+    clock, uncertain = _clock(event, entry_id, received_ms, updated_us)
     return Observed(
         (
             Observation(
@@ -214,7 +224,7 @@ def observe(event: Event, entry_id: str, received_ms: int) -> Observed:
                 resource.name,
                 key,
                 payload,
-                _time_us(payload.get("updated_at")),
+                updated_us,
                 clock,
                 uncertain,
             ),
@@ -228,7 +238,7 @@ def _observe_edge(event: Event, entry_id: str, received_ms: int, edge: Edge, kin
     if one_id is None or other_id is None:
         missing = edge.copies[0] if one_id is None else edge.copies[1]
         return Observed(ignored=f"data.{missing}.id: expected 1 to {MAX_NAME} printable characters")
-    clock, uncertain = _clock(event, entry_id, received_ms, {})
+    clock, uncertain = _clock(event, entry_id, received_ms, None)
     column = edge.scope[1]
     scope_id = _name(event.data.get(column)) or next(filter(None, (_name(c.get(column)) for c in copies)), None)
     objects: list[Observation] = []
@@ -240,12 +250,12 @@ def _observe_edge(event: Event, entry_id: str, received_ms: int, edge: Edge, kin
     return Observed(tuple(objects), EdgeObservation(kind, edge.name, (one_id, other_id), scope_id, clock, uncertain))
 
 
-def _clock(event: Event, entry_id: str, received_ms: int, payload: Payload) -> tuple[Clock, bool]:
+def _clock(event: Event, entry_id: str, received_ms: int, updated_us: int | None) -> tuple[Clock, bool]:
     return event_clock(
         event.id or entry_id,
         event.created_us,
         id_time_us=None if event.created_us is not None or event.id is None else ulid_time_us(event.id),
-        updated_us=_time_us(payload.get("updated_at")),
+        updated_us=updated_us,
         arrived_us=received_ms * 1000,
     )
 

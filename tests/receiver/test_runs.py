@@ -1,0 +1,451 @@
+"""Handler runs: one transaction each, in order per object, tried again, set aside as dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hookline.errors import TransactionMisuse
+from hookline.receiver.handlers import Change, Registry
+from hookline.receiver.run_store import RunStore
+from hookline.rules.schedule import Backoff
+from hookline.storage import Verbs
+from hookline.wire.event import Event
+
+from .company import Company, Desk, wait_for
+
+SECRET = "ada.okafor@private.example"
+
+
+def runs(desk: Desk) -> list[tuple[str, str, int]]:
+    """(handler, state, attempt) in the order of their making."""
+    return [
+        (handler, state, attempt)
+        for handler, state, attempt in desk.rows("select handler, state, attempt from hookline_runs order by row_id")
+    ]
+
+
+def make_table(desk: Desk) -> None:
+    with desk.database.transaction() as connection:
+        connection.execute("create table told (id text, word text)")
+
+
+def told(desk: Desk) -> list[tuple[str, str]]:
+    return [(id_, word) for id_, word in desk.rows("select id, word from told order by rowid")]
+
+
+class Failing:
+    """A handler that writes, and then fails as often as it is told to."""
+
+    def __init__(self, times: int = 0, error: BaseException | None = None, only: str | None = None) -> None:
+        self.left = times
+        self.error = error or ValueError(SECRET)
+        self.only = only
+        self.calls = 0
+
+    def __call__(self, what: Event | Change, tx: Any) -> None:
+        self.calls += 1
+        id_ = what.id or ""
+        word = what.kind if isinstance(what, Change) else what.type
+        tx.execute("insert into told values (?, ?)", (id_, word))
+        if self.left and self.only in (None, id_):
+            self.left -= 1
+            raise self.error
+
+
+def test_a_fact_handler_hears_every_event_once(desk: Desk, company: Company) -> None:
+    """Whatever became of it in the mirror, each event is told once; repeats are not."""
+    make_table(desk)
+    desk.hooks.on("dsync.*", name="facts")(Failing())
+    created, updated = company.user("created"), company.user("updated")
+    desk.take(updated, created, created, company.organization("created"))
+    desk.take(updated)
+
+    assert told(desk) == [(updated["id"], "dsync.user.updated"), (created["id"], "dsync.user.created")]
+    assert runs(desk) == [("facts", "succeeded", 1)] * 2
+
+
+def test_a_change_handler_sees_the_change(desk: Desk, company: Company) -> None:
+    """A change has its place, kind, object, both states and its cause."""
+    seen: list[Change] = []
+    desk.hooks.on_change("directory_user", name="changes")(lambda change, tx: seen.append(change))
+    created, deleted = company.user("created"), company.user("deleted")
+    desk.take(created, deleted)
+
+    assert [(change.kind, change.id, change.is_live, change.cause) for change in seen] == [
+        ("created", "user_1", True, created["id"]),
+        ("deleted", "user_1", False, deleted["id"]),
+    ]
+    assert seen[0].seq < seen[1].seq
+    assert (seen[0].before, seen[1].after) == (None, None)
+    assert seen[0].after == seen[1].before
+    assert seen[0].after is not None
+    assert seen[0].after["email"] == "user_1@acme.example"
+
+
+def test_memberships_have_changes_too(desk: Desk, company: Company) -> None:
+    """on_change('directory_membership') hears of added, hidden and removed memberships with the ids of both ends."""
+    seen: list[tuple[str, Any]] = []
+    desk.hooks.on_change("directory_membership", name="m")(lambda change, tx: seen.append((change.kind, change.after)))
+    desk.take(company.member("added"), company.member("removed"))
+
+    ids = {"group_id": "group_1", "user_id": "user_1", "directory_id": "dir_1"}
+    assert seen == [("added", ids), ("removed", None)]
+
+
+def test_a_new_handler_starts_at_now(desk: Desk, company: Company) -> None:
+    """What came before a handler was registered is not told to it, also where it was not applied yet."""
+    make_table(desk)
+    early, waiting, late = (company.user("created", f"user_{number}") for number in range(3))
+    desk.take(early)
+    desk.put(waiting)
+    hooks = Registry()
+    hooks.on("*", name="new")(Failing())
+    worker = desk.new_worker(hooks)
+    worker.register()
+    worker.drain()
+    desk.put(late)
+    worker.drain()
+
+    assert told(desk) == [(late["id"], "dsync.user.created")]
+
+
+def test_a_known_handler_goes_on_where_it_was(desk: Desk, company: Company) -> None:
+    """What came while its process was away is told to a handler when it is back, even if others applied it."""
+    make_table(desk)
+    desk.hooks.on("*", name="known")(Failing())
+    desk.worker.register()
+    away = company.user("created")
+    desk.put(away)
+    desk.new_worker(Registry()).drain()
+    assert runs(desk) == [("known", "pending", 0)]
+
+    desk.new_worker().drain()
+
+    assert told(desk) == [(away["id"], "dsync.user.created")]
+
+
+def test_a_failed_run_leaves_nothing_and_comes_again(desk: Desk, company: Company) -> None:
+    """The writes of a handler that raises are undone; after the backoff it runs again and they hold."""
+    make_table(desk)
+    desk.hooks.on("*", name="h")(Failing(times=1))
+    event = company.user("created")
+    desk.take(event)
+    assert told(desk) == []
+    assert runs(desk) == [("h", "pending", 1)]
+
+    desk.clock.advance(1_999)
+    desk.worker.drain()
+    assert runs(desk) == [("h", "pending", 1)]
+    desk.clock.advance(1)
+    desk.worker.drain()
+
+    assert told(desk) == [(event["id"], "dsync.user.created")]
+    assert runs(desk) == [("h", "succeeded", 2)]
+
+
+def test_a_failing_run_holds_only_its_own_object(desk: Desk, company: Company) -> None:
+    """Later changes of the same object wait for it, in feed order; other objects and other handlers go on."""
+    make_table(desk)
+    other: list[str] = []
+    desk.hooks.on_change("directory_user", name="held")(Failing(times=3, only="user_1"))
+    desk.hooks.on_change("directory_user", name="free")(lambda change, tx: other.append(f"{change.id} {change.kind}"))
+    desk.take(company.user("created", "user_1"), company.user("created", "user_2"))
+    desk.take(company.user("updated", "user_1", first_name="Ida"), company.user("updated", "user_2", first_name="Ida"))
+    desk.take(company.user("deleted", "user_1"))
+
+    assert told(desk) == [("user_2", "created"), ("user_2", "updated")]
+    assert other == ["user_1 created", "user_2 created", "user_1 updated", "user_2 updated", "user_1 deleted"]
+    for _ in range(3):
+        desk.clock.advance(60_000)
+        desk.worker.drain()
+    assert told(desk)[2:] == [("user_1", "created"), ("user_1", "updated"), ("user_1", "deleted")]
+
+
+def test_facts_do_not_wait_for_each_other(desk: Desk, company: Company) -> None:
+    """A failing fact holds nothing up, not even of the same object."""
+    make_table(desk)
+    desk.hooks.on("dsync.user.*", name="facts")(Failing(times=1))
+    desk.take(company.user("created"), company.user("updated"))
+
+    assert [word for _, word in told(desk)] == ["dsync.user.updated"]
+
+
+def test_a_run_that_keeps_failing_becomes_a_dead_letter(desk: Desk, company: Company) -> None:
+    """After its last try a run is failed, with a traceback that holds nothing personal; what waited goes on."""
+    make_table(desk)
+    handler = Failing(times=3, only="user_1")
+    desk.hooks.on_change("directory_user", name="h")(handler)
+    desk._worker = desk.new_worker(backoff=Backoff(first_s=1, factor=2, tries=3))
+    desk._worker.register()
+    desk.take(company.user("created", email=SECRET), company.user("updated", first_name="Ida"))
+    for _ in range(4):
+        desk.clock.advance(10_000)
+        desk.worker.drain()
+
+    assert runs(desk) == [("h", "failed", 3), ("h", "succeeded", 1)]
+    error = desk.one("select error from hookline_runs where state = 'failed'")
+    assert error.startswith("Traceback (most recent call last):")
+    assert "in __call__" in error
+    assert error.endswith("ValueError\n")
+    assert SECRET not in error
+    assert told(desk) == [("user_1", "updated")]
+
+
+def test_a_dead_letter_can_be_retried_or_skipped(desk: Desk, company: Company) -> None:
+    """A person's retry gives a run all its tries back; a skip cancels it; neither applies to what has succeeded."""
+    make_table(desk)
+    handler = Failing(times=2)
+    desk.hooks.on("*", name="h")(handler)
+    desk._worker = desk.new_worker(backoff=Backoff(tries=1))
+    desk._worker.register()
+    desk.take(company.user("created", "user_1"), company.user("created", "user_2"))
+    assert runs(desk) == [("h", "failed", 1)] * 2
+    first, second = (row_id for (row_id,) in desk.rows("select row_id from hookline_runs order by row_id"))
+
+    assert desk.worker.retry_run(first)
+    assert desk.worker.skip_run(second)
+    desk.worker.drain()
+
+    assert runs(desk) == [("h", "succeeded", 1), ("h", "canceled", 1)]
+    assert not desk.worker.retry_run(first)
+    assert not desk.worker.skip_run(first)
+    assert not desk.worker.retry_run(999)
+
+
+def test_skipping_a_run_lets_the_next_of_its_object_go(desk: Desk, company: Company) -> None:
+    """What waited behind a skipped run is due at once."""
+    make_table(desk)
+    desk.hooks.on_change("directory_user", name="h")(Failing(times=1))
+    desk.take(company.user("created"), company.user("updated", first_name="Ida"))
+    assert told(desk) == []
+
+    assert desk.worker.skip_run(desk.one("select min(row_id) from hookline_runs"))
+    desk.worker.drain()
+
+    assert told(desk) == [("user_1", "updated")]
+
+
+def test_an_async_handler_runs_to_its_end(desk: Desk, company: Company) -> None:
+    """Async handlers get the same tx, and one event loop for as long as the thread works."""
+    make_table(desk)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def handler(event: Event, tx: Any) -> None:
+        loops.append(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        tx.execute("insert into told values (?, 'async')", (event.id,))
+
+    desk.hooks.on("*", name="h")(handler)
+    desk.take(company.user("created"), company.user("updated"))
+
+    assert [word for _, word in told(desk)] == ["async", "async"]
+    assert loops[0] is loops[1]
+
+
+@pytest.mark.parametrize("call", ["commit", "rollback", "close"])
+def test_a_handler_cannot_end_its_transaction(desk: Desk, company: Company, call: str) -> None:
+    """commit, rollback and close raise, the run fails, and nothing of it is kept."""
+    make_table(desk)
+
+    def handler(event: Event, tx: Any) -> None:
+        tx.execute("insert into told values ('a', 'b')")
+        getattr(tx, call)()
+
+    desk.hooks.on("*", name="h")(handler)
+    desk.take(company.user("created"))
+
+    assert (told(desk), runs(desk)) == ([], [("h", "pending", 1)])
+    assert TransactionMisuse.__name__ in desk.one("select error from hookline_runs")
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), asyncio.CancelledError(), GeneratorExit()], ids=repr)
+def test_a_handler_cannot_end_its_worker(desk: Desk, company: Company, error: BaseException) -> None:
+    """Whatever a handler raises is its own failure; the worker goes on."""
+    make_table(desk)
+    desk.hooks.on("*", name="h")(Failing(times=1, error=error))
+    desk.take(company.user("created"), company.user("created", "user_2"))
+
+    assert runs(desk) == [("h", "pending", 1), ("h", "succeeded", 1)]
+
+
+def test_an_interrupt_of_the_main_thread_gets_through(desk: Desk, company: Company) -> None:
+    """Ctrl-C during a drain ends the drain; the run is undone, counted, and comes again."""
+    make_table(desk)
+    desk.hooks.on("*", name="h")(Failing(times=1, error=KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        desk.take(company.user("created"))
+
+    assert (told(desk), runs(desk)) == ([], [("h", "pending", 1)])
+    desk.clock.advance(60_000)
+    desk.worker.drain()
+    assert runs(desk) == [("h", "succeeded", 2)]
+
+
+def test_causes_of_an_error_are_told_without_messages(desk: Desk, company: Company) -> None:
+    """A chain of exceptions is kept as classes and places; their messages may hold the payload and are not."""
+
+    def handler(event: Event, tx: Any) -> None:
+        try:
+            {}[event.data["email"]]
+        except KeyError as error:
+            raise RuntimeError(f"no {event.data['email']}") from error
+
+    desk.hooks.on("*", name="h")(handler)
+    desk.take(company.user("created", email=SECRET))
+
+    error = desk.one("select error from hookline_runs")
+    assert error.index("KeyError\n") < error.index("RuntimeError\n")
+    assert SECRET not in error
+
+
+def test_runs_of_other_processes_handlers_are_left_alone(desk: Desk, company: Company) -> None:
+    """Apply makes runs for every registered handler; a worker takes those of its own."""
+    make_table(desk)
+    elsewhere = Registry()
+    elsewhere.on("*", name="theirs")(Failing())
+    desk.new_worker(elsewhere).register()
+    desk.hooks.on("*", name="ours")(Failing())
+    desk.take(company.user("created"))
+
+    assert sorted(runs(desk)) == [("ours", "succeeded", 1), ("theirs", "pending", 0)]
+
+
+def test_a_locked_database_is_not_the_handlers_failure(desk: Desk, company: Company) -> None:
+    """A run that finds the database locked comes again without counting, but not for ever."""
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode, locked.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
+    make_table(desk)
+    handler = Failing(times=6, error=locked)
+    desk.hooks.on("*", name="h")(handler)
+    desk.take(company.user("created"))
+    assert runs(desk) == [("h", "pending", 0)]
+
+    for _ in range(5):
+        desk.clock.advance(1_000)
+        desk.worker.drain()
+    assert (handler.calls, runs(desk)) == (6, [("h", "pending", 1)])
+    desk.clock.advance(60_000)
+    desk.worker.drain()
+    assert runs(desk) == [("h", "succeeded", 2)]
+
+
+# -- leases -----------------------------------------------------------------------------------------------------
+
+
+def claim(desk: Desk, handler: str) -> None:
+    """A worker elsewhere takes a run and is never heard of again."""
+    store = RunStore(Verbs("hookline.receiver", "sqlite"))
+    now_ms = desk.clock.now_ms()
+    with desk.database.transaction() as connection:
+        taken = store.claim(connection, [handler], now_ms=now_ms, leased_until_ms=now_ms + 60_000, limit=1, each=1)
+    assert len(taken) == 1
+
+
+def pending_run(desk: Desk, company: Company, handler: Callable[[Any, Any], None]) -> None:
+    """A run that apply has made and nobody has taken."""
+    desk.hooks.on("*", name="h")(handler)
+    desk.worker.register()
+    desk.put(company.user("created"))
+    desk.new_worker(Registry()).drain()
+
+
+def test_a_run_whose_worker_died_is_taken_again(desk: Desk, company: Company) -> None:
+    """A lapsed lease is an attempt of unknown end: it counts, is noted, and the run comes again."""
+    make_table(desk)
+    pending_run(desk, company, Failing())
+    claim(desk, "h")
+    desk.clock.advance(60_000)
+    desk.worker.drain()
+    assert runs(desk) == [("h", "running", 1)]
+
+    desk.clock.advance(1)
+    desk.worker.drain()
+    assert runs(desk) == [("h", "pending", 1)]
+    assert "unknown" in desk.one("select error from hookline_runs")
+    desk.clock.advance(2_000)
+    desk.worker.drain()
+
+    assert runs(desk) == [("h", "succeeded", 2)]
+    assert len(told(desk)) == 1
+
+
+def test_a_handler_that_kills_its_workers_ends_as_a_dead_letter(desk: Desk, company: Company) -> None:
+    """Unknown attempts are tries: after the last one the run is failed and not claimed again."""
+    pending_run(desk, company, Failing())
+    worker = desk.new_worker(Registry(), backoff=Backoff(first_s=1, factor=1, tries=2))
+    for _ in range(2):
+        claim(desk, "h")
+        desk.clock.advance(62_000)
+        worker.drain()
+        desk.clock.advance(2_000)
+
+    assert runs(desk) == [("h", "failed", 2)]
+
+
+def test_a_worker_that_was_taken_for_dead_cannot_commit(desk: Desk, company: Company) -> None:
+    """What an attempt wrote is undone when its run has been given to somebody else meanwhile."""
+    make_table(desk)
+    others = desk.new_worker(Registry())
+
+    def slow(event: Event, tx: Any) -> None:
+        desk.clock.advance(61_000)
+        others.drain()
+        tx.execute("insert into told values ('late', 'late')")
+
+    pending_run(desk, company, slow)
+    desk.worker.step()
+
+    assert (told(desk), runs(desk)) == ([], [("h", "pending", 1)])
+
+
+def test_the_heartbeat_keeps_a_lease(desk: Desk, company: Company) -> None:
+    """A run that takes minutes keeps its lease as long as its worker lives."""
+    make_table(desk)
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow(event: Event, tx: Any) -> None:
+        started.set()
+        go_on.wait(10)
+        tx.execute("insert into told values ('slow', 'slow')")
+
+    pending_run(desk, company, slow)
+    stop = threading.Event()
+    worker = desk.new_worker()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        assert started.wait(5)
+        for _ in range(12):
+            lease_ms = desk.one("select leased_until_ms from hookline_runs")
+            desk.clock.advance(20_000)
+            wait_for(lambda: desk.one("select leased_until_ms from hookline_runs") > lease_ms)  # noqa: B023
+        go_on.set()
+        wait_for(lambda: runs(desk) == [("h", "succeeded", 1)])
+    finally:
+        go_on.set()
+        stop.set()
+        worker.wake.set()
+        thread.join()
+
+    assert told(desk) == [("slow", "slow")]
+
+
+def test_what_apply_made_outlives_the_process(desk: Desk, company: Company) -> None:
+    """A crash between apply and run loses nothing: the run is there when the file is opened again."""
+    make_table(desk)
+    pending_run(desk, company, Failing())
+    desk.database.close()
+    desk.database = type(desk)(desk.path).database
+
+    worker = desk.new_worker()
+    worker.drain()
+
+    assert runs(desk) == [("h", "succeeded", 1)]
+    assert json.loads(desk.one("select payload from hookline_directory_users"))["id"] == "user_1"

@@ -1,0 +1,322 @@
+"""The worker: batches, poison, crashes, idling, stopping, several at once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from hookline.errors import StorageUnavailable
+from hookline.receiver import mirror, mirror_store, resources, work
+from hookline.receiver.handlers import Registry
+from hookline.receiver.resources import Observed
+from hookline.receiver.work import Access, Worker
+from hookline.storage import Connection
+from hookline.wire.event import Event
+
+from .company import Company, Desk, wait_for
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing after it runs, and the transaction is gone."""
+
+
+class Poison:
+    """Makes applying one event fail, or end the process, and counts how often that was tried."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, id_: str, error: type[BaseException]) -> None:
+        self.tries = 0
+
+        def observe(event: Event, entry_id: str, received_ms: int) -> Observed:
+            if event.id == id_:
+                self.tries += 1
+                raise error
+            return whole(event, entry_id, received_ms)
+
+        whole = resources.observe
+        monkeypatch.setattr(mirror, "observe", observe)
+
+
+@contextlib.contextmanager
+def working(worker: Worker) -> Iterator[None]:
+    """A worker on a thread of its own, stopped at the end."""
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.wake.set()
+        thread.join()
+
+
+def waiting(desk: Desk) -> int:
+    count: int = desk.one("select count(*) from hookline_inbox_queue")
+    return count
+
+
+def test_entries_the_door_marked_are_set_aside(desk: Desk, company: Company) -> None:
+    """A body that is no event is dead with the door's reason, and what came with it is applied."""
+    desk.put(b"not json", reason="not_json")
+    desk.put(b"[]", reason="not_event")
+    desk.take(company.user("created"))
+
+    rows = desk.rows("select outcome, reason from hookline_inbox_outcomes order by seq")
+    assert rows == [("dead", "not_json"), ("dead", "not_event"), ("applied", None)]
+
+
+def test_a_body_only_the_decoder_can_refuse_is_set_aside(desk: Desk, company: Company) -> None:
+    """What the door's glance let through and the decoder refuses is dead with its reason."""
+    number = b'{"id": "event_1", "event": "dsync.user.created", "data": {"n": ' + b"9" * 5_000 + b"}}"
+    desk.take(number, company.user("created"))
+
+    assert desk.rows("select outcome, reason from hookline_inbox_outcomes order by seq") == [
+        ("dead", "not_json"),
+        ("applied", None),
+    ]
+
+
+def test_a_batch_is_one_transaction_of_100(desk: Desk, company: Company) -> None:
+    """A step takes a hundred entries at most; a drain takes them all."""
+    desk.worker.register()
+    desk.put(*[company.user("created", f"user_{number}") for number in range(250)])
+    desk.worker.step()
+    assert waiting(desk) == 150
+
+    desk.worker.drain()
+    assert (waiting(desk), len(desk.ids("directory_users"))) == (0, 250)
+
+
+def test_a_poison_entry_is_isolated(desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry whose applying raises is tried three times and set aside with a reason; the others go on at once."""
+    users = [company.user("created", f"user_{number}") for number in range(10)]
+    poison = Poison(monkeypatch, users[4]["id"], ZeroDivisionError)
+    desk.take(*users)
+    assert len(desk.ids("directory_users")) == 9
+    assert waiting(desk) == 1
+
+    for _ in range(3):
+        desk.clock.advance(60_000)
+        desk.worker.drain()
+
+    ((seq, reason),) = desk.rows("select seq, reason from hookline_inbox_outcomes where outcome = 'dead'")
+    assert seq == 5
+    assert reason.startswith("ZeroDivisionError at observe")
+    assert waiting(desk) == 0
+    assert poison.tries <= 6
+    assert desk.outcomes().count("applied") == 9
+
+
+def test_an_entry_that_kills_its_worker_is_found(desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that die on one entry come back, find it by the count outside its transaction, and go on without it."""
+    users = [company.user("created", f"user_{number:03d}") for number in range(130)]
+    poison = Poison(monkeypatch, users[120]["id"], Killed)
+    desk.put(*users)
+    deaths = 0
+    for _ in range(10):
+        try:
+            desk.new_worker().drain()
+            break
+        except Killed:
+            deaths += 1
+
+    assert deaths == poison.tries == 4
+    assert desk.rows("select seq, outcome from hookline_inbox_outcomes where outcome <> 'applied'") == [(121, "dead")]
+    assert len(desk.ids("directory_users")) == 129
+
+
+def test_a_crash_in_a_batch_leaves_nothing_half_done(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claim, rows, changes, runs and outcomes are one commit: all of them or none."""
+    desk.hooks.on("*", name="h")(lambda event, tx: None)
+    desk.worker.register()
+    users = [company.user("created", f"user_{number}") for number in range(3)]
+    desk.put(*users)
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(mirror_store.MirrorStore, "note", killed)
+    with pytest.raises(Killed):
+        desk.worker.drain()
+    tables = ("directory_users", "changes", "runs", "inbox_outcomes")
+    assert [desk.one(f"select count(*) from hookline_{table}") for table in tables] == [0] * 4
+    assert waiting(desk) == 3
+
+    monkeypatch.undo()
+    desk.new_worker().drain()
+    assert [desk.one(f"select count(*) from hookline_{table}") for table in tables] == [3] * 4
+
+
+def test_a_sleeping_handler_delays_neither_door_nor_mirror(desk: Desk, company: Company) -> None:
+    """While a handler waits before its first write, events are stored and applied, and other handlers run."""
+    with desk.database.transaction() as connection:
+        connection.execute("create table told (id text)")
+    asleep, go_on = threading.Event(), threading.Event()
+    others: list[str] = []
+
+    def sleeps(event: Event, tx: Any) -> None:
+        asleep.set()
+        go_on.wait(10)
+        tx.execute("insert into told values (?)", (event.id,))
+
+    desk.hooks.on("dsync.user.*", name="sleeps")(sleeps)
+    desk.hooks.on("organization.*", name="other")(lambda event, tx: others.append(event.type))
+    worker = desk.new_worker(concurrency=2)
+    with working(worker):
+        worker.register()
+        desk.put(*[company.user("created", f"user_{number}") for number in range(5)])
+        assert asleep.wait(5)
+        desk.put(company.organization("created"))
+        wait_for(lambda: desk.ids("organizations") == ["org_1"])
+        wait_for(lambda: others == ["organization.created"])
+        assert desk.one("select count(*) from told") == 0
+        go_on.set()
+        wait_for(lambda: desk.one("select count(*) from told") == 5)
+
+
+def test_stopping_lets_a_run_finish(desk: Desk, company: Company) -> None:
+    """A stop in the middle of a run waits for it: its writes and its mark are there."""
+    asleep, go_on = threading.Event(), threading.Event()
+
+    def sleeps(event: Event, tx: Any) -> None:
+        asleep.set()
+        go_on.wait(10)
+
+    desk.hooks.on("*", name="sleeps")(sleeps)
+    worker = desk.new_worker()
+    worker.register()
+    desk.put(company.user("created"))
+    with working(worker):
+        assert asleep.wait(5)
+        threading.Timer(0.05, go_on.set).start()
+
+    assert desk.rows("select state from hookline_runs") == [("succeeded",)]
+
+
+class CountingAccess(Access):
+    """Counts how often the database is gone to, and can be told that it is away."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk.database)
+        self.visits = 0
+        self.is_away = False
+
+    def _visit(self) -> None:
+        self.visits += 1
+        if self.is_away:
+            raise StorageUnavailable("it is away")
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        self._visit()
+        with super().read() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        self._visit()
+        with super().write() as connection:
+            yield connection
+
+
+def test_an_idle_worker_asks_once_in_five_seconds(desk: Desk, company: Company) -> None:
+    """At rest a worker with handlers goes to the database once per 5 s, for one statement."""
+    desk.hooks.on("*", name="h")(lambda event, tx: None)
+    access = CountingAccess(desk)
+    worker = Worker(access, desk.hooks, clock=desk.clock)
+    desk.put(company.user("created"))
+    with working(worker):
+        wait_for(lambda: desk.clock.next_due_ms() == desk.clock.now_ms() + 5_000)
+        for _ in range(5):
+            before = access.visits
+            desk.clock.advance(5_000)
+            wait_for(lambda: access.visits > before)  # noqa: B023
+            wait_for(lambda: desk.clock.next_due_ms() == desk.clock.now_ms() + 5_000)
+            assert access.visits == before + 1
+
+
+def test_an_idle_worker_finds_work_without_being_woken(desk: Desk, company: Company) -> None:
+    """With every wake-up lost, new entries are found by the timer."""
+    worker = desk.new_worker(Registry())
+    desk.database.subscribe = lambda channel, callback: lambda: None  # type: ignore[method-assign]
+    with working(worker):
+        wait_for(lambda: desk.clock.next_due_ms() is not None)
+        desk.put(company.user("created"))
+        desk.clock.advance(round(work.IDLE_S * 1000))
+        wait_for(lambda: desk.ids("directory_users") == ["user_1"])
+
+
+def test_a_worker_outlives_its_database_being_away(desk: Desk, company: Company) -> None:
+    """While the database cannot be reached the worker tries on, and works the backlog off when it is back."""
+    access = CountingAccess(desk)
+    worker = Worker(access, clock=desk.clock)
+    access.is_away = True
+    with working(worker):
+        for _ in range(3):
+            before = access.visits
+            desk.clock.advance(10_000)
+            wait_for(lambda: access.visits > before)  # noqa: B023
+        desk.put(company.user("created"))
+        access.is_away = False
+        desk.clock.advance(10_000)
+        wait_for(lambda: desk.ids("directory_users") == ["user_1"])
+
+
+def test_workers_side_by_side_do_everything_once(desk: Desk, company: Company) -> None:
+    """Three workers on one file: every entry is applied once and every run runs once."""
+    heard: Counter[str] = Counter()
+    guard = threading.Lock()
+
+    def hear(event: Event, tx: Any) -> None:
+        with guard:
+            heard[event.id or ""] += 1
+
+    desk.hooks.on("*", name="h")(hear)
+    desk.worker.register()
+    events = [company.user("created", f"user_{number}") for number in range(60)]
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(working(desk.new_worker(concurrency=2)))
+        for start in range(0, 60, 7):
+            desk.put(*events[start : start + 7])
+        wait_for(lambda: desk.one("select count(*) from hookline_runs where state = 'succeeded'") == 60, seconds=20)
+
+    assert heard == Counter({event["id"]: 1 for event in events})
+    assert desk.outcomes() == ["applied"] * 60
+    assert desk.one("select max(attempt) from hookline_runs") == 1
+
+
+def test_the_apps_own_transactions_do(desk: Desk, company: Company) -> None:
+    """With transactions= everything, apply, claim, handler and mark, goes through the app's own access."""
+    begun: list[object] = []
+
+    class Lent:
+        def __init__(self, dbapi: Any) -> None:
+            self.dbapi = dbapi
+            self.app = "the app's session"
+
+    class Own:
+        @contextlib.contextmanager
+        def begin(self) -> Iterator[Lent]:
+            with desk.database.transaction() as connection:
+                begun.append(connection)
+                yield Lent(connection)
+
+    given: list[Any] = []
+    hooks = Registry()
+    hooks.on("*", name="h")(lambda event, tx: given.append(tx))
+    worker = Worker(Access(transactions=Own(), dialect="sqlite"), hooks, clock=desk.clock)
+    worker.register()
+    desk.put(company.user("created"))
+    worker.drain()
+
+    assert given == ["the app's session"]
+    assert desk.rows("select state from hookline_runs") == [("succeeded",)]
+    assert begun
