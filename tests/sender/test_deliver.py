@@ -17,10 +17,11 @@ import pytest
 import uvloop
 
 from hookline.errors import InvalidSignature, RequestError
+from hookline.rules.address import vet_url
 from hookline.rules.schedule import Schedule
 from hookline.sender.deliver import CHANNEL, DISCOVERY_MS, Deliverer, Limits
 from hookline.sender.delivery_store import DeliveryStore, Discovery
-from hookline.sender.http import AddressPolicy, AiohttpExchange, Answer, ErrorCode, Exchange, Request, Timings
+from hookline.sender.http import AiohttpExchange, Answer, ErrorCode, Exchange, Request, Timings
 from hookline.sender.interventions import cancel_delivery, retry_delivery
 from hookline.sender.model import Attempt, Delivery, Endpoint, Environment
 from hookline.sender.store import SenderStore
@@ -297,13 +298,12 @@ def test_delivers_signed_to_a_real_socket(world: World) -> None:
     """The stored bytes arrive, signed now with the endpoint's secret, under WorkOS's header names."""
 
     async def work() -> tuple[Any, str]:
-        policy = AddressPolicy(allow_private=True)
         async with running_sink() as sink:
             world.add_endpoint(url=sink.url("/in"))
-            exchange = AiohttpExchange(refuse=policy.refuse)
+            exchange = AiohttpExchange(refuse=lambda _: None)
             try:
                 [delivery_id] = world.publish()
-                await deliver_all(world, exchange, {"succeeded": 1}, refuse_url=policy.refuse_url)
+                await deliver_all(world, exchange, {"succeeded": 1})
             finally:
                 await exchange.close()
             return sink.seen, delivery_id
@@ -833,8 +833,11 @@ def test_url_refused_by_policy(world: World) -> None:
     [delivery_id] = world.publish()
     exchange = Scripted()
 
+    def https_only(environment: str, url: str) -> str | None:
+        return vet_url(url, environment=environment).message or None
+
     async def work() -> None:
-        async with running(a_deliverer(world, exchange, refuse_url=AddressPolicy().refuse_url)):
+        async with running(a_deliverer(world, exchange, refuse_url=https_only)):
             await until(lambda: bool(world.attempts(delivery_id)), "the attempt")
 
     run(work())

@@ -28,8 +28,6 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
-from hookline.rules.address import Network, vet_ip, vet_url
-
 CONNECT_TIMEOUT_S: Final = 5.0
 TOTAL_TIMEOUT_S: Final = 15.0
 # The body is evidence only: so much is read, so that small answers leave the connection reusable, and so much kept.
@@ -126,27 +124,6 @@ class Exchange(Protocol):
 
     async def close(self) -> None:
         """Close every connection. No `send` afterwards."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddressPolicy:
-    """What may be called, as rules/address.py decides it, in the two forms that exchange and loop ask for.
-
-    `allowed` are networks an operator opens; `allow_private` is the development override.
-    """
-
-    allowed: Sequence[Network] = ()
-    allow_private: bool = False
-
-    def refuse(self, address: str) -> str | None:
-        """Why an IP address must not be dialled, or None."""
-        answer = vet_ip(address, allowed=self.allowed, allow_private=self.allow_private)
-        return None if answer.allowed else answer.message
-
-    def refuse_url(self, environment: str, url: str) -> str | None:
-        """Why a URL must not be called, or None."""
-        answer = vet_url(url, environment=environment, allowed=self.allowed, allow_private=self.allow_private)
-        return None if answer.target is not None else answer.message
 
 
 class ThreadLookup:
