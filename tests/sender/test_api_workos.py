@@ -136,7 +136,7 @@ def test_a_url_twice_is_409_on_create_and_update(call: Client) -> None:
         "https://10.1.2.3/",
         "https://169.254.169.254/latest",
         "https://[::1]/",
-        "https://user:pass@example.com/",
+        "https://user:pass@hooks.example/",
         "https://exa mple.com/",
         "https://example.com/#x",
         "https://example.com/\x00",
