@@ -75,7 +75,7 @@ REPORT = Report(
     sender=SENDER,
     wire=WIRE,
     receiver=RECEIVER,
-    handlers=Handlers(61, 61, 31, 31, access_is_right=True),
+    handlers=Handlers(61, 61, 31, 31, is_right=True),
     compared=98,
     differences=(),
     folder=None,
@@ -138,7 +138,7 @@ def test_an_outage_and_the_calm_can_be_seen() -> None:
 
     assert "▼ down" in "\n".join(shown(picture(down, 80, 24), 80))
     assert "● calm" in "\n".join(shown(picture(calm, 120, 24), 120))
-    assert "again gives up" in "\n".join(shown(picture(calm, 120, 24), 120))
+    assert "Ctrl-C gives up" in "\n".join(shown(picture(calm, 120, 24), 120))
 
 
 def test_a_plain_line_is_one_line() -> None:
@@ -170,8 +170,7 @@ def test_the_summary_says_that_the_mirror_equals_the_source() -> None:
     ("report", "told"),
     [
         (replace(REPORT, drained=False), "✗ did not drain: 20 deliveries, entries and handler runs still wait"),
-        (replace(REPORT, handlers=Handlers(62, 61, 31, 31, access_is_right=True)), "✗ the handlers' own tables"),
-        (replace(REPORT, handlers=Handlers(61, 61, 31, 31, access_is_right=False)), "✗ the handlers' own tables"),
+        (replace(REPORT, handlers=Handlers(61, 61, 31, 31, is_right=False)), "✗ the handlers' own tables"),
         (
             replace(REPORT, differences=[Difference("differs", "directory_user", "u1", "email", "a", "b")] * 12),
             "differs from the source in 12 places",

@@ -241,20 +241,20 @@ class Company:
         self._last_event_ms = 0
         # How often each thing happens, roughly as in a lively company; None from an act means "nobody to do it to".
         self._acts: tuple[tuple[int, Callable[[int], Happening | None]], ...] = (
-            (24, self._join),
-            (9, self._leave),
-            (7, self._return),
-            (16, self._change_post),
-            (8, self._change_name),
-            (20, self._move),
-            (6, self._make_group),
-            (6, self._rename_group),
-            (4, self._dissolve_group),
-            (3, self._rename_organization),
-            (2, self._connect),
-            (2, self._disconnect),
-            (2, self._sign),
-            (1, self._part),
+            (120, self._join),
+            (40, self._leave),
+            (30, self._return),
+            (80, self._change_post),
+            (40, self._change_name),
+            (100, self._move),
+            (30, self._make_group),
+            (30, self._rename_group),
+            (18, self._dissolve_group),
+            (12, self._rename_organization),
+            (30, self._connect),
+            (3, self._disconnect),
+            (10, self._sign),
+            (2, self._part),
         )
 
     def act(self, now_ms: int) -> Happening:
@@ -370,6 +370,8 @@ class Company:
             return None
         user = self._hire(directory, now_ms)
         events = [self._event("dsync.user.created", user.payload(), user)]
+        if self._rng.random() < 0.4:
+            events.append(self._update(user, now_ms, job_title=self._other(names.JOB_TITLES, user.job_title)))
         groups = self._some(list(directory.groups.values()), most=2)
         events += [self._admit(directory, group, user) for group in groups]
         return Happening(f"{user.full_name()} joins", tuple(events))
@@ -382,10 +384,7 @@ class Company:
         user = self._rng.choice(active)
         hard = self._rng.random() < 0.2
         if directory.flow == "custom" and not hard:
-            previous = {"state": user.state}
-            user.state = "inactive"
-            self._touch(user, now_ms)
-            event = self._event("dsync.user.updated", {**user.payload(), "previous_attributes": previous}, user)
+            event = self._update(user, now_ms, state="inactive")
             return Happening(f"{user.full_name()} is deactivated", (event,))
         del directory.users[user.id]
         for group in directory.groups.values():
@@ -400,10 +399,8 @@ class Company:
         inactive = [one for one in directory.users.values() if one.state == "inactive"]
         if inactive:
             user = self._rng.choice(inactive)
-            user.state = "active"
-            self._touch(user, now_ms)
-            data = {**user.payload(), "previous_attributes": {"state": "inactive"}}
-            return Happening(f"{user.full_name()} is active again", (self._event("dsync.user.updated", data, user),))
+            event = self._update(user, now_ms, state="active")
+            return Happening(f"{user.full_name()} is active again", (event,))
         if not directory.gone:
             return None
         old = directory.gone.pop(self._rng.randrange(len(directory.gone)))
@@ -415,14 +412,10 @@ class Company:
         user = self._somebody()
         if user is None:
             return None
-        previous: Payload = {"job_title": user.job_title}
-        user.job_title = self._other(names.JOB_TITLES, user.job_title)
+        events = [self._update(user, now_ms, job_title=self._other(names.JOB_TITLES, user.job_title))]
         if self._rng.random() < 0.4:
-            previous["custom_attributes"] = {"department": user.department}
-            user.department = self._other(names.GROUPS, user.department)
-        self._touch(user, now_ms)
-        event = self._event("dsync.user.updated", {**user.payload(), "previous_attributes": previous}, user)
-        return Happening(f"{user.full_name()} is now {user.job_title}", (event,))
+            events.append(self._update(user, now_ms, department=self._other(names.GROUPS, user.department)))
+        return Happening(f"{user.full_name()} is now {user.job_title}", tuple(events))
 
     def _change_name(self, now_ms: int) -> Happening | None:
         user = self._somebody()
@@ -432,11 +425,8 @@ class Company:
         last_name, spelled = self._rng.choice([one for one in names.LAST_NAMES if one[0] != user.last_name])
         local, _, domain = user.email.partition("@")
         email = f"{local.partition('.')[0]}.{spelled}.{self._rng.randrange(1000)}@{domain}"
-        previous = {"last_name": user.last_name, "name": old, "email": user.email}
-        user.last_name, user.email = last_name, email
-        self._touch(user, now_ms)
-        event = self._event("dsync.user.updated", {**user.payload(), "previous_attributes": previous}, user)
-        return Happening(f"{old} is now {user.full_name()}", (event,))
+        events = (self._update(user, now_ms, last_name=last_name), self._update(user, now_ms, email=email))
+        return Happening(f"{old} is now {user.full_name()}", events)
 
     def _move(self, now_ms: int) -> Happening | None:
         directory = self._somewhere()
@@ -540,6 +530,16 @@ class Company:
     def _relation(self, type_: str, directory: _Directory, group: _Group, user: _User, now_ms: int) -> NewEvent:
         data = {"directory_id": directory.id, "user": user.payload(), "group": group.payload()}
         return self._event(type_, data, user, at_ms=max(now_ms, group.updated_ms))
+
+    def _update(self, user: _User, now_ms: int, **changes: str | None) -> NewEvent:
+        """Identity providers send attributes one by one, so several updates of a user come within milliseconds."""
+        before = user.payload()
+        for name, value in changes.items():
+            setattr(user, name, value)
+        after = user.payload()
+        previous = {name: before[name] for name in before if before[name] != after[name]}
+        self._touch(user, now_ms)
+        return self._event("dsync.user.updated", {**user.payload(), "previous_attributes": previous}, user)
 
     def _somewhere(self) -> _Directory:
         return self._rng.choice(list(self._directories.values()))

@@ -58,19 +58,15 @@ class Snapshot:
 class Handlers:
     """What the two example handlers left in the receiver's database, beside what they should have left.
 
-    `welcomes` were written by the fact handler, one for each accepted `dsync.user.created`; `access` is the list of
-    active users the change handler keeps.
+    `welcomes` were written by the fact handler, one for each `dsync.user.created`; `access` is the list of active
+    users the change handler keeps. `is_right` says that both are right row by row, not only in number.
     """
 
     welcomes: int
     welcomes_expected: int
     access: int
     access_expected: int
-    access_is_right: bool
-
-    @property
-    def is_right(self) -> bool:
-        return self.welcomes == self.welcomes_expected and self.access_is_right
+    is_right: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +177,7 @@ def _title(snapshot: Snapshot, width: int) -> RenderableType:
 def _footer(snapshot: Snapshot, width: int) -> RenderableType:
     hint = {
         "publishing": "Ctrl-C stops publishing and drains",
-        "draining": "Ctrl-C again gives up",
+        "draining": "Ctrl-C gives up",
         "comparing": "reading the mirror",
     }[snapshot.phase]
     told = _fit(f" {snapshot.happening}", width - cell_len(hint) - 2)

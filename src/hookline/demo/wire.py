@@ -57,6 +57,7 @@ _CLOSE = re.compile(rb"\r\nconnection:[^\r]*close", re.IGNORECASE)
 class Habits:
     """How bad a wire is: chances between 0 and 1 per request, and times in seconds as (least, most).
 
+    After a reset new connections are reset as well for `flap_s`, since senders try anew at once.
     `outage_every_s` is the time between two outages, None for never.
     """
 
@@ -69,6 +70,7 @@ class Habits:
     delay_s: tuple[float, float] = (0.1, 1.0)
     overtaken_by: tuple[int, int] = (1, 8)
     hold_most_s: float = 1.0
+    flap_s: float = 0.15
     outage_every_s: tuple[float, float] | None = (5.0, 9.0)
     outage_s: tuple[float, float] = (1.5, 3.0)
 
@@ -179,6 +181,7 @@ class Wire:
         self._calm = asyncio.Event()
         self._up = asyncio.Event()
         self._up.set()
+        self._flapping_until = 0.0
         self._waiting: list[tuple[int, asyncio.Event]] = []
         self._connections: set[asyncio.StreamWriter] = set()
         self._handlers: set[asyncio.Task[None]] = set()
@@ -246,7 +249,8 @@ class Wire:
         self._handlers.add(task)
         self._connections.add(writer)
         try:
-            if not self._up.is_set():
+            is_flapping = asyncio.get_running_loop().time() < self._flapping_until and not self._calm.is_set()
+            if not self._up.is_set() or is_flapping:
                 self._note("refused", "a connection")
                 _reset(writer)
                 return
@@ -278,7 +282,7 @@ class Wire:
         if fate.copy_after_s is not None:
             self._send_copy(request, fate.copy_after_s, "doubled", subject)
         if fate.reset == "before":
-            self._note("reset before", subject)
+            self._break("reset before", subject)
             return None
         if fate.delay_s:
             self._note("delayed", subject)
@@ -292,9 +296,13 @@ class Wire:
         self._counts["forwarded"] += 1
         self._let_go()
         if fate.reset == "after":
-            self._note("reset after", subject)
+            self._break("reset after", subject)
             return None
         return answer
+
+    def _break(self, verb: Literal["reset before", "reset after"], subject: str) -> None:
+        self._flapping_until = asyncio.get_running_loop().time() + self._habits.flap_s
+        self._note(verb, subject)
 
     async def _exchange(self, request: _Message) -> _Message | None:
         """Send the bytes on a connection of their own and read what the receiver says; None if it says nothing."""

@@ -1,0 +1,106 @@
+"""The two ends as the demo runs them: the real applications, each on its own loopback socket and database.
+
+What differs from a server in production is said here and nowhere else: private targets are allowed, and the retry
+schedule is short, so that what the wire breaks is tried again while somebody watches.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from cryptography.fernet import Fernet
+
+from hookline.demo import example
+from hookline.demo.serving import Served
+from hookline.loop import Clock
+from hookline.receiver.app import Receiver
+from hookline.rules.schedule import Schedule
+from hookline.sender.app import SenderApp
+from hookline.sender.keys import make_api_key
+from hookline.storage import connect
+
+# Six retries in eleven seconds: longer than the wire is ever down, short enough to wait for.
+SCHEDULE: Final = Schedule.from_gaps((0.3, 0.6, 1.2, 2, 3, 4))
+
+
+class SenderEnd:
+    """A sender being served, from entering to leaving the context.
+
+    Attributes:
+        api_key: of the production environment, made for this run.
+        base_url: where its API is.
+    """
+
+    def __init__(self, file: Path, *, clock: Clock, listening: socket.socket) -> None:
+        self._file = file
+        self._clock = clock
+        self._listening = listening
+        self._parts = ExitStack()
+        self.api_key = make_api_key("production")
+        self.base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        with ExitStack() as parts:
+            parts.callback(self._listening.close)
+            database = connect(f"sqlite:///{self._file.absolute()}")
+            parts.callback(database.close)
+            app = SenderApp(
+                database,
+                api_keys={"production": self.api_key, "staging": make_api_key("staging")},
+                encryption_keys=[Fernet.generate_key().decode()],
+                allow_private_targets=True,
+                schedules={"production": SCHEDULE},
+                clock=self._clock,
+            )
+            parts.enter_context(Served(app, self._listening, name="demo-sender"))
+            self._parts = parts.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._parts.close()
+
+
+class ReceiverEnd:
+    """A receiver being served, its worker and its example handlers, from entering to leaving the context.
+
+    Left, everything it counted is written.
+    """
+
+    def __init__(self, file: Path, *, secret: str, clock: Clock, listening: socket.socket) -> None:
+        self._receiver = Receiver(f"sqlite:///{file.absolute()}", secrets=[secret], clock=clock)
+        self._listening = listening
+        self._parts = ExitStack()
+
+    def __enter__(self) -> Self:
+        receiver = self._receiver
+        with ExitStack() as parts:
+            parts.callback(self._listening.close)
+            parts.callback(receiver.close)
+            database = receiver.open().database
+            assert database is not None, "a receiver with a database_url has a database"
+            example.make_tables(database)
+            example.add_handlers(receiver)
+            worker = receiver.worker()
+            # Before anything can arrive: a new handler starts at now.
+            worker.register()
+            stop = threading.Event()
+            working = threading.Thread(target=worker.run, args=(stop,), name="demo-worker")
+            working.start()
+            parts.callback(working.join)
+            parts.callback(worker.wake.set)
+            parts.callback(stop.set)
+            parts.enter_context(Served(receiver.asgi(), self._listening, name="demo-receiver"))
+            self._parts = parts.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._parts.close()

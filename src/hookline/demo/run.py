@@ -1,0 +1,249 @@
+"""The demo from start to end: publish what the company does, let it drain, hold the mirror against the truth.
+
+Nothing is taken from inside the ends: events go in by HTTP, figures come out of the databases. When the time is up
+publishing stops (after the act under way has been told whole), the wire behaves, everything drains within a bound,
+both ends are stopped, and what is then on disk is compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from contextlib import AsyncExitStack, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hookline.demo import example
+from hookline.demo.company import Company, NewEvent
+from hookline.demo.compare import differences
+from hookline.demo.ends import ReceiverEnd, SenderEnd
+from hookline.demo.figures import Reading, ReceiverFigures, SenderFigures
+from hookline.demo.publish import BATCH_MAX, Client
+from hookline.demo.serving import loopback
+from hookline.demo.view import Handlers, Phase, Report, Snapshot
+from hookline.demo.wire import Habits, Wire
+from hookline.loop import Clock, SystemClock
+from hookline.wire.catalogue import WEBHOOK_TYPES
+from hookline.wire.signature import sign
+
+DRAIN_S: Final = 60.0
+CHECK_S: Final = 0.1
+LINES_SHOWN: Final = 40
+# How old the signature of a replayed request is: far outside the receiver's window.
+REPLAYED_AFTER_MS: Final = 3_600_000
+
+PUBLISHED_TYPES: Final = tuple(name for name in WEBHOOK_TYPES if name.startswith(("dsync.", "organization.")))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run.
+
+    Attributes:
+        duration_s: how long to publish; None until told to stop.
+        rate: events per second.
+        seed: decides what the company does and what the wire does to each request.
+        folder: an empty folder for both databases and the log.
+        kept: whether the summary names the folder.
+        port: of the sender's API; 0 for any free one.
+        habits: how bad the wire is.
+    """
+
+    duration_s: float | None
+    rate: float
+    seed: int
+    folder: Path
+    kept: bool = False
+    port: int = 0
+    habits: Habits = Habits()  # noqa: RUF009 - frozen
+
+
+class Demo:
+    """One run. `stop` ends publishing early; cancelling `run` gives up.
+
+    Args:
+        show: called with a snapshot every `every_s` seconds.
+    """
+
+    def __init__(
+        self, options: Options, *, show: Callable[[Snapshot], None], every_s: float, clock: Clock | None = None
+    ) -> None:
+        self._options = options
+        self._show = show
+        self._every_s = every_s
+        self._clock = clock or SystemClock()
+        self._company = Company(random.Random(f"company {options.seed}"))  # noqa: S311 - a simulation, not a secret
+        self._stop = asyncio.Event()
+        self._phase: Phase = "publishing"
+        self._happening = ""
+        self._started_s = 0.0
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether publishing goes on, so that there is something to stop."""
+        return self._phase == "publishing" and not self._stop.is_set()
+
+    def stop(self) -> None:
+        """Publish no more, and drain."""
+        self._stop.set()
+
+    async def run(self) -> Report:
+        """Run to the end.
+
+        Raises: whatever keeps an end from starting or publishing from going on.
+        """
+        options = self._options
+        loop = asyncio.get_running_loop()
+        sender_file, receiver_file = options.folder / "sender.db", options.folder / "receiver.db"
+        async with AsyncExitStack() as ends:
+            sender = ends.enter_context(SenderEnd(sender_file, clock=self._clock, listening=loopback(options.port)))
+            door = loopback()
+            wire = await ends.enter_async_context(
+                Wire(
+                    ("127.0.0.1", door.getsockname()[1]),
+                    rng=random.Random(f"wire {options.seed}"),  # noqa: S311
+                    clock=self._clock,
+                    sign_old=lambda body: sign(body, secret, timestamp_ms=self._clock.now_ms() - REPLAYED_AFTER_MS),
+                    habits=options.habits,
+                )
+            )
+            client = await ends.enter_async_context(
+                Client(sender.base_url, sender.api_key, name=f"demo-{options.seed}")
+            )
+            secret = await client.register(f"http://127.0.0.1:{wire.port}/webhooks", PUBLISHED_TYPES)
+            ends.enter_context(ReceiverEnd(receiver_file, secret=secret, clock=self._clock, listening=door))
+            # One pair of connections to watch with, one to wait with: each is used by one task alone.
+            shown, waited = _Readings(sender_file, receiver_file), _Readings(sender_file, receiver_file)
+            ends.callback(shown.close)
+            ends.callback(waited.close)
+            self._started_s = loop.time()
+            over = asyncio.Event()
+            watching = asyncio.create_task(self._watch(wire, shown, over))
+            try:
+                await self._publish(client)
+                published_s = loop.time() - self._started_s
+                self._phase = "draining"
+                await wire.drain()
+                drained = await self._drain(waited)
+                drained_s = loop.time() - self._started_s - published_s
+                self._phase = "comparing"
+            finally:
+                over.set()
+                await watching
+            self._show(self._snapshot(wire, *waited.figures()))
+        return self._report(sender_file, receiver_file, wire, published_s, drained_s, drained=drained)
+
+    async def _publish(self, client: Client) -> None:
+        """Publish at the rate asked for, one call after the other, until the time is up or `stop` is called."""
+        loop, rate, duration_s = asyncio.get_running_loop(), self._options.rate, self._options.duration_s
+        ends_s = None if duration_s is None else self._started_s + duration_s
+        untold: deque[NewEvent] = deque()
+        sent = 0
+        while not self._stop.is_set():
+            now_s = loop.time()
+            if ends_s is not None and now_s >= ends_s:
+                break
+            due = int((now_s - self._started_s) * rate) + 1 - sent
+            if due <= 0:
+                next_s = self._started_s + sent / rate
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(next_s if ends_s is None else min(next_s, ends_s)):
+                        await self._stop.wait()
+                continue
+            while len(untold) < due:
+                happening = self._company.act(self._clock.now_ms())
+                self._happening = happening.summary
+                untold.extend(happening.events)
+            batch = [untold.popleft() for _ in range(min(due, BATCH_MAX))]
+            await client.publish(batch)
+            sent += len(batch)
+        while untold:
+            await client.publish([untold.popleft() for _ in range(min(len(untold), BATCH_MAX))])
+
+    async def _drain(self, readings: _Readings) -> bool:
+        """Wait until nothing waits anywhere; False where that takes longer than DRAIN_S."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                # Watched from outside, as a person would: the ends set no event of ours.
+                while not _is_idle(*await asyncio.to_thread(readings.figures)):  # noqa: ASYNC110
+                    await asyncio.sleep(CHECK_S)
+                return True
+        return False
+
+    async def _watch(self, wire: Wire, readings: _Readings, over: asyncio.Event) -> None:
+        while not over.is_set():
+            figures = await asyncio.to_thread(readings.figures, last=LINES_SHOWN)
+            self._show(self._snapshot(wire, *figures))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await over.wait()
+
+    def _snapshot(self, wire: Wire, sender: SenderFigures, receiver: ReceiverFigures) -> Snapshot:
+        return Snapshot(
+            now_ms=self._clock.now_ms(),
+            elapsed_s=asyncio.get_running_loop().time() - self._started_s,
+            duration_s=self._options.duration_s,
+            rate=self._options.rate,
+            seed=self._options.seed,
+            phase=self._phase,
+            sender=sender,
+            wire=wire.figures(),
+            receiver=receiver,
+            deeds=wire.deeds(),
+            happening=self._happening,
+        )
+
+    def _report(
+        self, sender_file: Path, receiver_file: Path, wire: Wire, published_s: float, drained_s: float, *, drained: bool
+    ) -> Report:
+        truth = self._company.truth()
+        users = truth.objects["directory_user"]
+        allowed = {key: user["email"] for key, user in users.items() if user["state"] == "active"}
+        with closing(Reading(sender_file)) as sender, closing(Reading(receiver_file)) as receiver:
+            created = sender.connection.execute(
+                "select id from hookline_sender_events where type = 'dsync.user.created' order by id"
+            )
+            welcomes_expected = [event_id for (event_id,) in created]
+            welcomes, access = example.welcomes(receiver.connection), example.access(receiver.connection)
+            return Report(
+                seed=self._options.seed,
+                rate=self._options.rate,
+                published_s=published_s,
+                drained_s=drained_s,
+                drained=drained,
+                sender=sender.sender(),
+                wire=wire.figures(),
+                receiver=receiver.receiver(),
+                handlers=Handlers(
+                    welcomes=len(welcomes),
+                    welcomes_expected=len(welcomes_expected),
+                    access=len(access),
+                    access_expected=len(allowed),
+                    is_right=welcomes == welcomes_expected and access == allowed,
+                ),
+                compared=truth.count(),
+                differences=differences(truth, receiver.connection),
+                folder=str(self._options.folder) if self._options.kept else None,
+            )
+
+
+class _Readings:
+    """Both databases, open to read."""
+
+    def __init__(self, sender_file: Path, receiver_file: Path) -> None:
+        self._sender = Reading(sender_file)
+        self._receiver = Reading(receiver_file)
+
+    def figures(self, *, last: int = 0) -> tuple[SenderFigures, ReceiverFigures]:
+        return self._sender.sender(last=last), self._receiver.receiver(last=last)
+
+    def close(self) -> None:
+        self._sender.close()
+        self._receiver.close()
+
+
+def _is_idle(sender: SenderFigures, receiver: ReceiverFigures) -> bool:
+    return not (sender.open or receiver.waiting or receiver.runs_open or receiver.cascades)
