@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from hookline.cli import Exit
-from hookline.cli.server import AsgiReceive, AsgiSend, Scope, Switch, ThreadedLoop, bind
+from hookline.cli.server import SAME_STOP_S, AsgiReceive, AsgiSend, Scope, Switch, ThreadedLoop, bind
 from hookline.errors import ConfigError
 
 PROGRAM = """
@@ -115,11 +115,22 @@ def test_a_second_signal_ends_it_at_once() -> None:
         line(process)
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=0.5)
+            process.wait(timeout=SAME_STOP_S + 0.1)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
 
     assert process.returncode == Exit.INTERRUPTED
+
+
+def test_one_stop_that_arrives_twice_is_one() -> None:
+    """Two signals at once, as timeout(1) sends them, still end it cleanly."""
+    with running("serve") as process:
+        line(process)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+    assert process.returncode == Exit.OK
 
 
 @pytest.mark.parametrize("mode", ["crash", "leave"])

@@ -24,6 +24,7 @@ app = cyclopts.App(
     result_action="return_value",
 )
 app.command("hookline.cli.demo:demo", name="demo", help="Watch both ends at work, with a bad wire in between.")
+app.command("hookline.cli.serve:serve", name="serve", help="Run the sender, the receiver, or both.")
 app.command("hookline.cli.sign:sign", name="sign", help="Sign a body as the sender does.")
 app.command("hookline.cli.sign:verify", name="verify", help="Say whether a signature holds, and why not.")
 app.command("hookline.cli.config:config", name="config", help="Show the settings in force.")

@@ -31,6 +31,7 @@ AsgiReceive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 AsgiSend: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]]
 
+SAME_STOP_S: Final = 0.5  # wrappers such as timeout(1) and make send one stop twice: to us, and to our whole group
 DRAIN_S: Final = 20  # an attempt takes up to 15 s, a body up to 10 s
 _BACKLOG: Final = 2048
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -209,8 +210,9 @@ async def _serve(
 ) -> int:
     told, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    teller = _Teller(told, loop.time)
     for number in _SIGNALS:
-        loop.add_signal_handler(number, _tell, told, number)
+        loop.add_signal_handler(number, teller, number)
     tasks = [asyncio.create_task(work.run(stop)) for work in background]
     told_task = asyncio.create_task(told.wait())
     watched: set[asyncio.Task[Any]] = {told_task, *tasks}
@@ -241,14 +243,23 @@ async def _serve(
     return Exit.OK if was_told and not errors else Exit.FAILED
 
 
-def _tell(told: asyncio.Event, number: int) -> None:
-    if told.is_set():
-        log.warning(
-            "%s again: ending at once; what was under way is taken up at the next start", signal.Signals(number).name
-        )
-        os._exit(Exit.INTERRUPTED)
-    log.info("%s: stopping; once more ends it at once", signal.Signals(number).name)
-    told.set()
+class _Teller:
+    """Hears signals: the first sets `told`, a later one ends the process."""
+
+    def __init__(self, told: asyncio.Event, now_s: Callable[[], float]) -> None:
+        self._told = told
+        self._now_s = now_s
+        self._told_s = 0.0
+
+    def __call__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if not self._told.is_set():
+            log.info("%s: stopping; once more ends it at once", name)
+            self._told_s = self._now_s()
+            self._told.set()
+        elif self._now_s() - self._told_s > SAME_STOP_S:
+            log.warning("%s again: ending at once; what was under way is taken up at the next start", name)
+            os._exit(Exit.INTERRUPTED)
 
 
 def _server(app: AsgiApp, tls: tuple[Path, Path] | None) -> _Server:

@@ -1,0 +1,258 @@
+"""`hookline serve`: put the ends together, say what runs, and run it until told to stop."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+
+from cyclopts import Parameter
+
+import hookline
+from hookline.cli.log_setup import configure_logging
+from hookline.cli.parameters import AsJson
+from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, serve_until_told
+from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load
+from hookline.errors import ConfigError
+from hookline.receiver.app import Receiver
+from hookline.rules.schedule import Schedule
+from hookline.storage import connect
+
+if TYPE_CHECKING:
+    from hookline.sender.model import Environment
+
+DOOR_PATH: Final = "/webhooks"
+
+Part: TypeAlias = Literal["all", "sender", "receiver", "worker"]
+
+
+def _flag(name: str) -> Parameter:
+    return Parameter(help=f"{SETTINGS[name].about} Else {SETTINGS[name].variable}.")
+
+
+Text: TypeAlias = str | None
+
+
+def serve(
+    part: Part = "all",
+    /,
+    *,
+    worker: Annotated[bool, Parameter(negative="--no-worker", help="With the receiver: apply what it stores.")] = True,
+    host: Annotated[Text, _flag("host")] = None,
+    port: Annotated[Text, _flag("port")] = None,
+    database_url: Annotated[Text, _flag("database_url")] = None,
+    app: Annotated[Text, _flag("app")] = None,
+    allow_private_targets: Annotated[bool | None, _flag("allow_private_targets")] = None,
+    allowed_targets: Annotated[Text, _flag("allowed_targets")] = None,
+    retry_schedule: Annotated[Text, _flag("retry_schedule")] = None,
+    staging_retry_schedule: Annotated[Text, _flag("staging_retry_schedule")] = None,
+    allowed_ips: Annotated[Text, _flag("allowed_ips")] = None,
+    trusted_proxies: Annotated[Text, _flag("trusted_proxies")] = None,
+    max_body: Annotated[Text, _flag("max_body")] = None,
+    webhook_tolerance: Annotated[Text, _flag("webhook_tolerance")] = None,
+    tls_cert: Annotated[Text, _flag("tls_cert")] = None,
+    tls_key: Annotated[Text, _flag("tls_key")] = None,
+    log_level: Annotated[Text, _flag("log_level")] = None,
+    log_format: Annotated[Text, _flag("log_format")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run the sender, the receiver, or both on one port, until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    part:
+        `all`; `sender`: API and delivery; `receiver`: the door and a worker; `worker`: a worker alone.
+    """
+    given = {name: value for name, value in locals().items() if name in SETTINGS}
+    settings = load(given)
+    config = settings.serve()
+    configure_logging(config.log_level, config.log_format)
+    with ExitStack() as ends:
+        plan = _plan(part, settings, ends, has_worker=worker)
+        has_port = plan.sender is not None or plan.door is not None
+        tls = (config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
+        listener = bind(config.host, config.port, is_tls=tls is not None) if has_port else None
+        url = listener.url if listener is not None else None
+        return serve_until_told(
+            _switch(plan) if has_port else None,
+            listener,
+            plan.background,
+            tls=tls,
+            started=lambda: _say(plan, url, as_json=as_json),
+        )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What this process runs, and what there is to say about it: facts by part, for people and for machines."""
+
+    sender: AsgiApp | None = None
+    door: AsgiApp | None = None
+    is_senders: Callable[[str], bool] = lambda _: False
+    background: list[Background] = field(default_factory=list)
+    readiness: list[Callable[[], bool]] = field(default_factory=list)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) -> _Plan:
+    if part == "worker" and not has_worker:
+        raise ConfigError("--no-worker", "leaves nothing of `serve worker`; expected it with all or receiver")
+    plan = _Plan()
+    config = settings.serve()
+    if part in {"all", "sender"}:
+        _add_sender(plan, config.sender, ends)
+    if part != "sender":
+        receiver = _receiver(plan, settings, config.receiver)
+        ends.callback(receiver.close)
+        receiver.open()
+        if part != "worker":
+            _add_door(plan, receiver, config.receiver)
+        if has_worker:
+            _add_worker(plan, receiver, config.receiver)
+    return plan
+
+
+def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
+    # Not at the top: a process that only receives does without FastAPI and its memory.
+    from hookline.sender.api import is_sender_path
+    from hookline.sender.app import SenderApp
+
+    database = connect(config.database_url, setting=SETTINGS["database_url"].variable)
+    ends.callback(database.close)
+    keys: dict[Environment, str | None] = {"production": config.api_key, "staging": config.staging_api_key}
+    schedules: dict[Environment, Schedule | None] = {
+        "production": config.schedule,
+        "staging": config.staging_schedule,
+    }
+    sender = SenderApp(
+        database,
+        api_keys={environment: key for environment, key in keys.items() if key is not None},
+        encryption_keys=config.encryption_keys,
+        allow_private_targets=config.allow_private_targets,
+        allowed_targets=config.allowed_targets or (),
+        schedules={environment: schedule for environment, schedule in schedules.items() if schedule is not None},
+    )
+    ends.callback(sender.close)
+    plan.sender, plan.is_senders = sender, is_sender_path
+    plan.background.append(sender)
+    plan.readiness.append(lambda: not sender.problems())
+    plan.facts["sender"] = {"path": "/", "database": _shown(config.database_url), "made_api_keys": sender.made_keys}
+
+
+def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiver:
+    """The Receiver that `app` names, as it was built; without one, a Receiver of these settings and no handlers."""
+    if config.app is not None:
+        left_to_it = [
+            entry.origin
+            for entry in settings.resolved.values()
+            if entry.setting.part == "receiver" and entry.setting.name != "app" and entry.value is not None
+        ]
+        if left_to_it:
+            plan.warnings.append(
+                f"{config.app} was built with its own settings; not used here: {', '.join(left_to_it)}"
+            )
+        return _named(config.app, settings.resolved["app"].origin)
+    if config.webhook_secrets is None:
+        plan.warnings.append("HOOKLINE_WEBHOOK_SECRETS is not set: every webhook is answered 503")
+    options: dict[str, Any] = {
+        "path_token": config.path_token,
+        "max_body": config.max_body_bytes,
+        "tolerance_s": config.tolerance_s,
+        "allowed_ips": config.allowed_ips and [str(network) for network in config.allowed_ips],
+        "trusted_proxies": config.trusted_proxies and [str(network) for network in config.trusted_proxies],
+    }
+    return Receiver(
+        config.database_url,
+        secrets=config.webhook_secrets,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+
+
+def _named(name: str, origin: str) -> Receiver:
+    """The object at `module:attribute`, found from the working directory on.
+
+    Raises:
+        ConfigError: no such module or attribute, or it is no Receiver. What the module itself raises passes through.
+    """
+    module_name, _, attribute = name.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise
+        raise ConfigError(origin, f"no module {error.name!r} in {here} or among what is installed") from None
+    for step in attribute.split("."):
+        if not hasattr(found, step):
+            raise ConfigError(origin, f"{module_name} has no attribute {attribute!r}")
+        found = getattr(found, step)
+    if not isinstance(found, Receiver):
+        raise ConfigError(origin, f"expected a hookline.Receiver at {name}, got {type(found).__name__}")
+    return found
+
+
+def _add_door(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:
+    plan.door = receiver.asgi()
+    plan.readiness.append(receiver.is_ready)
+    path = DOOR_PATH if config.path_token is None else f"{DOOR_PATH}/<HOOKLINE_PATH_TOKEN>"
+    plan.facts["receiver"] = (
+        {"path": path, "database": _shown(config.database_url)} if config.app is None else {"app": config.app}
+    )
+
+
+def _add_worker(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:
+    worker = receiver.worker()
+    # Now, so that a handler whose registration is refused stops the start.
+    worker.register()
+    plan.background.append(ThreadedLoop(worker.run, wake=worker.wake.set, name="hookline-worker"))
+    plan.facts["worker"] = {"handlers": len(receiver.handlers), "app": config.app}
+
+
+def _switch(plan: _Plan) -> Switch:
+    return Switch(
+        door=plan.door,
+        sender=plan.sender,
+        is_senders=plan.is_senders if plan.door is not None else lambda _: True,
+        is_ready=lambda: all(is_ready() for is_ready in plan.readiness),
+    )
+
+
+def _say(plan: _Plan, url: str | None, *, as_json: bool) -> None:
+    """Say once what runs and where: on stdout, warnings on stderr."""
+    if as_json:
+        print(json.dumps({"url": url, **plan.facts, "warnings": plan.warnings}), flush=True)
+    else:
+        print("\n".join(_lines(plan.facts, url)), flush=True)
+    for warning in plan.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+
+
+def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[str]:
+    yield f"Hookline {hookline.__version__}" + (f" on {url}" if url else "")
+    if sender := facts.get("sender"):
+        yield f"  sender    {url}  {sender['database']}"
+        for environment, key in sender["made_api_keys"].items():
+            yield f"            {environment} API key, made now and shown this once: {key}"
+    if receiver := facts.get("receiver"):
+        yield "  receiver  " + (
+            f"as {receiver['app']} was built"
+            if "app" in receiver
+            else f"{url}{receiver['path']}  {receiver['database']}"
+        )
+    if worker := facts.get("worker"):
+        count = worker["handlers"]
+        whose = f"{count} handler{'' if count == 1 else 's'} of {worker['app']}" if worker["app"] else "no handlers"
+        yield f"  worker    applies events; {whose}"
+    yield "Ctrl-C stops it."
+
+
+def _shown(database_url: str) -> str:
+    """The URL with the path in full: which file it is depends on the working directory."""
+    return f"sqlite:///{Path(database_url.removeprefix('sqlite:///')).absolute()}"

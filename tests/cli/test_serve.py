@@ -1,0 +1,357 @@
+"""`hookline serve`: real processes on real ports and files, as somebody would run them."""
+
+from __future__ import annotations
+
+import http.client
+import inspect
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hookline
+from hookline.cli import Exit
+from hookline.cli.serve import serve
+from hookline.config import SETTINGS
+from hookline.wire.signature import HEADER, sign
+
+SECRET = "whsec_made_up_for_serving"
+PATIENCE_S = 20
+
+
+def until(holds: Callable[[], Any]) -> Any:
+    """The first true answer; fails when there is none for a long time."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        if answer := holds():
+            return answer
+        time.sleep(0.02)
+    raise AssertionError("nothing happened")
+
+
+@dataclass
+class Served:
+    """A running `hookline serve`: its process and what it said of itself."""
+
+    process: subprocess.Popen[str]
+    facts: dict[str, Any]
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of one request on a connection of its own."""
+        with closing(http.client.HTTPConnection(self.facts["url"].removeprefix("http://"), timeout=10)) as connection:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    def post_event(self, number: int, path: str = "/webhooks") -> int:
+        """Post the creation of one directory user, signed now; the status."""
+        body = json.dumps(event(number)).encode()
+        header = sign(body, SECRET, timestamp_ms=time.time_ns() // 1_000_000)
+        return self.request("POST", path, body, {HEADER: header, "Content-Type": "application/json"})[0]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Signal it; exit code and stderr."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, errors
+
+
+def event(number: int) -> dict[str, Any]:
+    """The creation of directory user `number`."""
+    moment = "2026-01-01T00:00:00.000Z"
+    return {
+        "event": "dsync.user.created",
+        "id": f"event_{number:026}",
+        "created_at": moment,
+        "data": {
+            "object": "directory_user",
+            "id": f"directory_user_{number}",
+            "directory_id": "directory_1",
+            "first_name": "Ada",
+            "state": "active",
+            "created_at": moment,
+            "updated_at": moment,
+        },
+    }
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """This environment with these HOOKLINE_ settings and no others."""
+    base = {name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")}
+    base["PYTHONPATH"] = str(Path(hookline.__file__).parents[1])
+    return base | {f"HOOKLINE_{name}": value for name, value in settings.items()}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Starts `hookline serve …` in an empty folder, on a free port; ends what still runs."""
+    running: list[Served] = []
+
+    def start(*arguments: str, **settings: str) -> Served:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hookline", "serve", *arguments, "--json"],
+            cwd=tmp_path,
+            env=clean_environment(**({"PORT": "0", "WEBHOOK_SECRETS": SECRET} | settings)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        if not said:
+            _, errors = process.communicate(timeout=PATIENCE_S)
+            raise AssertionError(f"it did not start: exit {process.returncode}\n{errors}")
+        running.append(Served(process, json.loads(said)))
+        return running[-1]
+
+    yield start
+    for served in running:
+        with suppress(ProcessLookupError):
+            served.process.kill()
+        served.process.communicate(timeout=PATIENCE_S)
+
+
+def refused(tmp_path: Path, *arguments: str, **settings: str) -> str:
+    """Stderr of a `hookline serve …` that exits 2 and leaves no file behind."""
+    before = sorted(tmp_path.iterdir())
+    result = subprocess.run(
+        [sys.executable, "-m", "hookline", "serve", *arguments],
+        cwd=tmp_path,
+        env=clean_environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (Exit.USAGE, "")
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before
+    return result.stderr
+
+
+def live_users(path: Path) -> set[str]:
+    """Ids of the directory users in the mirror, as plain SQL shows them."""
+    with closing(sqlite3.connect(path)) as connection:
+        return {row[0] for row in connection.execute("select id from hookline_directory_users_live")}
+
+
+def test_the_receiver_mirrors_a_signed_event(start: Callable[..., Served], tmp_path: Path) -> None:
+    """`serve receiver` stores a signed event, answers 200, and the mirror has its row; SIGTERM ends it with 0."""
+    served = start("receiver")
+
+    status = served.post_event(1)
+    until(lambda: live_users(tmp_path / "hookline.db") == {"directory_user_1"})
+    code, _ = served.stop()
+
+    assert (status, code) == (200, Exit.OK)
+
+
+def test_a_door_without_worker_only_stores(start: Callable[..., Served], tmp_path: Path) -> None:
+    """With --no-worker events wait; a `serve worker` on the same file applies them, killed or not in between."""
+    door = start("receiver", "--no-worker")
+    assert door.post_event(1) == 200
+    assert live_users(tmp_path / "hookline.db") == set()
+
+    worker = start("worker")
+    until(lambda: live_users(tmp_path / "hookline.db") == {"directory_user_1"})
+    worker.process.kill()
+    worker.process.wait(timeout=PATIENCE_S)
+    statuses = [door.post_event(number) for number in range(2, 12)]
+    start("worker")
+
+    assert statuses == [200] * 10
+    assert worker.facts["url"] is None
+    until(lambda: len(live_users(tmp_path / "hookline.db")) == 11)
+
+
+def test_a_sleeping_handler_delays_no_answer(start: Callable[..., Served], tmp_path: Path) -> None:
+    """A handler that sleeps before its first write holds up neither the next 200 nor the mirror."""
+    (tmp_path / "hooks.py").write_text(
+        "import time\n"
+        "from hookline import Receiver\n"
+        f"hooks = Receiver('sqlite:///app.db', secrets=[{SECRET!r}])\n"
+        "@hooks.on('dsync.user.created')\n"
+        "def slow(event, tx):\n"
+        "    open('asleep', 'w').close()\n"
+        "    time.sleep(30)\n",
+        encoding="utf-8",
+    )
+    served = start("receiver", "--app", "hooks:hooks")
+    served.post_event(1)
+    until((tmp_path / "asleep").exists)
+
+    began_s = time.monotonic()
+    status = served.post_event(2)
+    took_s = time.monotonic() - began_s
+
+    assert status == 200
+    assert took_s < 5
+    until(lambda: len(live_users(tmp_path / "app.db")) == 2)
+
+
+def test_handlers_of_the_app_run_in_its_database(start: Callable[..., Served], tmp_path: Path) -> None:
+    """--app names a Receiver as it was built: its handlers run, and settings that it does not use are said."""
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "hooks.py").write_text(
+        "from hookline import Receiver\n"
+        f"hooks = Receiver('sqlite:///app.db', secrets=[{SECRET!r}], path='/hooks')\n"
+        "@hooks.on('dsync.user.created')\n"
+        "def welcome(event, tx):\n"
+        "    tx.execute('create table if not exists welcomed (id)')\n"
+        "    tx.execute('insert into welcomed values (?)', (event.data['id'],))\n",
+        encoding="utf-8",
+    )
+    served = start("receiver", APP="shop.hooks:hooks", MAX_BODY="1 MiB")
+
+    status = served.post_event(1, "/hooks")
+
+    def welcomed() -> list[tuple[str]]:
+        with closing(sqlite3.connect(tmp_path / "app.db")) as connection, suppress(sqlite3.OperationalError):
+            return connection.execute("select id from welcomed").fetchall()
+        return []
+
+    assert status == 200
+    assert until(welcomed) == [("directory_user_1",)]
+    assert served.facts["worker"] == {"handlers": 1, "app": "shop.hooks:hooks"}
+    assert "HOOKLINE_MAX_BODY" in served.facts["warnings"][0]
+
+
+def test_the_path_token_guards_the_door(start: Callable[..., Served]) -> None:
+    """With a path token the door is there alone, and neither facts nor log show the token."""
+    served = start("receiver", PATH_TOKEN="hard-to-guess-0123456789")
+
+    statuses = [served.post_event(1, path) for path in ("/webhooks", "/webhooks/hard-to-guess-0123456789")]
+    _, errors = served.stop()
+
+    assert statuses == [404, 200]
+    assert "hard-to-guess" not in json.dumps(served.facts) + errors
+
+
+def test_without_a_secret_nothing_is_accepted(start: Callable[..., Served]) -> None:
+    """No webhook secret: a warning at start, 503 for every webhook, and not ready."""
+    served = start("receiver", WEBHOOK_SECRETS="")
+
+    assert served.post_event(1) == 503
+    assert served.request("GET", "/readyz")[0] == 503
+    assert served.request("GET", "/healthz")[0] == 200
+    assert any("HOOKLINE_WEBHOOK_SECRETS" in warning for warning in served.facts["warnings"])
+
+
+def test_sender_to_receiver(start: Callable[..., Served], tmp_path: Path) -> None:
+    """An endpoint registered at `serve sender` gets a published event, signed, and the receiver mirrors it."""
+    sender = start("sender", "--allow-private-targets", DATABASE_URL="sqlite:///sender.db")
+    key = sender.facts["sender"]["made_api_keys"]["production"]
+    call = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    endpoint = {"endpoint_url": f"http://127.0.0.1:{port}/webhooks", "events": ["dsync.user.created"]}
+
+    status, answer = sender.request("POST", "/webhook_endpoints", json.dumps(endpoint).encode(), call)
+    assert status == 201
+    receiver = start("receiver", PORT=str(port), WEBHOOK_SECRETS=json.loads(answer)["secret"])
+    draft = {"event": "dsync.user.created", "data": event(1)["data"]}
+    published, _ = sender.request("POST", "/api/v1/events", json.dumps(draft).encode(), call)
+
+    assert published == 201
+    until(lambda: live_users(tmp_path / "hookline.db") == {"directory_user_1"})
+    assert [served.stop()[0] for served in (sender, receiver)] == [Exit.OK, Exit.OK]
+
+
+def test_all_is_both_ends_on_one_port(start: Callable[..., Served]) -> None:
+    """`serve` answers as the door at /webhooks and as the API elsewhere; made keys are told once."""
+    first = start()
+
+    door = first.post_event(1)
+    api = first.request("GET", "/webhook_endpoints")[0]
+    first_keys = first.facts["sender"]["made_api_keys"]
+    first.stop()
+    second = start()
+
+    assert (door, api) == (200, 401)
+    assert first.facts.keys() == {"url", "sender", "receiver", "worker", "warnings"}
+    assert first_keys.keys() == {"production", "staging"}
+    assert second.facts["sender"]["made_api_keys"] == {}
+
+
+@pytest.mark.parametrize("part", ["all", "sender", "receiver", "worker"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_every_part_stops_cleanly(start: Callable[..., Served], part: str, number: signal.Signals) -> None:
+    """One signal ends each part with exit code 0 and nothing worse than a warning in its log."""
+    code, errors = start(part, LOG_FORMAT="json").stop(number)
+
+    levels = {json.loads(line)["level"] for line in errors.splitlines() if line.startswith("{")}
+    assert code == Exit.OK
+    assert levels <= {"info", "warning"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "named"),
+    [
+        ([], {"PROT": "1"}, "HOOKLINE_PROT"),
+        (["--port", "99999"], {}, "--port: expected a port from 0 to 65535"),
+        (["receiver", "--path-token", "x"], {}, "a secret given as a flag"),
+        (["worker", "--no-worker"], {}, "--no-worker"),
+        (["frontend"], {}, "frontend"),
+        (["receiver", "--app", "nowhere:hooks"], {}, "no module 'nowhere'"),
+        (["receiver", "--app", "json:nothing"], {}, "json has no attribute 'nothing'"),
+        (["receiver", "--app", "json:dumps"], {}, "expected a hookline.Receiver at json:dumps, got function"),
+        ([], {"DATABASE_URL": "postgresql://db/x"}, "HOOKLINE_DATABASE_URL"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_starts(
+    tmp_path: Path, arguments: list[str], settings: dict[str, str], named: str
+) -> None:
+    """A wrong setting, part or app exits 2 with one line that names it; no file is made."""
+    errors = refused(tmp_path, *arguments, **settings)
+
+    assert named in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_taken_port_is_said(start: Callable[..., Served]) -> None:
+    """A port in use exits 2 and names the setting."""
+    taken = start("receiver")
+
+    with pytest.raises(AssertionError, match=r"exit 2\n.*HOOKLINE_PORT: cannot listen on 127\.0\.0\.1:\d+: .*in use"):
+        start("receiver", PORT=taken.facts["url"].rpartition(":")[2])
+
+
+def test_the_block_at_start_is_for_people(tmp_path: Path) -> None:
+    """Without --json the start says what runs, where, and on which file."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "hookline", "serve", "receiver"],
+        cwd=tmp_path,
+        env=clean_environment(PORT="0", WEBHOOK_SECRETS=SECRET),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().rstrip() for _ in range(4)]
+        process.send_signal(signal.SIGTERM)
+
+    url = lines[0].rpartition(" ")[2]
+    assert lines[0].startswith("Hookline ")
+    assert lines[1] == f"  receiver  {url}/webhooks  sqlite:///{tmp_path / 'hookline.db'}"
+    assert lines[2] == "  worker    applies events; no handlers"
+    assert lines[3] == "Ctrl-C stops it."
+
+
+def test_serve_takes_every_setting_that_may_be_a_flag() -> None:
+    """The flags of `serve` are those of the table, no more and no fewer."""
+    own = {"part", "worker", "as_json"}
+
+    assert inspect.signature(serve).parameters.keys() - own == {s.name for s in SETTINGS.values() if s.flag}
+    assert not [s.name for s in SETTINGS.values() if s.flag and s.secret]
