@@ -3,7 +3,7 @@
 Each document has a folder, a shell and an environment of its own. `sh` blocks run in that shell, so `export`, `cd`
 and `&` last; `python` blocks run as programs; a block whose fence names a file (`python app.py`, `toml
 hookline.toml`) is saved as that file. A `text` block right after one that ran is what it prints, `…` standing for
-anything in a line, or for any lines. Port 8080 becomes a free one. What is not run says so and why, just before it:
+anything in a line, or for any lines. Ports 8080 and 8081 become free ones. What is not run says so and why, just before it:
 `<!-- not run: the reason -->`.
 """
 
@@ -73,17 +73,23 @@ def blocks(path: Path) -> list[Block]:
     return found
 
 
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
 class Shell:
     """A bash that lives as long as a document, and tells each block's output and exit code apart."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._ports = {shown: str(free_port()) for shown in ("8080", "8081")}
         self.folder = folder / "here"
         self.folder.mkdir()
         commands = folder / "bin"
         commands.mkdir()
-        for name, command in {"hookline": "-m hookline", "python": ""}.items():
+        for name, command in {"hookline": "-m hookline", "uvicorn": "-m uvicorn", "python": ""}.items():
             (commands / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n', encoding="utf-8")
             (commands / name).chmod(0o755)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")}
@@ -99,13 +105,17 @@ class Shell:
                 **environment,
                 "PATH": f"{commands}:{environment['PATH']}",
                 "PYTHONPATH": f"{ROOT / 'src'}:{environment.get('PYTHONPATH', '')}",
-                "HOOKLINE_PORT": str(self.port),
+                "HOOKLINE_PORT": self._ports["8080"],
             },
         )
         self._count = 0
 
-    def run(self, text: str) -> tuple[int, str]:
-        """Exit code of the last command that failed, or 0, and the output; background jobs go on."""
+    def translate(self, text: str) -> str:
+        """The text with the ports of the documents replaced by free ones."""
+        return re.sub(r"\b808[01]\b", lambda match: self._ports[match[0]], text)
+
+    def run(self, text: str) -> tuple[int, Path]:
+        """Exit code of the last command that failed, or 0, and the file with the output; background jobs go on."""
         self._count += 1
         script, output, done = (self.folder.parent / f"{self._count}.{kind}" for kind in ("sh", "out", "done"))
         script.write_text(text, encoding="utf-8")
@@ -117,17 +127,19 @@ class Shell:
         )
         self._process.stdin.flush()
         reader = subprocess.run(["cat", done], capture_output=True, text=True, timeout=BLOCK_TIMEOUT_S, check=True)
-        return int(reader.stdout), output.read_text(encoding="utf-8")
+        return int(reader.stdout), output
 
-    def await_server(self) -> None:
-        """Return when something answers at the port."""
+    def await_server(self, command: str) -> None:
+        """Return when the server that this command line started accepts connections."""
+        named = re.search(r"--port (\d+)", command)
+        port = int(named[1] if named else self._ports["8080"])
         for _ in range(BLOCK_TIMEOUT_S * 20):
             try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
                     return
             except OSError:
                 time.sleep(0.05)
-        raise AssertionError("no server answers")
+        raise AssertionError(f"nothing listens: {command}")
 
     def close(self) -> None:
         """End the shell and whatever it started: by SIGTERM, then by force."""
@@ -158,7 +170,7 @@ def test_a_document_does_what_it_says(path: Path, shell: Shell) -> None:
     for block in blocks(path):
         if not block.is_run or block.language in SHOWN:
             continue
-        text = block.text.replace("8080", str(shell.port))
+        text = shell.translate(block.text)
         if block.file is not None:
             (shell.folder / block.file).write_text(text, encoding="utf-8")
             continue
@@ -169,13 +181,19 @@ def test_a_document_does_what_it_says(path: Path, shell: Shell) -> None:
             text = f'python "{program}"\n'
 
         code, output = shell.run(text)
-        if re.search(r"^hookline serve.*&$", text, re.MULTILINE) and "serve worker" not in text:
-            shell.await_server()
+        for command in re.findall(r"^(?:hookline serve (?!worker)|uvicorn).*&$", text, re.MULTILINE):
+            shell.await_server(command)
 
-        assert code == 0, f"{path.name}:{block.line}: exit code {code}\n{output}"
+        assert code == 0, f"{path.name}:{block.line}: exit code {code}\n{output.read_text(encoding='utf-8')}"
         if block.expected is not None:
-            expected = promised(block.expected.replace("8080", str(shell.port)))
-            assert expected.fullmatch(output.strip() + "\n"), f"{path.name}:{block.line}: printed\n{output}"
+            expected = promised(shell.translate(block.expected))
+            # What runs in the background may print a little later.
+            for _ in range(100 if "&\n" in text else 1):
+                printed = output.read_text(encoding="utf-8").strip() + "\n"
+                if expected.fullmatch(printed):
+                    break
+                time.sleep(0.1)
+            assert expected.fullmatch(printed), f"{path.name}:{block.line}: printed\n{printed}"
 
 
 def promised(text: str) -> re.Pattern[str]:
