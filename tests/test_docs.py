@@ -3,8 +3,8 @@
 Each document has a folder, a shell and an environment of its own. `sh` blocks run in that shell, so `export`, `cd`
 and `&` last; `python` blocks run as programs; a block whose fence names a file (`python app.py`, `toml
 hookline.toml`) is saved as that file. A `text` block right after one that ran is what it prints, `…` standing for
-anything in a line, or for any lines. Ports 8080 and 8081 become free ones. What is not run says so and why, just before it:
-`<!-- not run: the reason -->`.
+anything in a line, or for any lines. Ports 8080 and 8081 become free ones. What is not run says so and why, just
+before it: `<!-- not run: the reason -->`.
 """
 
 from __future__ import annotations

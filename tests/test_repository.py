@@ -69,7 +69,7 @@ FORBIDDEN = {
         r"\b(?:AKIA[0-9A-Z]{16}|ghp_[A-Za-z0-9]{36}|xox[bap]-[0-9A-Za-z-]{20,}|sk_live_[0-9A-Za-z]{16,})\b"
     ),
     "credentials in a URL": re.compile(
-        r"\bhttps?://[^/\s:@'\"<>{}\[\]]+:[^/\s@'\"<>{}\[\]]+@(?!127\.|localhost\b)[a-z0-9.-]+\.(?!test\b|example\b)"
+        r"\bhttps?://[^/\s:@'\"<>{}\[\]]+:[^/\s@'\"<>{}\[\]]+@(?!127\.|localhost\b|(?:[\w-]+\.)*(?:example|test)\b)[a-z0-9.-]+"
     ),
 }
 
