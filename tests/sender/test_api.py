@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import pytest
 from hookline.errors import OutcomeUnknown, RequestError, StorageUnavailable
 from hookline.sender.api import MAX_BODY_BYTES, error_body, is_sender_path
 from hookline.sender.api_parts import CallContext
+from hookline.storage import Database
 
 from .conftest import TEST_KEY, Client
 
@@ -232,6 +237,61 @@ def test_storage_trouble_is_503_and_one_log_line(
     assert str(error) in caplog.text
     assert answer.headers["x-request-id"] in caplog.text
     assert call("GET", "/webhook_endpoints").json["data"] == []
+
+
+def _locked(database: Database, folder: Path) -> Iterator[None]:
+    with database.transaction() as connection:
+        connection.execute("pragma busy_timeout = 50")
+    other = sqlite3.connect(folder / "hookline.db", isolation_level=None)
+    other.execute("begin immediate")
+    yield
+    other.execute("rollback")
+    other.close()
+
+
+def _full(database: Database, _folder: Path) -> Iterator[None]:
+    with database.transaction() as connection:
+        [[pages]] = connection.execute("pragma page_count").fetchall()
+        connection.execute(f"pragma max_page_count = {pages}")
+    yield
+    with database.transaction() as connection:
+        connection.execute("pragma max_page_count = 1073741823")
+
+
+def _unwritable(database: Database, _folder: Path) -> Iterator[None]:
+    with database.transaction() as connection:
+        connection.execute("pragma query_only = on")
+    yield
+    connection.execute("pragma query_only = off")
+
+
+@pytest.mark.parametrize("trouble", [_locked, _full, _unwritable])
+def test_a_locked_full_or_unwritable_database_is_503(
+    call: Client,
+    context: CallContext,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Callable[[Database, Path], Iterator[None]],
+) -> None:
+    """By SQLite itself: nothing of the refused batch is there, one line per call, and then it works again."""
+    new_endpoint(call)
+    # Too large for what is free in the file's last pages.
+    batch = {"events": [EVENT | {"data": {"text": "x" * 10_000}}] * 20}
+    state = contextmanager(trouble)(context.database, tmp_path)
+
+    with state, caplog.at_level(logging.WARNING, "hookline"):
+        refused = call("POST", "/api/v1/events", batch, headers={"Idempotency-Key": "k"})
+        lines = len(caplog.records)
+        listed = call("GET", EVENTS_URL)
+    counts = [call("GET", url).json["data"] for url in (EVENTS_URL, "/api/v1/deliveries")]
+    repeated = call("POST", "/api/v1/events", batch, headers={"Idempotency-Key": "k"})
+
+    assert (refused.status, refused.json["code"]) == (503, "storage_unavailable")
+    assert lines == 1
+    assert listed.status == 200
+    assert counts == [[], []]
+    assert repeated.status == 201
+    assert len(call("GET", EVENTS_URL).json["data"]) == 20
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/events"), ("DELETE", "/webhook_endpoints/we_1")])

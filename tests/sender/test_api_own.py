@@ -151,7 +151,10 @@ def test_resuming_asks_what_to_send(
     assert [item["state"] for item in deliveries(call)] == states
 
 
-@pytest.mark.parametrize("body", [{"deliver": "some"}, {"since": "soon"}, [], "all"])
+@pytest.mark.parametrize(
+    "body",
+    [{"deliver": "some"}, {"since": "soon"}, {"deliver": "none", "since": "2026-01-01"}, [], "all"],
+)
 def test_a_bad_resume_is_422_and_changes_nothing(call: Client, delivery: Any, body: Any) -> None:
     """The endpoint stays paused."""
     url = f"/api/v1/endpoints/{delivery['endpoint_id']}"
@@ -306,6 +309,52 @@ def test_a_retry_for_an_endpoint_that_gets_nothing_is_409(
     answer = call("POST", f"/api/v1/deliveries/{delivery['id']}/retry")
 
     assert (answer.status, answer.json["code"]) == (409, "endpoint_not_active")
+
+
+def test_a_repeated_retry_asks_for_nothing_more(
+    call: Client, context: CallContext, delivery: Any, clock: TurnedClock
+) -> None:
+    """Same Idempotency-Key: even after the attempt it made has failed, a repeat makes no other."""
+    set_delivery(context, state="failed", attempt=7)
+    url, headers = f"/api/v1/deliveries/{delivery['id']}/retry", {"Idempotency-Key": "k"}
+    first = call("POST", url, headers=headers)
+    set_delivery(context, state="failed", attempt=8)
+    clock.advance(1000)
+
+    again = call("POST", url, headers=headers)
+    other_call = call("POST", f"/api/v1/deliveries/{delivery['id']}/cancel", headers=headers)
+    without = call("POST", url)
+
+    assert (first.status, first.json["state"]) == (200, "pending")
+    assert (again.status, again.json["state"], again.json["attempt_count"]) == (200, "failed", 8)
+    assert (other_call.status, other_call.json["code"]) == (409, "idempotency_key_reused")
+    assert without.json["state"] == "pending"
+
+
+def test_a_refused_retry_leaves_its_key_free(call: Client, context: CallContext, delivery: Any) -> None:
+    """409 is rolled back whole: when the delivery can be retried, the same call does it."""
+    headers = {"Idempotency-Key": "k"}
+    set_delivery(context, state="running")
+    refused = call("POST", f"/api/v1/deliveries/{delivery['id']}/retry", headers=headers)
+    set_delivery(context, state="failed")
+
+    done = call("POST", f"/api/v1/deliveries/{delivery['id']}/retry", headers=headers)
+
+    assert (refused.status, done.status, done.json["state"]) == (409, 200, "pending")
+
+
+def test_a_repeated_resume_does_not_end_a_later_pause(call: Client, endpoint: Any) -> None:
+    """A network that repeats yesterday's call must not undo today's."""
+    url = f"/api/v1/endpoints/{endpoint['id']}"
+    headers = {"Idempotency-Key": "k"}
+    call("POST", f"{url}/pause")
+    first = call("POST", f"{url}/resume", headers=headers)
+    call("POST", f"{url}/pause")
+
+    again = call("POST", f"{url}/resume", headers=headers)
+
+    assert first.json["paused_at"] is None
+    assert again.json["paused_at"] is not None
 
 
 def test_a_delivery_that_waits_is_canceled(call: Client, delivery: Any) -> None:

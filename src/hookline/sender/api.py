@@ -23,10 +23,11 @@ from starlette.routing import compile_path
 from hookline.errors import NotCanonical, OutcomeUnknown, RequestError, StorageError
 from hookline.sender import api_own, api_workos
 from hookline.sender.api_parts import CallContext, environment_of, idempotency_key
-from hookline.sender.publish import EventDraft, IdempotencyKey, Publication, draft_batch, draft_event
+from hookline.sender.publish import EventDraft, Publication, draft_batch, draft_event
 from hookline.wire.canonical import loads_strict
 
 if TYPE_CHECKING:
+    from hookline.sender.idempotency import IdempotencyKey
     from hookline.sender.model import Environment
 
 log = logging.getLogger("hookline.sender")

@@ -5,7 +5,6 @@ Secrets are masked here, except in the answer to the call that makes them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -16,14 +15,13 @@ from pydantic import BaseModel, Field
 from hookline.errors import RequestError
 from hookline.sender.api_parts import (
     BEARER,
+    Action,
     CallContext,
     Caller,
-    IdempotencyHeader,
     ListMetadata,
     Paging,
-    RawBody,
     answers,
-    idempotency_key,
+    conflicting,
     listed,
     time_ms,
     time_text,
@@ -267,12 +265,9 @@ def _add_endpoints(routes: APIRouter, context: CallContext) -> None:
         response_model=OwnEndpoint,
         responses=answers(401, 409, 422),
     )
-    def create_endpoint(
-        environment: Caller, body: CreateEndpoint, raw: RawBody, key: IdempotencyHeader = None
-    ) -> dict[str, Any]:
+    def create_endpoint(environment: Caller, body: CreateEndpoint, used: Action) -> dict[str, Any]:
         """Register an endpoint. This answer shows its secret in full."""
         check_patterns(body.events)
-        used = idempotency_key(key, "POST /api/v1/endpoints", hashlib.sha256(raw))
         endpoint = context.registry.create(
             environment, url=body.url, events=body.events, description=body.description, idempotency=used
         )
@@ -324,9 +319,9 @@ def _add_endpoints(routes: APIRouter, context: CallContext) -> None:
         response_model=OwnEndpoint,
         responses=answers(401, 404),
     )
-    def pause_endpoint(environment: Caller, endpoint_id: str) -> dict[str, Any]:
+    def pause_endpoint(environment: Caller, endpoint_id: str, used: Action) -> dict[str, Any]:
         """Hold the endpoint's deliveries until it is resumed."""
-        return shown(context.registry.pause(environment, endpoint_id))
+        return shown(context.registry.pause(environment, endpoint_id, idempotency=used))
 
     @routes.post(
         "/endpoints/{endpoint_id}/resume",
@@ -334,13 +329,15 @@ def _add_endpoints(routes: APIRouter, context: CallContext) -> None:
         response_model=OwnEndpoint,
         responses=answers(401, 404, 422),
     )
-    def resume_endpoint(environment: Caller, endpoint_id: str, body: ResumeEndpoint | None = None) -> dict[str, Any]:
+    def resume_endpoint(
+        environment: Caller, endpoint_id: str, used: Action, body: ResumeEndpoint | None = None
+    ) -> dict[str, Any]:
         """End a pause: send what was held, all or since a time, or none of it."""
         wanted = body or ResumeEndpoint()
-        since_ms = time_ms("since", wanted.since) or 0
-        return shown(
-            context.registry.resume(environment, endpoint_id, since_ms=None if wanted.deliver == "none" else since_ms)
-        )
+        if wanted.deliver == "none" and wanted.since is not None:
+            raise conflicting("deliver", "since")
+        since_ms = None if wanted.deliver == "none" else time_ms("since", wanted.since) or 0
+        return shown(context.registry.resume(environment, endpoint_id, since_ms=since_ms, idempotency=used))
 
 
 def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
@@ -377,11 +374,11 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
         response_model=OwnDelivery,
         responses=answers(401, 404, 409),
     )
-    def retry(environment: Caller, delivery_id: str) -> dict[str, Any]:
+    def retry(environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
         """One more attempt now; it uses no slot of the schedule."""
         now_ms = context.clock.now_ms()
         delivery = context.database.run(
-            lambda tx: retry_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms)
+            lambda tx: retry_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used)
         )
         context.database.notify(DELIVERIES_CHANNEL)
         return delivery_shown(delivery)
@@ -392,11 +389,13 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
         response_model=OwnDelivery,
         responses=answers(401, 404, 409),
     )
-    def cancel(environment: Caller, delivery_id: str) -> dict[str, Any]:
+    def cancel(environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
         """Cancel a delivery that waits or is held."""
         now_ms = context.clock.now_ms()
         return delivery_shown(
-            context.database.run(lambda tx: cancel_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms))
+            context.database.run(
+                lambda tx: cancel_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used)
+            )
         )
 
 

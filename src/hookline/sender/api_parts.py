@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -11,8 +12,8 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from hookline.errors import RequestError
+from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.model import Environment
-from hookline.sender.publish import IdempotencyKey
 from hookline.sender.queries import Order, PageRequest
 from hookline.wire.timestamps import format_ms, parse_us
 
@@ -120,9 +121,15 @@ def idempotency_key(value: bytes | str | None, operation: str, body_hash: Digest
     return IdempotencyKey(text, operation, body_hash.hexdigest())
 
 
-async def raw_body(request: Request) -> bytes:
-    """The bytes of the request, which an idempotency key stands for."""
-    return await request.body()
+async def action_key(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="A repeat with the same body changes nothing more."),
+    ] = None,
+) -> IdempotencyKey | None:
+    """The idempotency key of a POST: it stands for the method, the path and the bytes of the body."""
+    return idempotency_key(key, f"{request.method} {request.url.path}", hashlib.sha256(await request.body()))
 
 
 def time_text(time_ms: int | None) -> str | None:
@@ -158,8 +165,7 @@ def listed(data: Sequence[Any], *, before: str | None, after: str | None) -> dic
 
 Caller = Annotated[Environment, Depends(environment_of)]
 Paging = Annotated[PageRequest, Depends(page_request)]
-RawBody = Annotated[bytes, Depends(raw_body)]
-IdempotencyHeader = Annotated[str | None, Header(alias="Idempotency-Key")]
+Action = Annotated[IdempotencyKey | None, Depends(action_key)]
 
 # For the description alone: the shell has refused everybody without a key before a route runs.
 BEARER = Depends(HTTPBearer(auto_error=False, description="An API key: sk_live_… or sk_test_…"))

@@ -6,7 +6,6 @@ models require them; Hookline's own API masks them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -19,15 +18,13 @@ from pydantic import BaseModel
 from hookline.errors import RequestError
 from hookline.sender.api_parts import (
     BEARER,
+    Action,
     CallContext,
     Caller,
-    IdempotencyHeader,
     ListMetadata,
     Paging,
-    RawBody,
     answers,
     conflicting,
-    idempotency_key,
     listed,
     time_ms,
     time_text,
@@ -115,12 +112,9 @@ def router(context: CallContext) -> APIRouter:
         response_model=WebhookEndpoint,
         responses=answers(401, 409, 422),
     )
-    def create_webhook_endpoint(
-        environment: Caller, body: CreateWebhookEndpoint, raw: RawBody, key: IdempotencyHeader = None
-    ) -> dict[str, Any]:
+    def create_webhook_endpoint(environment: Caller, body: CreateWebhookEndpoint, used: Action) -> dict[str, Any]:
         """Register an endpoint. Its secret is made here."""
         check_webhook_types(body.events)
-        used = idempotency_key(key, "POST /webhook_endpoints", hashlib.sha256(raw))
         return shown(context.registry.create(environment, url=body.endpoint_url, events=body.events, idempotency=used))
 
     @routes.patch(

@@ -9,25 +9,36 @@ from typing import TYPE_CHECKING
 
 from hookline.errors import RequestError
 from hookline.rules.lifecycle import after_cancel, after_retry
+from hookline.sender.idempotency import take_key
 
 if TYPE_CHECKING:
     from hookline.rules.lifecycle import Next
+    from hookline.sender.idempotency import IdempotencyKey
     from hookline.sender.model import Delivery, Environment
     from hookline.sender.store import SenderStore
     from hookline.storage.verbs import Connection
 
 
 def retry_delivery(
-    connection: Connection, store: SenderStore, environment: Environment, delivery_id: str, *, now_ms: int
+    connection: Connection,
+    store: SenderStore,
+    environment: Environment,
+    delivery_id: str,
+    *,
+    now_ms: int,
+    idempotency: IdempotencyKey | None = None,
 ) -> Delivery:
     """Make one more attempt of a delivery due now. It uses no slot of the schedule.
 
-    Returns: the delivery as it is now. The caller notifies the delivery loop after the commit.
+    Returns: the delivery as it is now. The caller notifies the delivery loop after the commit. A call that repeats
+    an idempotency key asks for nothing more.
 
     Raises:
         RequestError: 404; 409 `delivery_not_retryable` or `endpoint_not_active`, with what to do instead.
     """
     delivery = _found(connection, store, environment, delivery_id)
+    if take_key(connection, store, environment, idempotency, delivery.id, now_ms=now_ms) is not None:
+        return delivery
     endpoint = store.endpoint(connection, environment, delivery.endpoint_id)
     if endpoint is None:
         raise RequestError(
@@ -54,7 +65,13 @@ def retry_delivery(
 
 
 def cancel_delivery(
-    connection: Connection, store: SenderStore, environment: Environment, delivery_id: str, *, now_ms: int
+    connection: Connection,
+    store: SenderStore,
+    environment: Environment,
+    delivery_id: str,
+    *,
+    now_ms: int,
+    idempotency: IdempotencyKey | None = None,
 ) -> Delivery:
     """Cancel a delivery that waits or is held.
 
@@ -62,6 +79,8 @@ def cancel_delivery(
         RequestError: 404; 409 `delivery_not_cancelable`.
     """
     delivery = _found(connection, store, environment, delivery_id)
+    if take_key(connection, store, environment, idempotency, delivery.id, now_ms=now_ms) is not None:
+        return delivery
     decided = after_cancel(delivery.state, slots_used=delivery.slots_used, unknown_attempts=delivery.unknown_attempts)
     if decided is None:
         raise RequestError(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hookline.errors import NotCanonical, RequestError
+from hookline.sender.idempotency import IdempotencyKey, refuse_other_use
 from hookline.sender.ids import IdMaker
 from hookline.storage.commit import GroupCommit
 from hookline.wire.canonical import canonical_bytes
@@ -51,15 +52,6 @@ class EventDraft:
     context: bytes
     organization_id: str | None
     created_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
-    """The `Idempotency-Key` of a call, with what the call was: method and path, and the hash of its body."""
-
-    key: str
-    operation: str
-    body_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +206,7 @@ class Publisher:
         assert publication.idempotency is not None  # only calls with a key repeat one
         record = self._store.idempotency_record(connection, publication.environment, publication.idempotency.key)
         assert record is not None  # the key was not free a moment ago, in this transaction
-        refusal = refuse_other_use(publication.idempotency, record.operation, record.body_sha256)
+        refusal = refuse_other_use(publication.idempotency, record)
         if refusal is not None:
             return refusal
         if earlier is not None:
@@ -285,17 +277,6 @@ def compose_body(draft: EventDraft, event_id: str, created_ms: int) -> bytes:
     tail = f',"created_at":"{format_ms(created_ms * 1000)}"'
     context = b"," + draft.context if draft.context else b""
     return head.encode() + draft.data + tail.encode() + context + b"}"
-
-
-def refuse_other_use(used: IdempotencyKey, operation: str, body_sha256: str) -> RequestError | None:
-    """The refusal of a call whose key was used for another call or another body; None for a true repeat."""
-    if (used.operation, used.body_sha256) == (operation, body_sha256):
-        return None
-    return RequestError(
-        409,
-        "idempotency_key_reused",
-        "this Idempotency-Key was used for a different request: send the same body again, or use a new key",
-    )
 
 
 def draft_event(value: object, path: str = "") -> EventDraft:

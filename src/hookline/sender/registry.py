@@ -6,13 +6,13 @@ secret is made here and leaves only through `secret_of`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from hookline.errors import RequestError
-from hookline.sender.publish import DELIVERIES_CHANNEL, IdempotencyKey, refuse_other_use
+from hookline.sender.idempotency import IdempotencyKey, take_key
+from hookline.sender.publish import DELIVERIES_CHANNEL
 from hookline.sender.secrets import make_secret
 from hookline.wire.catalogue import WEBHOOK_TYPES, nearest
 
@@ -80,10 +80,8 @@ class Registry:
         secret_enc = self._box.seal(make_secret())
 
         def write(connection: Connection) -> Endpoint:
-            made = endpoint_id
-            if idempotency is not None:
-                made = self._take_key(connection, environment, idempotency, endpoint_id, now_ms)
-            if made == endpoint_id and not self._store.add_endpoint(
+            made = take_key(connection, self._store, environment, idempotency, endpoint_id, now_ms=now_ms)
+            if made is None and not self._store.add_endpoint(
                 connection,
                 endpoint_id=endpoint_id,
                 environment=environment,
@@ -94,7 +92,8 @@ class Registry:
                 now_ms=now_ms,
             ):
                 raise _duplicate(url)
-            return _found(self._store.endpoint(connection, environment, made, with_deleted=True), made)
+            shown = made or endpoint_id
+            return _found(self._store.endpoint(connection, environment, shown, with_deleted=True), shown)
 
         return self._database.run(write)
 
@@ -144,32 +143,47 @@ class Registry:
 
         self._database.run(write)
 
-    def pause(self, environment: Environment, endpoint_id: str) -> Endpoint:
-        """Hold the endpoint's deliveries from now on; pausing twice changes nothing. RequestError 404."""
+    def pause(
+        self, environment: Environment, endpoint_id: str, *, idempotency: IdempotencyKey | None = None
+    ) -> Endpoint:
+        """Hold the endpoint's deliveries from now on; pausing twice changes nothing.
+
+        Raises:
+            RequestError: 404; 409 `idempotency_key_reused`.
+        """
         now_ms = self._clock.now_ms()
 
         def write(connection: Connection) -> Endpoint:
             endpoint = _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
-            if endpoint.paused_ms is None:
+            repeated = take_key(connection, self._store, environment, idempotency, endpoint_id, now_ms=now_ms)
+            if repeated is None and endpoint.paused_ms is None:
                 self._store.pause_endpoint(connection, endpoint, now_ms=now_ms)
             return _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
 
         return self._database.run(write)
 
-    def resume(self, environment: Environment, endpoint_id: str, *, since_ms: int | None) -> Endpoint:
+    def resume(
+        self,
+        environment: Environment,
+        endpoint_id: str,
+        *,
+        since_ms: int | None,
+        idempotency: IdempotencyKey | None = None,
+    ) -> Endpoint:
         """End a pause; resuming what is not paused changes nothing.
 
         Args:
             since_ms: held deliveries made at or after this are sent, older ones canceled; 0 sends all, None none.
 
         Raises:
-            RequestError: 404.
+            RequestError: 404; 409 `idempotency_key_reused`.
         """
         now_ms = self._clock.now_ms()
 
         def write(connection: Connection) -> Endpoint:
             endpoint = _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
-            if endpoint.paused_ms is not None:
+            repeated = take_key(connection, self._store, environment, idempotency, endpoint_id, now_ms=now_ms)
+            if repeated is None and endpoint.paused_ms is not None:
                 self._store.resume_endpoint(connection, endpoint, since_ms=since_ms, now_ms=now_ms)
             return _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
 
@@ -179,32 +193,6 @@ class Registry:
         endpoint = self._database.run(write)
         self._database.notify(DELIVERIES_CHANNEL)
         return endpoint
-
-    def _take_key(
-        self,
-        connection: Connection,
-        environment: Environment,
-        used: IdempotencyKey,
-        endpoint_id: str,
-        now_ms: int,
-    ) -> str:
-        """The id this key stands for: ours where it was free, the first caller's where it was not."""
-        row = {
-            "environment": environment,
-            "idempotency_key": used.key,
-            "operation": used.operation,
-            "body_sha256": used.body_sha256,
-            "result_ids": json.dumps([endpoint_id]),
-            "now_ms": now_ms,
-        }
-        if self._store.take_idempotency_keys(connection, [row]):
-            return endpoint_id
-        record = self._store.idempotency_record(connection, environment, used.key)
-        assert record is not None  # the key was not free a moment ago, in this transaction
-        refusal = refuse_other_use(used, record.operation, record.body_sha256)
-        if refusal is not None:
-            raise refusal
-        return record.result_ids[0]
 
 
 def check_webhook_types(events: Sequence[str]) -> None:
