@@ -565,6 +565,39 @@ def test_unproven_endpoints_share_a_cap(world: World) -> None:
     assert run(work()) == 8
 
 
+def test_new_endpoint_goes_before_dead_ones(world: World) -> None:
+    """However many dead endpoints wait for the slots they share, the next one that frees goes to one not tried yet."""
+    dead = {world.add_endpoint(f"dead{number}") for number in range(12)}
+    fresh = world.add_endpoint("fresh")
+    for number in range(12):
+        world.publish(f"dead{number}", 9)
+    release = asyncio.Semaphore(0)
+
+    async def answer(request: Request) -> Answer:
+        if request.url == fresh:
+            return an_answer()
+        await release.acquire()
+        return an_answer(None, error="timeout")
+
+    exchange = Scripted(before=answer)
+
+    async def work() -> None:
+        async with running(a_deliverer(world, exchange, limits=Limits(in_flight=10, unproven=2), drain_timeout_s=0)):
+            for tried in range(12):
+                release.release()
+                await until(lambda wanted=tried + 3: len(exchange.sent) == wanted, "the next attempt")  # type: ignore[misc]
+            assert {request.url for request in exchange.sent} == dead
+            world.publish("fresh")
+            await until(lambda: world.clock.next_due_ms() is not None, "the loop asleep")
+            await asyncio.sleep(0.1)  # the loop has heard of it, and has no slot to give
+            release.release()
+            await until(lambda: len(exchange.to(fresh)) == 1, "the new endpoint's attempt")
+
+    run(work())
+
+    assert exchange.sent.index(exchange.to(fresh)[0]) == 14
+
+
 def test_nothing_is_leased_that_is_not_sent(world: World) -> None:
     """As many rows run as requests are under way, never more."""
     url = world.add_endpoint()

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import pytest
 import uvicorn
 
+from hookline.sender import http
 from hookline.sender.http import (
     BODY_KEPT_BYTES,
     BODY_READ_BYTES,
@@ -26,6 +27,7 @@ from hookline.sender.http import (
     Answer,
     Exchange,
     Request,
+    ThreadLookup,
     tls_context,
 )
 from tests.sender.sink import Authority, Sink, running_sink
@@ -147,7 +149,16 @@ def test_environment_proxies_are_ignored(make: Make, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "url",
-    ["", "nonsense", "ftp://127.0.0.1/", "http://", "http://u:p@127.0.0.1/", "http://127.0.0.1/a b", "http://[::1"],
+    [
+        "",
+        "nonsense",
+        "ftp://127.0.0.1/",
+        "http://",
+        "http://u:p@127.0.0.1/",
+        "http://" + "a" * 64 + ".test/",
+        "http://127.0.0.1/a b",
+        "http://[::1",
+    ],
 )
 def test_url_that_cannot_be_called(make: Make, url: str) -> None:
     """A URL we cannot call is an answer with its reason, and shows no password."""
@@ -513,6 +524,53 @@ def test_name_server_that_hangs(make: Make) -> None:
 
     assert answer.error == "connect_timeout"
     assert "resolving" in (answer.detail or "")
+
+
+def test_system_resolver() -> None:
+    """The default lookup knows this machine's name for itself."""
+
+    async def work() -> Sequence[str]:
+        lookup = ThreadLookup()
+        try:
+            return await lookup("localhost")
+        finally:
+            lookup.close()
+
+    found = run(work())
+
+    assert found
+    assert set(found) <= {"127.0.0.1", "::1"}
+
+
+def test_a_name_asked_twice_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many attempts at one hanging name hold one thread, and one that gives up leaves the others waiting."""
+    asked: list[str] = []
+    go = threading.Event()
+
+    def slowly(host: str) -> list[str]:
+        asked.append(host)
+        go.wait(5)
+        return ["192.0.2.7"]
+
+    monkeypatch.setattr(http, "_addresses", slowly)
+
+    async def work() -> list[Any]:
+        lookup = ThreadLookup()
+        waiting = [asyncio.ensure_future(lookup("slow.test")) for _ in range(50)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        await asyncio.sleep(0.01)
+        go.set()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        again = await lookup("slow.test")
+        lookup.close()
+        return [*found, again]
+
+    gave_up, *found = run(work())
+
+    assert isinstance(gave_up, asyncio.CancelledError)
+    assert found == [["192.0.2.7"]] * 50
+    assert asked == ["slow.test"] * 2
 
 
 def test_second_address_is_tried(make: Make) -> None:

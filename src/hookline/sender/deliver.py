@@ -167,7 +167,9 @@ class Deliverer:
         self._due: dict[int, int] = {}
         self._due_heap: list[tuple[int, int]] = []
         self._in_flight: dict[int, int] = {}
+        # What endpoints showed last: an answer, or silence and overload. One in neither has not been tried.
         self._proven: set[int] = set()
+        self._failing: set[int] = set()
         self._attempts: dict[int, asyncio.Task[None]] = {}
         self._finished: list[_Finished] = []
         self._secrets: dict[int, tuple[str, str]] = {}
@@ -358,7 +360,10 @@ class Deliverer:
         return heap[0][0] if self._discover_at_ms is None else min(heap[0][0], self._discover_at_ms)
 
     def _free_slots(self) -> dict[int, int]:
-        """How many deliveries to claim of which endpoint: fewest in flight first, unproven ones under their cap."""
+        """How many deliveries to claim of which endpoint: fewest in flight first, unproven ones under their cap.
+
+        Among equals those that failed lately come last, so that a new endpoint gets the next slot that dead ones free.
+        """
         limits = self._limits
         room = limits.in_flight - len(self._attempts)
         if room <= 0 or not self._ready:
@@ -367,7 +372,7 @@ class Deliverer:
             count for endpoint_row, count in self._in_flight.items() if endpoint_row not in self._proven
         )
         slots: dict[int, int] = {}
-        for endpoint_row in sorted(self._ready, key=lambda row: self._in_flight.get(row, 0)):
+        for endpoint_row in sorted(self._ready, key=lambda row: (self._in_flight.get(row, 0), row in self._failing)):
             is_proven = endpoint_row in self._proven
             window = limits.window if is_proven else limits.first_window
             free = min(window - self._in_flight.get(endpoint_row, 0), room)
@@ -416,7 +421,9 @@ class Deliverer:
                 del self._in_flight[claimed.endpoint_row]
         if finished.outcome.status is None or finished.outcome.is_overload:
             self._proven.discard(claimed.endpoint_row)
+            self._failing.add(claimed.endpoint_row)
         else:
+            self._failing.discard(claimed.endpoint_row)
             self._proven.add(claimed.endpoint_row)
         self._finished.append(finished)
         self._wake.set()
