@@ -92,6 +92,10 @@ class Client:
         if self.key is not None:
             sent["authorization"] = f"Bearer {self.key}"
         sent |= {name.lower(): value for name, value in (headers or {}).items()}
+        return asyncio.run(self.ask(method, path, content, sent))
+
+    async def ask(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """The same on a running event loop, with every header given."""
         path, _, query = path.partition("?")
         scope = {
             "type": "http",
@@ -103,13 +107,10 @@ class Client:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "root_path": "",
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in sent.items()],
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
         }
-        return asyncio.run(self._ask(scope, content))
-
-    async def _ask(self, scope: dict[str, Any], content: bytes) -> Answer:
         messages: list[Any] = []
         pending = [{"type": "http.request", "body": content, "more_body": False}]
 

@@ -431,6 +431,33 @@ def test_a_large_batch_is_taken(call: Client) -> None:
     assert (answer.status, len(answer.json["data"])) == (201, 1000)
 
 
+def test_large_batches_take_turns(call: Client, context: CallContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than four at once, whatever the number of callers; all are answered."""
+    body = json.dumps({"events": [EVENT | {"data": {"text": "x" * 1000}}] * 100}).encode()
+    publish, running, most = context.publisher.publish, 0, 0
+
+    async def counted(publication: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await publish(publication)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(context.publisher, "publish", counted)
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(
+            *(call.ask("POST", "/api/v1/events", body, {"authorization": f"Bearer {call.key}"}) for _ in range(12))
+        )
+
+    answers = asyncio.run(all_at_once())
+
+    assert [answer.status for answer in answers] == [201] * 12
+    assert most == 4
+
+
 def test_a_repeated_publish_is_the_first_one_again(call: Client) -> None:
     """Same key and body: same status, same bytes, one event."""
     headers = {"Idempotency-Key": "one"}

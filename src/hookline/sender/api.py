@@ -42,6 +42,8 @@ Dialect: TypeAlias = Literal["endpoints", "events", "own"]
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 # Above this a body is decoded in a thread, so that other calls are not kept waiting.
 _DECODE_INLINE_BYTES: Final = 64 * 1024
+# So many of those are under way at once: a commit is shared by calls, and a call may bring a thousand events.
+_LARGE_AT_ONCE: Final = 4
 _PUBLISH_PATH: Final = "/api/v1/events"
 _KEYED_PATHS: Final = ("/api/v1", "/webhook_endpoints", "/events")
 _OPEN_PATHS: Final = frozenset({"/openapi.json", "/healthz", "/readyz"})
@@ -63,6 +65,7 @@ class SenderApi:
     def __init__(self, context: CallContext, *, problems: Callable[[], Sequence[str]]) -> None:
         self._context = context
         self._app = _framework_app(context, problems)
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     @property
     def openapi(self) -> dict[str, Any]:
@@ -112,10 +115,11 @@ class SenderApi:
     async def _publish(self, call: _Call) -> None:
         body = await call.body()
         used = idempotency_key(call.optional_header(b"idempotency-key"), f"POST {_PUBLISH_PATH}", hashlib.sha256(body))
-        if len(body) > _DECODE_INLINE_BYTES:
-            status, answer = await self._publish_body(call, await asyncio.to_thread(_decode, body), used)
-        else:
+        if len(body) <= _DECODE_INLINE_BYTES:
             status, answer = await self._publish_body(call, _decode(body), used)
+        else:
+            async with self._large:
+                status, answer = await self._publish_body(call, await asyncio.to_thread(_decode, body), used)
         await call.answer(status, answer)
 
     async def _publish_body(self, call: _Call, decoded: _Decoded, used: IdempotencyKey | None) -> tuple[int, bytes]:

@@ -33,6 +33,7 @@ create table hookline_sender_endpoints (
     deleted_ms integer
 );
 create unique index hookline_sender_endpoints_url on hookline_sender_endpoints (environment, url) where deleted_ms is null;
+create index hookline_sender_endpoints_listed on hookline_sender_endpoints (environment, row_id) where deleted_ms is null;
 
 -- event_type is an exact name or a pattern (dsync.*, *); only Hookline's own API makes patterns.
 create table hookline_sender_subscriptions (
@@ -40,7 +41,7 @@ create table hookline_sender_subscriptions (
     endpoint_row integer not null,
     primary key (event_type, endpoint_row)
 );
-create index hookline_sender_subscriptions_endpoint on hookline_sender_subscriptions (endpoint_row);
+create index hookline_sender_subscriptions_endpoint on hookline_sender_subscriptions (endpoint_row, event_type);
 
 -- result_ids is a JSON list of what the call made; the answer is rendered again from the rows, never kept.
 create table hookline_sender_idempotency (

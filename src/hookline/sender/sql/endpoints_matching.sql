@@ -10,8 +10,11 @@ select distinct
         when p.status = 'disabled' then 'endpoint_' || p.disabled_reason
     end
 from json_each(:names) n
-cross join hookline_sender_subscriptions s on s.event_type = json_extract(n.value, '$[2]')
-join hookline_sender_endpoints p on p.row_id = s.endpoint_row
-where p.environment = json_extract(n.value, '$[0]')
+-- Cross joins keep this order: from the few names to who asks for them, never over all endpoints.
+cross join hookline_sender_subscriptions s
+cross join hookline_sender_endpoints p
+where s.event_type = json_extract(n.value, '$[2]')
+    and p.row_id = s.endpoint_row
+    and p.environment = json_extract(n.value, '$[0]')
     and p.deleted_ms is null
     and (p.status = 'enabled' or p.disabled_reason <> 'by_person')

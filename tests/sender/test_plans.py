@@ -1,0 +1,69 @@
+"""How SQLite runs the verbs: by an index, without sorting, whatever the tables hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hookline.storage import Database
+from hookline.storage.verbs import Verbs, compile_verb
+
+# Verbs that are meant to read a whole, small table.
+WHOLE_TABLE = {"endpoint_secrets", "keys_valid", "key_put_first", "feed_missing", "feed_missing_clear"}
+# Verbs that scan a list of their own making (a recursive walk of an index, the rows they were given).
+OWN_LIST = {"discover": "SCAN e", "settle": "SCAN s"}
+# Verbs that bring few rows together and may sort them or make them distinct.
+MAY_SORT = {"endpoints_matching", "feed_missing", "claimed_load"}
+
+VERBS = Verbs("hookline.sender", "sqlite")
+
+
+def plan(database: Database, name: str) -> list[str]:
+    verb = VERBS[name]
+    with database.transaction() as connection:
+        sql, values = _statement(verb)
+        return [row[3] for row in connection.execute(f"explain query plan {sql}", values)]
+
+
+def _statement(verb: Any) -> tuple[str, list[Any]]:
+    parts = [verb._head, *([verb._row] if verb._row else []), verb._tail]
+    return "".join(part.text for part in parts), [None for part in parts for _ in part.names]
+
+
+@pytest.mark.parametrize("name", sorted(VERBS))
+def test_no_verb_scans_a_table_that_grows(database: Database, name: str) -> None:
+    """Every table of ours is searched by a key or an index; lists of parameters are scanned."""
+    steps = plan(database, name)
+
+    scans = [step for step in steps if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+    scans = [step for step in scans if step not in ("SCAN CONSTANT ROW", OWN_LIST.get(name))]
+    assert not scans or name in WHOLE_TABLE, steps
+
+
+@pytest.mark.parametrize("name", sorted(VERBS))
+def test_no_verb_sorts_what_an_index_has_in_order(database: Database, name: str) -> None:
+    """A page of a long list is read in order, not sorted first."""
+    steps = plan(database, name)
+
+    assert not any("TEMP B-TREE" in step for step in steps) or name in MAY_SORT, steps
+
+
+def test_matching_goes_from_names_to_endpoints(database: Database) -> None:
+    """The cost of a publish grows with who asks for its type, not with all endpoints."""
+    steps = plan(database, "endpoints_matching")
+
+    assert [step.split()[1] for step in steps[:3]] == ["n", "s", "p"]
+    assert "event_type=?" in steps[1]
+    assert "rowid=?" in steps[2]
+
+
+def test_the_check_can_fail(database: Database) -> None:
+    """A statement without an index is seen as a scan."""
+    verb = compile_verb("bad", "-- Bad.\nselect id from hookline_sender_events where type = :type", "sqlite")
+    sql, values = _statement(verb)
+
+    with database.read() as connection:
+        steps = [row[3] for row in connection.execute(f"explain query plan {sql}", values)]
+
+    assert steps[0].startswith("SCAN")
