@@ -19,7 +19,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import aiohttp
@@ -216,9 +215,7 @@ class AiohttpExchange:
                     data=request.body,
                     headers=request.headers,
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(
-                        total=None, connect=request.connect_timeout_s, ceil_threshold=math.inf
-                    ),
+                    timeout=_connecting_within(request.connect_timeout_s),
                 )
             trail.headers_at = asyncio.get_running_loop().time()
             body, size, end = await _read_body(response, deadline)
@@ -326,7 +323,7 @@ class _Guard(AbstractResolver):
         family, kind, protocol, _, sockaddr = addr_info
         self._check(sockaddr[0])
         trail = _trail.get()
-        trail.address = f"[{sockaddr[0]}]:{sockaddr[1]}" if ":" in sockaddr[0] else f"{sockaddr[0]}:{sockaddr[1]}"
+        trail.address = _with_port(sockaddr)
         if trail.dialled_at is None:
             trail.dialled_at = asyncio.get_running_loop().time()
         return socket.socket(family, kind, protocol)
@@ -345,12 +342,18 @@ class _Watched(ResponseHandler):
     """A connection that notes when the answer begins and is closed when it speaks unasked."""
 
     trail: _Trail | None = None
+    is_used = False
+    made_at: float = 0.0
     tls_version: str | None = None
+    address: str | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.made_at = self._loop.time()
         tls = transport.get_extra_info("ssl_object")
         self.tls_version = tls.version() if tls is not None else None
+        peer = transport.get_extra_info("peername")
+        self.address = None if peer is None else _with_port(peer)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
@@ -396,9 +399,11 @@ class _WatchedRequest(aiohttp.ClientRequest):
         protocol.trail = trail
         trail.protocol = protocol
         trail.tls = protocol.tls_version
-        peer = conn.transport.get_extra_info("peername") if conn.transport is not None else None
-        if peer is not None:
-            trail.address = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        trail.address = protocol.address or trail.address
+        trail.reused = protocol.is_used
+        if not protocol.is_used:
+            protocol.is_used = True
+            trail.connected_at = protocol.made_at
         trail.sent_at = self.loop.time()
         trail.response = response = await super().send(conn)
         trail.sent_headers = tuple((str(name), str(value)) for name, value in self.headers.items())
@@ -406,13 +411,9 @@ class _WatchedRequest(aiohttp.ClientRequest):
 
 
 def _session(guard: _Guard, tls: ssl.SSLContext, *, keep: bool) -> aiohttp.ClientSession:
-    trace = aiohttp.TraceConfig()
-    trace.on_connection_create_end.append(_on_connected)
-    trace.on_connection_reuseconn.append(_on_reused)
     return aiohttp.ClientSession(
         connector=_Connector(guard, tls, keep=keep),
         request_class=_WatchedRequest,
-        trace_configs=[trace],
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
         auto_decompress=False,
@@ -421,14 +422,12 @@ def _session(guard: _Guard, tls: ssl.SSLContext, *, keep: bool) -> aiohttp.Clien
     )
 
 
-async def _on_connected(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
-    _trail.get().connected_at = asyncio.get_running_loop().time()
+@functools.lru_cache(maxsize=16)
+def _connecting_within(timeout_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=timeout_s, ceil_threshold=math.inf)
 
 
-async def _on_reused(_session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
-    _trail.get().reused = True
-
-
+@functools.lru_cache(maxsize=4096)
 def _url(text: str) -> URL:
     if any(char <= " " or char == "\x7f" for char in text):
         raise aiohttp.InvalidURL("<a space or control character>")
@@ -533,6 +532,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _with_port(sockaddr: tuple[Any, ...]) -> str:
+    host, port = sockaddr[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _family(address: str) -> socket.AddressFamily:
