@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from hookline.errors import OutcomeUnknown, StorageUnavailable
-from hookline.storage.commit import GroupCommit
+from hookline.storage.commit import GATHER_TURNS, GroupCommit
 
 
 class Written:
@@ -162,3 +162,38 @@ def test_threads_lead_in_turn(written: Written) -> None:
     assert isinstance(answers[-1], ValueError)
     assert len(written.batches) < 40
     assert group.put_inline(7) == 70
+
+
+def trickle(group: GroupCommit[int, int], count: int) -> list[int]:
+    """Put one item with every turn of the loop."""
+
+    async def put_late(item: int) -> int:
+        for _ in range(item):
+            await asyncio.sleep(0)
+        return await group.put(item)
+
+    async def run() -> list[int]:
+        return await asyncio.gather(*(put_late(item) for item in range(count)))
+
+    return asyncio.run(run())
+
+
+def test_what_arrives_turn_by_turn_shares_the_first_commit(written: Written) -> None:
+    """The first of many requests that are already there does not run off with a commit of its own."""
+    group = GroupCommit(written, name="test")
+
+    answers = trickle(group, 8)
+    group.close()
+
+    assert answers == [item * 10 for item in range(8)]
+    assert written.batches == [list(range(8))]
+
+
+def test_a_stream_without_end_does_not_put_a_commit_off_for_ever(written: Written) -> None:
+    """After some turns the batch goes, whatever else is coming."""
+    group = GroupCommit(written, name="test")
+
+    trickle(group, GATHER_TURNS * 4)
+    group.close()
+
+    assert 1 < len(written.batches[0]) <= GATHER_TURNS + 1

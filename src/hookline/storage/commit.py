@@ -21,6 +21,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_BATCH = 512
+# How many turns of an event loop a batch is put off at most while each of them brings more items. Without it the first
+# of many requests that are already there has a commit of its own, which all the others then wait for.
+GATHER_TURNS = 16
 
 
 class GroupCommit(Generic[T, R]):
@@ -58,7 +61,7 @@ class GroupCommit(Generic[T, R]):
         if not lane.is_busy:
             lane.is_busy = True
             # Next turn of the loop: whoever else is ready in this one joins the batch.
-            loop.call_soon(self._start, lane)
+            loop.call_soon(self._gather, lane, 0, 0)
         return await future
 
     def put_inline(self, item: T) -> R:
@@ -89,6 +92,14 @@ class GroupCommit(Generic[T, R]):
                 del self._lanes[closed]
             lane = self._lanes[loop] = _Lane(loop)
         return lane
+
+    def _gather(self, lane: _Lane[T, R], seen: int, turns: int) -> None:
+        """Start, unless items still arrive with every turn of the loop: the next turn brings them into this batch."""
+        waiting = len(lane.waiting)
+        if seen < waiting < self._max_batch and turns < GATHER_TURNS:
+            lane.loop.call_soon(self._gather, lane, waiting, turns + 1)
+        else:
+            self._start(lane)
 
     def _start(self, lane: _Lane[T, R]) -> None:
         batch, lane.waiting = lane.waiting[: self._max_batch], lane.waiting[self._max_batch :]
