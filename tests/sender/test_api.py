@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import logging
 import sqlite3
@@ -18,7 +19,7 @@ from hookline.sender.api import MAX_BODY_BYTES, error_body, is_sender_path
 from hookline.sender.api_parts import CallContext
 from hookline.storage import Database
 
-from .conftest import TEST_KEY, Client
+from .conftest import LIVE_KEY, TEST_KEY, Client
 
 EVENT = {"event": "dsync.user.created", "data": {"id": "directory_user_1"}}
 EVENTS_URL = "/events?events=dsync.user.created&limit=100"
@@ -509,3 +510,44 @@ def test_a_refused_publish_does_not_use_up_its_key(call: Client) -> None:
     corrected = call("POST", "/api/v1/events", EVENT, headers=headers)
 
     assert (refused.status, corrected.status) == (422, 201)
+
+
+# -- behind a real server
+
+
+def test_publishing_over_a_real_connection(base_url: str, call: Client) -> None:
+    """Chunked and plain bodies on one kept connection; the answers are whole and in order."""
+    host = base_url.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    headers = {"Authorization": f"Bearer {LIVE_KEY}", "Content-Type": "application/json"}
+    body = json.dumps(EVENT).encode()
+    ids = []
+    for content in (body, iter([body[:10], body[10:]]), body):
+        connection.request("POST", "/api/v1/events", content, headers)
+        response = connection.getresponse()
+        assert response.status == 201
+        ids.append(json.loads(response.read())["id"])
+    connection.request("HEAD", "/webhook_endpoints", headers=headers)
+    head = connection.getresponse()
+    nothing = head.read()
+    connection.close()
+
+    assert [event["id"] for event in call("GET", EVENTS_URL).json["data"]] == ids
+    assert (head.status, nothing) == (200, b"")
+
+
+def test_a_giant_body_is_refused_while_it_is_sent(base_url: str) -> None:
+    """413 without reading to the end; the server goes on."""
+    host = base_url.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    headers = {"Authorization": f"Bearer {LIVE_KEY}", "Content-Length": str(MAX_BODY_BYTES * 100)}
+
+    connection.putrequest("POST", "/api/v1/events")
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    refusal = json.loads(response.read())
+    connection.close()
+
+    assert (response.status, refusal["code"]) == (413, "body_too_large")

@@ -100,6 +100,15 @@ def test_a_change_counts_the_version(call: Client, endpoint: Any) -> None:
     assert (changed.json["version"], changed.json["url"]) == (2, endpoint["url"])
 
 
+def test_a_change_of_nothing_changes_nothing(call: Client, endpoint: Any, clock: TurnedClock) -> None:
+    """Neither the version nor the time of the last change."""
+    clock.advance(1000)
+
+    unchanged = call("PATCH", f"/api/v1/endpoints/{endpoint['id']}", {})
+
+    assert unchanged.json == endpoint | {"secret": unchanged.json["secret"]}
+
+
 def test_a_deleted_endpoint_cancels_what_waits(call: Client, delivery: Any) -> None:
     """The deliveries stay readable and say why."""
     answer = call("DELETE", f"/api/v1/endpoints/{delivery['endpoint_id']}")

@@ -107,7 +107,9 @@ class Registry:
         events: Sequence[str] | None = None,
         description: str | None = None,
     ) -> Endpoint:
-        """Change what is given. Disabling holds what waits for the endpoint, enabling releases it.
+        """Change what is given; with nothing given nothing changes, the version neither.
+
+        Disabling holds what waits for the endpoint, enabling releases it.
 
         Raises:
             RequestError: 404 `entity_not_found`, 409 `duplicate_endpoint`, 422 `invalid_url`.
@@ -120,6 +122,8 @@ class Registry:
             endpoint = _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
             if url is not None and self._store.is_url_taken(connection, endpoint, url):
                 raise _duplicate(url)
+            if url is status is events is description is None:
+                return endpoint
             self._store.change_endpoint(
                 connection,
                 endpoint,
