@@ -204,3 +204,15 @@ def test_unknown_types_are_facts_or_ignored(desk: Desk, company: Company) -> Non
     desk.take(company.event("session.created", {"id": "session_1"}), company.event("brand.new", {}))
 
     assert desk.outcomes() == ["fact", "ignored"]
+
+
+def test_a_user_that_moves_hangs_on_its_new_directory(desk: Desk, company: Company) -> None:
+    """When an update names another directory, the user and its memberships live and die with that one."""
+    desk.take(company.directory("activated"), company.directory("activated", "dir_2"), company.member("added"))
+    desk.take(company.user("updated", directory_id="dir_2"))
+    desk.take(company.directory("deleted", "dir_2"))
+
+    assert desk.one("select directory_id from hookline_directory_users") == "dir_2"
+    assert desk.ids("directory_users") == []
+    assert desk.changes("directory_user")[-1] == ("hidden", "user_1")
+    assert desk.members() == []

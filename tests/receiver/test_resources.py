@@ -24,7 +24,8 @@ def test_tables_columns_and_verbs_agree() -> None:
     verbs = Verbs("hookline.receiver", "sqlite")
     for name, resource in RESOURCES.items():
         columns = [column for column, _ in resource.columns]
-        for verb in (verbs[f"mirror_insert_{name}"], verbs[f"mirror_update_{name}"]):
+        names = [f"mirror_{verb}_{name}" for verb in ("insert", "update", "move")]
+        for verb in (verbs[name] for name in names if name in verbs):
             assert list(verb.columns[2 : 2 + len(columns)]) == columns
         for parent, _ in resource.parents:
             assert f"mirror_children_{name}_of_{parent}" in verbs

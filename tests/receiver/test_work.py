@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -226,12 +226,20 @@ class CountingAccess(Access):
             yield connection
 
 
-def test_an_idle_worker_asks_once_in_five_seconds(desk: Desk, company: Company) -> None:
+def no_wake_ups(channel: str, callback: Callable[[], None]) -> Callable[[], None]:
+    """In place of `Database.subscribe`: nobody is ever told."""
+    return lambda: None
+
+
+def test_an_idle_worker_asks_once_in_five_seconds(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At rest a worker with handlers goes to the database once per 5 s, for one statement."""
     desk.hooks.on("*", name="h")(lambda event, tx: None)
+    desk.take(company.user("created"))
+    monkeypatch.setattr(desk.database, "subscribe", no_wake_ups)
     access = CountingAccess(desk)
     worker = Worker(access, desk.hooks, clock=desk.clock)
-    desk.put(company.user("created"))
     with working(worker):
         wait_for(lambda: desk.clock.next_due_ms() == desk.clock.now_ms() + 5_000)
         for _ in range(5):
@@ -242,10 +250,12 @@ def test_an_idle_worker_asks_once_in_five_seconds(desk: Desk, company: Company) 
             assert access.visits == before + 1
 
 
-def test_an_idle_worker_finds_work_without_being_woken(desk: Desk, company: Company) -> None:
+def test_an_idle_worker_finds_work_without_being_woken(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With every wake-up lost, new entries are found by the timer."""
     worker = desk.new_worker(Registry())
-    desk.database.subscribe = lambda channel, callback: lambda: None  # type: ignore[method-assign]
+    monkeypatch.setattr(desk.database, "subscribe", no_wake_ups)
     with working(worker):
         wait_for(lambda: desk.clock.next_due_ms() is not None)
         desk.put(company.user("created"))

@@ -40,6 +40,7 @@ from hookline.receiver.resources import EDGES, RESOURCES, Edge, EdgeObservation,
 from hookline.rules.merge import (
     NEVER,
     EdgeVerdict,
+    ObjectState,
     Observation,
     Parent,
     Verdict,
@@ -90,10 +91,7 @@ class _Read:
     entry: Claimed
     event: Event
     observed: Observed
-
-    @property
-    def cause(self) -> Cause:
-        return Cause(self.entry.seq, self.entry.event_id)
+    cause: Cause
 
 
 def apply(
@@ -166,7 +164,8 @@ def _read(entry: Claimed) -> _Read | Outcome:
         event = Event.from_bytes(entry.body)
     except InvalidBody as error:
         return Outcome(entry.seq, "dead", error.reason)
-    return _Read(entry, event, observe(event, entry.event_id, entry.received_ms))
+    observed = observe(event, entry.event_id, entry.received_ms)
+    return _Read(entry, event, observed, Cause(entry.seq, entry.event_id))
 
 
 def _fact_handlers(registered: Sequence[Registered], type_: str, seq: int) -> list[str]:
@@ -239,18 +238,20 @@ class _Batch:
         return Outcome(seq, kind, " ".join(dict.fromkeys(notes)) if notes else None)
 
     def _join_object(self, row: ObjectRow, seen: Sequence[tuple[_Read, Observation]]) -> None:
-        before = None if row.state is None else as_parent(row.state)
         parents = self._parents_of(row)
         if row.state is not None:
             self._announce(row, is_alive(row.state, parents), None)
         for one, observation in seen:
-            joined = join(row.known_state(), observation)
+            before, before_ids = row.known_state(), row.parent_ids
+            joined = join(before, observation)
             state, verdict = joined.state, joined.verdict
-            was_shown, before_ids = (row.shown if row.announced else None), row.parent_ids
-            if state is not row.state:
+            was_shown = row.shown if row.announced else None
+            if state is not before:
                 row.put_state(state)
                 if row.parent_ids != before_ids:
                     parents = self._parents_of(row)
+                if _means_else(before, state, parents) or (before is not None and row.parent_ids != before_ids):
+                    self._moved[row.source, row.key] = one.cause
             is_live = is_alive(state, parents)
             kind: ChangeKind | None = None
             if is_live != row.announced:
@@ -265,7 +266,6 @@ class _Batch:
                 after = row.shown if is_live else None
                 self._change(row.source, row.resource.name, row.id, kind, was_shown, after, one.cause)
             self._note(row, one, verdict, joined.flags, joined.wishes)
-            before = self._moved_by(row, before, before_ids, parents, one.cause)
 
     def _join_edge(self, row: EdgeRow, seen: Sequence[tuple[_Read, EdgeObservation]]) -> None:
         ends = self._ends_of(row)
@@ -323,30 +323,6 @@ class _Batch:
         self._change(row.source, resource, id_, kind, None if is_live else shown, shown if is_live else None, cause)
         row.announced, row.is_changed = is_live, True
         return True
-
-    def _moved_by(
-        self,
-        row: ObjectRow,
-        before: Parent | None,
-        before_ids: tuple[str | None, ...],
-        parents: Sequence[Parent],
-        cause: Cause,
-    ) -> Parent:
-        """Queue a walk where this object now means something else to its children; what it means by itself.
-
-        What its own parents mean to them is those parents' walk. An unknown parent counts as not dead, so a new
-        one matters only if it is.
-        """
-        assert row.state is not None
-        after = as_parent(row.state)
-        if before is None:
-            seen = as_parent(row.state, parents)
-            moved = not seen.alive or seen.death != NEVER
-        else:
-            moved = after != before or row.parent_ids != before_ids
-        if moved:
-            self._moved[row.source, row.key] = cause
-        return after
 
     def _parents_of(self, row: ObjectRow) -> list[Parent]:
         """Its known parents, as this transaction leaves them: nobody asks before they are done with."""
@@ -549,6 +525,20 @@ class _Batch:
         ]
         store.add_runs(connection, runs, self._now_ms)
         done.changes, done.runs, done.cascades = len(seqs), len(runs), len(cascades)
+
+
+def _means_else(before: ObjectState | None, after: ObjectState, parents: Sequence[Parent]) -> bool:
+    """Whether an object now means something else to its children than before, so that they have to be walked.
+
+    What its own parents mean to them is those parents' walk. An unknown parent counts as not dead, so a new one
+    matters only if it is.
+    """
+    if before is None:
+        seen = as_parent(after, parents)
+        return not seen.alive or seen.death != NEVER
+    if before.death == after.death and before.life > before.death:
+        return False
+    return as_parent(before) != as_parent(after)
 
 
 def _keys(parents: Sequence[tuple[str, str]], ids: Sequence[str | None]) -> list[ObjectKey]:

@@ -106,6 +106,7 @@ class ObjectRow:
     id: str
     state: ObjectState | None = None
     parent_ids: tuple[str | None, ...] = ()
+    stored_parent_ids: tuple[str | None, ...] = ()
     shown: str | None = None
     announced: bool = False
     flags: str = ""
@@ -183,6 +184,7 @@ class _Tables:
     read: Verb
     insert: Verb
     update: Verb
+    move: Verb
     children: dict[str, Verb] = field(default_factory=dict)
 
 
@@ -196,6 +198,7 @@ class MirrorStore:
                 verbs[f"mirror_read_{name}"],
                 verbs[f"mirror_insert_{name}"],
                 verbs[f"mirror_update_{name}"],
+                verbs[f"mirror_move_{name}" if f"mirror_move_{name}" in verbs else f"mirror_update_{name}"],
                 {
                     parent: verbs[f"mirror_children_{name}_of_{parent}"]
                     for parent in (*RESOURCES,)
@@ -285,10 +288,13 @@ class MirrorStore:
         tables, writer = self._tables[resource.name], self._writers[resource.name]
         inserts: list[tuple[Any, ...]] = []
         updates: list[tuple[Any, ...]] = []
+        moves: list[tuple[Any, ...]] = []
         for row in rows:
-            (inserts if row.is_new else updates).append(writer(row))
+            kind = inserts if row.is_new else updates if row.parent_ids == row.stored_parent_ids else moves
+            kind.append(writer(row))
         tables.insert.run_many(connection, inserts)
         tables.update.run_many(connection, updates)
+        tables.move.run_many(connection, moves)
 
     def write_edges(self, connection: Connection, edge: Edge, rows: Iterable[EdgeRow]) -> None:
         """Insert new rows whole, replace known ones."""
@@ -413,6 +419,7 @@ def _object_row(resource: Resource, source: str, row: tuple[Any, ...]) -> Object
         source,
         row[0],
         state,
+        row[1 : 1 + parents],
         row[1 : 1 + parents],
         shown,
         bool(announced),

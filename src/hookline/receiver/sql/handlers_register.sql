@@ -1,9 +1,13 @@
--- Keeps a handler once: a new one starts at now, a known one goes on where it is, with what it now listens to.
+-- Keeps a handler once: a new one starts at what is not applied yet, a known one goes on, with what it now listens to.
 insert into hookline_handlers (name, kind, pattern, from_seq, registered_ms)
 values (
     :name, :kind, :pattern,
     case :kind
-        when 'fact' then coalesce((select max(seq) from hookline_inbox), 0)
+        when 'fact' then coalesce(
+            (select min(seq) - 1 from hookline_inbox_queue),
+            (select max(seq) from hookline_inbox),
+            0
+        )
         else coalesce((select max(seq) from hookline_changes), 0)
     end,
     :now_ms

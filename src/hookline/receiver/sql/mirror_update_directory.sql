@@ -1,4 +1,4 @@
--- Replaces rows that were read in this transaction; none is new.
+-- Replaces rows that were read in this transaction and hang where they hung: their indexes need no writing.
 insert into hookline_directories (
     source, id, organization_id, name, type, state, external_key, created_at, updated_at, payload,
     full_payload, reduced_payload, content_updated_us, content_us, content_event_id, life_us,
@@ -12,7 +12,6 @@ values /*rows*/ (
     :reduced_updated_us, :reduced_us, :reduced_event_id, :flags, :announced_live, :deleted_at
 )
 on conflict (source, id) do update set
-    organization_id = excluded.organization_id,
     name = excluded.name,
     type = excluded.type,
     state = excluded.state,

@@ -1,4 +1,4 @@
--- Replaces rows that were read in this transaction; none is new.
+-- Replaces rows that were read in this transaction and hang where they hung: their indexes need no writing.
 insert into hookline_directory_groups (
     source, id, directory_id, organization_id, idp_id, name, created_at, updated_at, payload,
     full_payload, reduced_payload, content_updated_us, content_us, content_event_id, life_us,
@@ -12,8 +12,6 @@ values /*rows*/ (
     :reduced_updated_us, :reduced_us, :reduced_event_id, :flags, :announced_live, :deleted_at
 )
 on conflict (source, id) do update set
-    directory_id = excluded.directory_id,
-    organization_id = excluded.organization_id,
     idp_id = excluded.idp_id,
     name = excluded.name,
     created_at = excluded.created_at,

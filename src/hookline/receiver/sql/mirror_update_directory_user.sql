@@ -1,4 +1,4 @@
--- Replaces rows that were read in this transaction; none is new.
+-- Replaces rows that were read in this transaction and hang where they hung: their indexes need no writing.
 insert into hookline_directory_users (
     source, id, directory_id, organization_id, idp_id, email, first_name, last_name, username,
     job_title, state, is_active, created_at, updated_at, payload, full_payload, reduced_payload,
@@ -14,8 +14,6 @@ values /*rows*/ (
     :reduced_event_id, :flags, :announced_live, :deleted_at
 )
 on conflict (source, id) do update set
-    directory_id = excluded.directory_id,
-    organization_id = excluded.organization_id,
     idp_id = excluded.idp_id,
     email = excluded.email,
     first_name = excluded.first_name,
