@@ -1,20 +1,17 @@
 """The inbox as storage: each method is one verb or a few, on a connection somebody else has opened a transaction on.
 
-`InboxStore` decides nothing about requests (`receive.py` does) and opens, commits and wakes nothing (`app.py`
+`InboxStore` decides nothing about requests (`receive.py` does) and opens, commits and wakes nothing (`intake.py`
 does), so that the same verbs run on a connection of ours and on the app's own.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 from hookline.receiver.model import Entry, PutKind, RejectionRow
 from hookline.storage import Connection, Dialect, Verbs
-
-log = logging.getLogger("hookline.receiver")
 
 
 class InboxStore:
@@ -36,49 +33,43 @@ class InboxStore:
 
         Returns: what became of each entry, in order.
         """
-        kept = self._put.run_many(connection, entries)
-        if kept:
-            seqs = json.dumps([row[0] for row in kept])
-            self._enqueue.run(connection, {"seqs": seqs, "due_ms": entries[0].received_ms})
-        if len(kept) == len(entries):
+        seqs = [seq for (seq,) in self._put.run_many(connection, entries)]
+        if seqs:
+            self._enqueue.run(connection, {"seqs": json.dumps(seqs), "due_ms": entries[0].received_ms})
+        if len(seqs) == len(entries):
             return ["accepted"] * len(entries)
-        return self._sort_out(connection, entries, {(source, event_id) for _, source, event_id in kept})
+        return self._sort_out(connection, entries, set(seqs))
 
     def add_rejections(self, connection: Connection, rows: Sequence[RejectionRow]) -> None:
         """Add refusals to the counts of their minutes. At most one row per (source, reason, minute)."""
         self._add_rejections.run_many(connection, rows)
 
-    def _sort_out(self, connection: Connection, entries: Sequence[Entry], new: set[tuple[str, str]]) -> list[PutKind]:
-        repeated = {(entry.source, entry.event_id) for entry in entries}
-        known = self._hashes(connection, repeated)
+    def _sort_out(self, connection: Connection, entries: Sequence[Entry], new: set[int]) -> list[PutKind]:
+        known = self._known_as(connection, {(entry.source, entry.event_id) for entry in entries})
         kinds: list[PutKind] = []
-        times: Counter[tuple[str, str, bytes]] = Counter()
+        times: Counter[tuple[str, str, bytes, PutKind]] = Counter()
         for entry in entries:
-            key = (entry.source, entry.event_id)
-            if key in new:
-                new.discard(key)
+            seq, sha256 = known[entry.source, entry.event_id]
+            if seq in new:
+                new.remove(seq)
                 kinds.append("accepted")
                 continue
-            kinds.append("duplicate" if entry.sha256 == known[key] else "conflict")
-            times[(*key, entry.sha256)] += 1
+            kind: PutKind = "duplicate" if entry.sha256 == sha256 else "conflict"
+            kinds.append(kind)
+            times[entry.source, entry.event_id, entry.sha256, kind] += 1
         last_ms = max(entry.received_ms for entry in entries)
-        self._repeat.run_many(
-            connection,
-            [
-                (source, event_id, sha256, _kind(sha256, known[source, event_id]), count, last_ms)
-                for (source, event_id, sha256), count in times.items()
-            ],
-        )
+        self._repeat.run_many(connection, [(*repeat, count, last_ms) for repeat, count in times.items()])
         return kinds
 
-    def _hashes(self, connection: Connection, keys: set[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
-        known: dict[tuple[str, str], bytes] = {}
-        for source in {source for source, _ in keys}:
-            event_ids = json.dumps([event_id for owner, event_id in keys if owner == source])
-            for event_id, sha256 in self._known.run(connection, {"source": source, "event_ids": event_ids}):
-                known[source, event_id] = bytes(sha256)
-        return known
-
-
-def _kind(sha256: bytes, known: bytes) -> PutKind:
-    return "duplicate" if sha256 == known else "conflict"
+    def _known_as(
+        self, connection: Connection, keys: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[int, bytes]]:
+        """The number and hash each of these ids is kept under; all of them are, by now."""
+        event_ids = defaultdict(list)
+        for source, event_id in keys:
+            event_ids[source].append(event_id)
+        return {
+            (source, event_id): (seq, bytes(sha256))
+            for source, ids in event_ids.items()
+            for event_id, seq, sha256 in self._known.run(connection, {"source": source, "event_ids": json.dumps(ids)})
+        }
