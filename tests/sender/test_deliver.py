@@ -423,6 +423,19 @@ def test_endpoints_own_schedule(world: World) -> None:
     assert [attempt.started_ms - NOW_MS for attempt in world.attempts(delivery_id)] == [0, 2_000, 7_000]
 
 
+@pytest.mark.parametrize("schedule", ["nonsense", "[-1]", "7", '["x"]', "[1e9]"])
+def test_endpoints_own_schedule_that_cannot_be_used(world: World, schedule: str) -> None:
+    """A schedule that makes no sense costs its endpoint nothing but that: the environment's is used."""
+    url = world.add_endpoint()
+    [delivery_id] = world.publish()
+    with world.database.transaction() as connection:
+        connection.execute("update hookline_sender_endpoints set schedule = ?", (schedule,))
+
+    run(deliver_all(world, Scripted({url: [an_answer(500)]}), {"succeeded": 1}))
+
+    assert [attempt.started_ms - NOW_MS for attempt in world.attempts(delivery_id)] == [0, 190_000]
+
+
 def test_retry_after_is_honoured(world: World) -> None:
     """An endpoint that asks for patience gets it, within the window."""
     url = world.add_endpoint()
@@ -783,6 +796,24 @@ def test_app_published_event_enters_the_feed_first(world: World) -> None:
     assert places == [1]
 
 
+def test_app_published_event_that_nobody_wants_enters_the_feed(world: World) -> None:
+    """An event without a delivery gets its place as well, without waiting for some other event's claim."""
+    world.add_endpoint()
+    world.publish(is_fed=False)
+    with world.database.transaction() as connection:
+        connection.execute("delete from hookline_sender_deliveries")
+
+    def place() -> int | None:
+        with world.database.read() as connection:
+            return world.store.feed_seq(connection, "production", "event_0")
+
+    async def work() -> None:
+        async with running(a_deliverer(world, Scripted())):
+            await until(lambda: place() == 1, "its place in the feed")
+
+    run(work())
+
+
 # -- trouble of our own ----------------------------------------------------------------------------------------------
 
 
@@ -846,17 +877,31 @@ def test_attempt_that_cannot_be_recorded_holds_up_nobody(world: World) -> None:
     made = world.publish(count=3)
     with world.database.transaction() as connection:
         connection.execute(
-            "insert into hookline_sender_attempts values (?, 1, 'scheduled', 'failed', null, 500, 1, 1, '{}')",
-            (world.delivery(made[1]).row_id,),
+            "create trigger refuse before insert on hookline_sender_attempts"
+            f" when new.delivery_row = {world.delivery(made[1]).row_id}"
+            " begin select raise(abort, 'not this one'); end"
         )
 
     async def work() -> None:
         limits = Limits(first_window=3)
         async with running(a_deliverer(world, Scripted(), limits=limits)):
             await until(lambda: world.states() == {"succeeded": 2, "running": 1}, "the other two")
+        # What cannot be recorded cannot be taken over, either; another lost attempt and later work can.
+        [lost, later] = world.publish(count=2)
+        exchange = Scripted(hang={"https://one.example.com/"})
+        await die_in(world, exchange, lambda: len(exchange.sent) == 2)
+        world.clock.advance(LEASE_MS)
+        async with running(a_deliverer(world, Scripted())):
+            await turn_until(
+                world,
+                lambda: {world.delivery(lost).state, world.delivery(later).state} == {"succeeded"},
+                "the lost ones",
+                past_leases=True,
+            )
 
     run(work())
 
+    assert world.states() == {"succeeded": 4, "running": 1}
     assert world.delivery(made[1]).state == "running"
 
 

@@ -179,6 +179,7 @@ class Deliverer:
         self._has_news = False
         self._is_quiet = False
         self._has_lapsed = False
+        self._has_unfed = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop` is set, then let what is under way end, settle it and return. Called once.
@@ -260,7 +261,7 @@ class Deliverer:
         slots = {} if is_draining else self._free_slots()
         reclaim = self._has_lapsed and not is_draining
         finished, self._finished = self._finished, []
-        if not (finished or slots or reclaim):
+        if not (finished or slots or reclaim or self._has_unfed):
             return False
         # An attempt of ours still under way is not lost, whatever its lease says (a machine that slept).
         mine = frozenset(self._attempts) if reclaim else frozenset()
@@ -271,9 +272,12 @@ class Deliverer:
             raise
         except Exception:
             # One delivery's row must not hold up the others for ever: each gets a transaction of its own.
-            log.exception("deliveries: settling %d attempts together failed, settling them one by one", len(finished))
-            if not finished:
+            if not finished and not reclaim:
                 raise
+            log.exception("deliveries: settling %d attempts together failed, settling them one by one", len(finished))
+            if reclaim:
+                self._has_lapsed = False  # until the next discovery
+                finished += await loop.run_in_executor(executor, self._read_lapsed, mine)
             await self._settle_singly(executor, finished)
             return True
         self._take(cycle, slots, reclaim=reclaim)
@@ -334,6 +338,7 @@ class Deliverer:
         for endpoint_row, due_ms in discovery.endpoints:
             self._note_due(endpoint_row, due_ms)
         self._has_lapsed = discovery.lease_ms is not None and discovery.lease_ms <= asked_ms
+        self._has_unfed = discovery.has_unfed
 
     def _note_due(self, endpoint_row: int, due_ms: int) -> None:
         known = self._due.get(endpoint_row)
@@ -400,6 +405,7 @@ class Deliverer:
                 self._note_due(endpoint_row, due_ms)
         for endpoint_row, due_ms in cycle.due:
             self._note_due(endpoint_row, due_ms)
+        self._has_unfed = False
         if reclaim:
             self._has_lapsed = cycle.reclaimed >= LAPSED_AT_ONCE
         for claimed in cycle.claimed:
@@ -479,24 +485,26 @@ class Deliverer:
         def work(connection: Connection) -> _Cycle:
             now_ms = self._clock.now_ms()
             due = self._settle(connection, finished, now_ms) if finished else []
-            lapsed: list[_Finished] = []
-            if mine is not None:
-                lapsed = [
-                    _lost(claimed, now_ms)
-                    for claimed in self._verbs.lapsed(connection, now_ms=now_ms, limit=LAPSED_AT_ONCE + len(mine))
-                    if claimed.row_id not in mine
-                ]
-                due += self._settle(connection, lapsed, now_ms) if lapsed else []
+            lapsed = self._lapsed(connection, mine, now_ms) if mine is not None else []
+            due += self._settle(connection, lapsed, now_ms) if lapsed else []
+            # What an app published in its own transaction enters the feed before its first attempt.
+            self._store.feed_missing(connection)
             claimed, short = self._claim(connection, slots, now_ms) if slots else ([], {})
             return _Cycle(claimed, short, due, len(lapsed))
 
         return self._database.run(work)
 
+    def _read_lapsed(self, mine: Collection[int]) -> list[_Finished]:
+        with self._database.read() as connection:
+            return self._lapsed(connection, mine, self._clock.now_ms())
+
+    def _lapsed(self, connection: Connection, mine: Collection[int], now_ms: int) -> list[_Finished]:
+        lapsed = self._verbs.lapsed(connection, now_ms=now_ms, limit=LAPSED_AT_ONCE + len(mine))
+        return [_lost(claimed, now_ms) for claimed in lapsed if claimed.row_id not in mine]
+
     def _claim(
         self, connection: Connection, slots: Mapping[int, int], now_ms: int
     ) -> tuple[list[Claimed], dict[int, int | None]]:
-        # What an app published in its own transaction enters the feed before its first attempt.
-        self._store.feed_missing(connection)
         lease_ms = round((self._total_timeout_s + LEASE_MARGIN_S) * 1000)
         claimed = self._verbs.claim(connection, slots, now_ms=now_ms, leased_until_ms=now_ms + lease_ms)
         got: dict[int, int] = {}
@@ -571,7 +579,12 @@ class Deliverer:
             return self._schedules[claimed.environment]
         known = self._own_schedules.get(claimed.schedule)
         if known is None:
-            known = self._own_schedules[claimed.schedule] = Schedule.from_gaps(tuple(json.loads(claimed.schedule)))
+            try:
+                known = Schedule.from_gaps(tuple(json.loads(claimed.schedule)))
+            except (ValueError, TypeError) as error:
+                log.warning("endpoint %s has a schedule that cannot be used: %s", claimed.endpoint_id, error)
+                known = self._schedules[claimed.environment]
+            self._own_schedules[claimed.schedule] = known
         return known
 
 

@@ -59,11 +59,13 @@ class Settlement:
 class Discovery:
     """The work there is: (endpoint row, earliest due time) of each open endpoint that has pending deliveries.
 
-    `lease_ms` is when the first lease passes or passed, None where nothing runs.
+    `lease_ms` is when the first lease passes or passed, None where nothing runs. `has_unfed` says whether events
+    published on an app's connection wait for their place in the feed.
     """
 
     endpoints: Sequence[tuple[int, int]]
     lease_ms: int | None
+    has_unfed: bool
 
 
 class DeliveryStore:
@@ -116,7 +118,7 @@ class DeliveryStore:
         return {row[0] for row in self._verbs["settle"].run_many(connection, rows, {"now_ms": now_ms})}
 
     def record(self, connection: Connection, attempts: Sequence[Attempt]) -> None:
-        """Records attempts."""
+        """Records attempts; one recorded already stays as it is."""
         rows = [
             (a.delivery_row, a.number, a.kind, a.outcome, a.reason, a.status, a.started_ms, a.duration_ms, a.evidence)
             for a in attempts
@@ -128,11 +130,13 @@ class DeliveryStore:
         return bool(self._verbs["endpoint_gone"].run(connection, {"row_id": endpoint_row, "now_ms": now_ms}))
 
     def discover(self, connection: Connection) -> Discovery:
-        """Which endpoints have work and when, and when the first lease passes; one statement."""
+        """Which endpoints have work and when, and what else there is to do; one statement."""
         rows = self._verbs["discover"].run(connection)
+        others = {row[0]: row[2] for row in rows if row[0] != "endpoint"}
         return Discovery(
-            [(row[0], row[1]) for row in rows if row[0] is not None],
-            next((row[1] for row in rows if row[0] is None), None),
+            [(row[1], row[2]) for row in rows if row[0] == "endpoint"],
+            others["lease"],
+            others["unfed"] is not None,
         )
 
     def next_due(self, connection: Connection, endpoint_rows: Collection[int]) -> dict[int, int]:

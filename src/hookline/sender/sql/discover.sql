@@ -1,6 +1,6 @@
 -- Finds every open endpoint with pending deliveries and its earliest due time, by stepping from endpoint to endpoint
--- in the index, so that its cost grows with endpoints, not with deliveries. One more row, without an endpoint, tells
--- when the first lease passes.
+-- in the index, so that its cost grows with endpoints, not with deliveries. Two more rows tell when the first lease
+-- passes, and whether events published on an app's connection wait for their place in the feed.
 with recursive e (endpoint_row) as (
     select min(q.endpoint_row) from hookline_sender_deliveries q where q.state = 'pending'
     union all
@@ -12,7 +12,7 @@ with recursive e (endpoint_row) as (
     from e
     where e.endpoint_row is not null
 )
-select e.endpoint_row,
+select 'endpoint', e.endpoint_row,
        (
            select min(q.due_ms)
            from hookline_sender_deliveries q
@@ -22,4 +22,6 @@ from e
 join hookline_sender_endpoints p
     on p.row_id = e.endpoint_row and p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null
 union all
-select null, min(r.leased_until_ms) from hookline_sender_deliveries r where r.state = 'running'
+select 'lease', null, min(r.leased_until_ms) from hookline_sender_deliveries r where r.state = 'running'
+union all
+select 'unfed', null, min(u.event_row) from hookline_sender_unfed u
