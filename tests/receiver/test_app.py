@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,14 +225,45 @@ def test_a_database_that_cannot_write_is_503_and_one_line(
     assert rows(path, "select event_id from hookline_inbox order by seq") == [("event_0001",), ("event_0002",)]
 
 
-def test_a_folder_that_is_not_there_is_503(tmp_path: Path) -> None:
-    """Not an exception: the source comes again, and by then somebody has read the log."""
-    receiver = Receiver(f"sqlite:///{tmp_path}/missing/app.db", secrets=[SECRET], clock=TurnedClock(NOW_MS))
+def test_a_database_that_cannot_be_opened_is_503_and_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not an exception: the source comes again, and once the cause is gone, it is kept."""
+    folder = tmp_path / "missing"
+    with Receiver(f"sqlite:///{folder}/app.db", secrets=[SECRET], clock=TurnedClock(NOW_MS)) as receiver:
+        statuses = [post(receiver, request()), post(receiver, request())]
+        with pytest.raises(StorageUnavailable):
+            receiver.open()
+        lines = [record for record in caplog.records if record.levelno == logging.ERROR]
+        folder.mkdir()
 
-    assert post(receiver, request()) == 503
-    with pytest.raises(StorageUnavailable):
-        receiver.open()
-    receiver.close()
+        assert statuses == [503, 503]
+        assert len(lines) == 1
+        assert post(receiver, request()) == 200
+
+
+def test_threads_that_wait_for_it_to_open_share_its_failure(path: Path) -> None:
+    """A locked database costs each of them one timeout, and not one after the other."""
+    sqlite3.connect(path).close()
+    start = threading.Barrier(20)
+    statuses: list[int] = []
+
+    def deliver(receiver: Receiver) -> None:
+        start.wait()
+        statuses.append(post(receiver, request()))
+
+    with (
+        Receiver(f"sqlite:///{path}?busy_timeout_ms=200", secrets=[SECRET], clock=TurnedClock(NOW_MS)) as receiver,
+        locked(path),
+    ):
+        threads = [threading.Thread(target=deliver, args=(receiver,)) for _ in range(20)]
+        began_s = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took_s = time.monotonic() - began_s
+
+    assert statuses == [503] * 20
+    assert took_s < 20 * 0.2
 
 
 def test_threads_that_wait_together_share_commits_and_one_wins(receiver: Receiver, path: Path) -> None:
@@ -349,6 +381,11 @@ def test_a_worker_in_a_thread_ends_when_it_is_told(path: Path) -> None:
         ({"database_url": "sqlite:///a.db", "secrets": "whsec_1"}, "secrets"),
         ({"database_url": "sqlite:///a.db", "secrets": [""]}, "secrets"),
         ({"database_url": "sqlite:///a.db", "path_token": "a/b"}, "path_token"),
+        ({"database_url": "sqlite:///a.db", "path": "webhooks"}, "path"),
+        ({"database_url": "sqlite:///a.db", "tolerance_s": -1}, "tolerance_s"),
+        ({"database_url": "sqlite:///a.db", "tolerance_s": float("nan")}, "tolerance_s"),
+        ({"database_url": "sqlite:///a.db", "max_body": 0}, "max_body"),
+        ({"database_url": "sqlite:///a.db", "body_timeout_s": 0}, "body_timeout_s"),
         ({"database_url": "sqlite:///a.db", "path_token": ""}, "path_token"),
         ({"database_url": "sqlite:///a.db", "allowed_ips": ["workos", "300.0.0.1"]}, "allowed_ips"),
         ({"database_url": "sqlite:///a.db", "trusted_proxies": ["proxy.local"]}, "trusted_proxies"),

@@ -8,7 +8,6 @@ is bounded. Slow request lines and headers are the server's to limit.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,8 +17,6 @@ from hookline.receiver.receive import DISCARD, TIMEOUT, UNAVAILABLE, answer
 
 if TYPE_CHECKING:
     from hookline.receiver.app import Opened, Receiver
-
-log = logging.getLogger("hookline.receiver")
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

@@ -39,7 +39,7 @@ class WsgiDoor:
             self._receiver.note(receipt, peer)
         headers, content = answer(receipt)
         _start(start_response, receipt.status, headers)
-        return [content]
+        return [] if method == "HEAD" else [content]
 
     def _receipt(self, environ: dict[str, Any], method: str, path: str, peer: str | None) -> Receipt:
         door = self._receiver.door

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from hookline.errors import ConfigError
+from hookline.errors import ConfigError, StorageError
 from hookline.loop import Clock, SystemClock
 from hookline.receiver.handlers import Registry
-from hookline.receiver.intake import Intake, SeparateIntake, SharedIntake, dialect_of
+from hookline.receiver.intake import Intake, Outage, SeparateIntake, SharedIntake, dialect_of
 from hookline.receiver.model import Entry, PutKind, Receipt, Request
 from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
@@ -92,6 +92,13 @@ class Receiver:
             raise ConfigError("database_url", "expected either database_url= or transactions=, and not both")
         if path_token is not None and not _TOKEN.fullmatch(path_token):
             raise ConfigError("path_token", "expected letters, digits and . _ ~ - alone")
+        if path and (not path.startswith("/") or path.endswith("/")):
+            raise ConfigError("path", f"expected a path as in /webhooks, or nothing, got {path!r}")
+        if tolerance_s is not None and not 0 <= tolerance_s < float("inf"):
+            raise ConfigError("tolerance_s", f"expected seconds, 0 or more, or None for no limit; got {tolerance_s}")
+        for setting, value in (("max_body", max_body), ("body_timeout_s", body_timeout_s)):
+            if not value > 0:
+                raise ConfigError(setting, f"expected more than 0, got {value}")
         self.source = source
         self.clock: Clock = SystemClock() if clock is None else clock
         self.body_timeout_s = body_timeout_s
@@ -110,9 +117,11 @@ class Receiver:
             connect(database_url).close()  # says now what is wrong with the URL; opens nothing
         self._database_url = database_url
         self._transactions = transactions
+        self._outage = Outage(self.clock.now_ms)
         self._rejections = Rejections(source)
         self._lock = threading.RLock()
         self.opened: Opened | None = None
+        self._failures: list[StorageError] = []
         self._flush_timer: threading.Timer | None = None
         self._flush_pid = 0
 
@@ -246,9 +255,19 @@ class Receiver:
 
         Raises: StorageUnavailable, MigrationError, ConfigError.
         """
+        failures = self._failures
         with self._lock:
-            if self.opened is None:
+            if self.opened is not None:
+                return self.opened
+            if self._failures is not failures:
+                # Somebody tried while this thread waited for the lock. One at a time would add up their timeouts.
+                raise self._failures[0]
+            try:
                 self.opened = self._open()
+            except StorageError as error:
+                self._failures = [error]
+                self._outage.failed(error)
+                raise
             return self.opened
 
     def close(self) -> None:
@@ -279,7 +298,7 @@ class Receiver:
 
     def _open(self) -> Opened:
         if self._transactions is not None:
-            return Opened(None, SeparateIntake(self._transactions, self.clock.now_ms))
+            return Opened(None, SeparateIntake(self._transactions, self._outage))
         assert self._database_url is not None
         database = connect(self._database_url)
         try:
@@ -287,7 +306,7 @@ class Receiver:
         except BaseException:
             database.close()
             raise
-        return Opened(database, SharedIntake(database, self.clock.now_ms))
+        return Opened(database, SharedIntake(database, self._outage))
 
     def _app_database(self) -> _AppDatabase:
         assert self._transactions is not None

@@ -45,16 +45,12 @@ class Intake(Protocol):
 
 
 class SharedIntake:
-    """On a database of ours: whoever waits while a batch is being written shares the next commit.
+    """On a database of ours: whoever waits while a batch is being written shares the next commit."""
 
-    Args:
-        now_ms: for the log alone, so that an outage is one line a minute.
-    """
-
-    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, outage: Outage) -> None:
         self._database = database
         self._store = InboxStore(database.dialect)
-        self._outage = _Outage(now_ms)
+        self._outage = outage
         self._group: GroupCommit[Entry, PutKind] = GroupCommit(self._keep, name="hookline-inbox")
         # The group's own methods: a coroutine of ours around them would cost every request.
         self.put = self._group.put
@@ -87,10 +83,10 @@ class SharedIntake:
 class SeparateIntake:
     """On the app's own transactions: one per entry, in the calling thread or, for coroutines, in one of asyncio's."""
 
-    def __init__(self, transactions: Transactions, now_ms: Callable[[], int]) -> None:
+    def __init__(self, transactions: Transactions, outage: Outage) -> None:
         self._transactions = transactions
         self._stores: dict[Dialect, InboxStore] = {}
-        self._outage = _Outage(now_ms)
+        self._outage = outage
 
     async def put(self, entry: Entry) -> PutKind:
         # Shielded: a client that goes away does not make a thread's transaction anybody's concern but its own.
@@ -141,8 +137,12 @@ def _log_conflicts(entries: Sequence[Entry], kinds: Sequence[PutKind]) -> None:
             )
 
 
-class _Outage:
-    """Says that keeping fails, and that it works again, without saying it for every request."""
+class Outage:
+    """Says that keeping fails, and that it works again, without saying it for every request.
+
+    Args:
+        now_ms: the time, so that what lasts is said once a minute.
+    """
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
@@ -150,6 +150,7 @@ class _Outage:
         self._logged_ms = 0
 
     def failed(self, error: Exception) -> None:
+        """Nothing could be kept, because of `error`."""
         self._failures += 1
         now_ms = self._now_ms()
         if self._failures > 1 and now_ms - self._logged_ms < OUTAGE_EVERY_MS:
@@ -162,6 +163,7 @@ class _Outage:
         )
 
     def is_over(self) -> None:
+        """Something was kept."""
         if self._failures:
-            log.warning("keeping webhooks again, after %d failed commits", self._failures)
+            log.warning("keeping webhooks again, after %d failures", self._failures)
             self._failures = 0
