@@ -3,7 +3,8 @@
 Each document has a folder, a shell and an environment of its own. `sh` blocks run in that shell, so `export`, `cd`
 and `&` last; `python` blocks run as programs; a block whose fence names a file (`python app.py`, `toml
 hookline.toml`) is saved as that file. A `text` block right after one that ran is what it prints, `…` standing for
-anything in a line, or for any lines. Ports 8080 and 8081 become free ones. What is not run says so and why, just
+anything in a line, or for any lines. A block after `<!-- soon -->` looks at what is done in the background: it is run
+until it prints what is promised. Ports 8080 and 8081 become free ones. What is not run says so and why, just
 before it: `<!-- not run: the reason -->`.
 """
 
@@ -29,7 +30,8 @@ from hookline.config import SETTINGS
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(
-    r"(?P<not_run><!-- not run: .+ -->\n)?^```(?P<language>\w*)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",
+    r"(?P<not_run><!-- not run: .+ -->\n)?(?P<soon><!-- soon -->\n)?"
+    r"^```(?P<language>\w*)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 SHOWN = {"mermaid", "text", "sql"}
@@ -45,6 +47,7 @@ class Block:
     text: str
     line: int
     is_run: bool
+    is_soon: bool
     expected: str | None
 
 
@@ -67,6 +70,7 @@ def blocks(path: Path) -> list[Block]:
                 match["text"],
                 document.count("\n", 0, match.start("text")) + 1,
                 match["not_run"] is None,
+                match["soon"] is not None,
                 following["text"] if is_output and following is not None else None,
             )
         )
@@ -183,17 +187,22 @@ def test_a_document_does_what_it_says(path: Path, shell: Shell) -> None:
         code, output = shell.run(text)
         for command in re.findall(r"^(?:hookline serve (?!worker)|uvicorn).*&$", text, re.MULTILINE):
             shell.await_server(command)
+        expected = promised(shell.translate(block.expected)) if block.expected is not None else re.compile(r"(?s).*")
+        is_background = re.search(r"&$", text, re.MULTILINE) is not None
+        for _ in range(200 if block.is_soon or is_background else 0):
+            if code == 0 and expected.fullmatch(printed(output)):
+                break
+            time.sleep(0.1)
+            if block.is_soon:
+                code, output = shell.run(text)
 
-        assert code == 0, f"{path.name}:{block.line}: exit code {code}\n{output.read_text(encoding='utf-8')}"
-        if block.expected is not None:
-            expected = promised(shell.translate(block.expected))
-            # What runs in the background may print a little later.
-            for _ in range(100 if "&\n" in text else 1):
-                printed = output.read_text(encoding="utf-8").strip() + "\n"
-                if expected.fullmatch(printed):
-                    break
-                time.sleep(0.1)
-            assert expected.fullmatch(printed), f"{path.name}:{block.line}: printed\n{printed}"
+        assert code == 0, f"{path.name}:{block.line}: exit code {code}\n{printed(output)}"
+        assert expected.fullmatch(printed(output)), f"{path.name}:{block.line}: printed\n{printed(output)}"
+
+
+def printed(output: Path) -> str:
+    """What a block has printed so far."""
+    return output.read_text(encoding="utf-8").strip() + "\n"
 
 
 def promised(text: str) -> re.Pattern[str]:
