@@ -49,6 +49,8 @@ class Sink:
     script: list[str] = field(default_factory=list)
     connections: int = 0
     open_now: int = 0
+    #: What `/raw/NAME` answers, byte for byte, before it closes.
+    raw: dict[str, bytes] = field(default_factory=dict)
     #: A hook run before each answer, with the request.
     before: Callable[[Seen], Awaitable[None]] | None = None
 
@@ -196,6 +198,10 @@ class Sink:
     async def _nul_header(self, writer: asyncio.StreamWriter, _: str) -> bool:
         await self._write(writer, b"HTTP/1.1 200 OK\r\nX-Nul: a\x00b\r\nContent-Length: 0\r\n\r\n")
         return True
+
+    async def _raw(self, writer: asyncio.StreamWriter, name: str) -> bool:
+        await self._write(writer, self.raw[name])
+        return False
 
     async def _unasked(self, writer: asyncio.StreamWriter, _: str) -> bool:
         """A good answer, and a moment later a second one that nobody asked for."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
+import random
 import socket
 import threading
 import time
@@ -424,6 +426,49 @@ def test_connect_timeout_is_exact(make: Make) -> None:
     assert 0.3 <= answer.timings.total_ms / 1000 < 0.6
 
 
+def broken_answers(count: int) -> list[bytes]:
+    """A good answer, mutated in drawn places: bytes changed, cut out, doubled, cut off."""
+    draw = random.Random(11)
+    good = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nRetry-After: 5\r\n"
+        b"Content-Length: 5\r\nConnection: keep-alive\r\nSet-Cookie: a=b; Max-Age=x\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    )
+    broken = []
+    for _ in range(count):
+        data = bytearray(good)
+        for _ in range(draw.randrange(1, 6)):
+            at = draw.randrange(len(data))
+            match draw.randrange(4):
+                case 0:
+                    data[at] = draw.randrange(256)
+                case 1:
+                    del data[max(at, 1) : at + draw.randrange(1, 20)]
+                case 2:
+                    data[at:at] = data[at : at + draw.randrange(1, 60)] * draw.randrange(1, 40)
+                case _:
+                    del data[max(at, 1) :]
+        broken.append(bytes(data))
+    return broken
+
+
+def test_mutilated_answers_are_values(make: Make) -> None:
+    """Whatever bytes come back, the result is a status or a named error, and the text of it is JSON's."""
+
+    async def work() -> list[Answer]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            sink.raw = {str(number): data for number, data in enumerate(broken_answers(400))}
+            return await asyncio.gather(
+                *(exchange.send(a_request(sink.url(f"/raw/{number}"), total_s=3)) for number in sink.raw)
+            )
+
+    answers = run(work())
+
+    assert all((answer.status is None) != (answer.error is None) for answer in answers)
+    assert {"protocol", "closed"} <= {answer.error for answer in answers}
+    assert any(answer.status == 200 for answer in answers)
+    json.dumps([answer.headers for answer in answers]).encode()
+
+
 # -- addresses -------------------------------------------------------------------------------------------------
 
 
@@ -596,24 +641,35 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def over_tls(
-    make: Make, authority: Authority, *, host: str = "sink.test", cert: str = "sink.test", days: int = 30
+    make: Make,
+    authority: Authority,
+    *,
+    cert: str = "sink.test",
+    days: int = 30,
+    asked_for: list[str | None] | None = None,
 ) -> Answer:
+    """One request to `https://sink.test`; the names that the handshake asked for go to `asked_for`."""
+
     async def work() -> Answer:
         context = authority.server_context(cert, days=days)
+        if asked_for is not None:
+            context.sni_callback = lambda _socket, name, _context: asked_for.append(name)
         lookup = names(sink_test=["127.0.0.1"])
         async with (
             running_sink(context) as sink,
             exchange_of(make, tls=tls_context(authority.ca_file), lookup=lookup) as exchange,
         ):
-            return await exchange.send(a_request(sink.url("/status/200", host=host)))
+            return await exchange.send(a_request(sink.url("/status/200", host="sink.test")))
 
     return run(work())
 
 
 def test_tls_with_the_name_as_sni(make: Make, authority: Authority) -> None:
     """The checked address is dialled and the certificate is checked against the name."""
-    answer = over_tls(make, authority)
+    asked_for: list[str | None] = []
+    answer = over_tls(make, authority, asked_for=asked_for)
 
+    assert asked_for == ["sink.test"]
     assert answer.status == 200
     assert answer.tls == "TLSv1.3"
     assert (answer.address or "").startswith("127.0.0.1:")
