@@ -104,6 +104,30 @@ def test_an_absent_database_fails_the_batch_once(written: Written, error: Except
     assert written.batches == [[0, 1, 2]]
 
 
+def test_those_who_wait_behind_an_absent_database_share_its_answer(written: Written) -> None:
+    """Waiting for it once is enough: however many there are, none waits for one batch after another to time out."""
+    group = GroupCommit(written, name="test", max_batch=10)
+
+    async def run() -> list[int | BaseException]:
+        written.held.clear()
+        first = asyncio.ensure_future(group.put(0))
+        await asyncio.to_thread(written.started.wait)
+        rest = [asyncio.ensure_future(group.put(item)) for item in range(1, 50)]
+        await asyncio.sleep(0)
+        written.error = StorageUnavailable("away")
+        written.held.set()
+        failed = await asyncio.gather(first, *rest, return_exceptions=True)
+        written.error = None
+        return [*failed, await group.put(50)]
+
+    answers = asyncio.run(run())
+    group.close()
+
+    assert {type(answer) for answer in answers[:-1]} == {StorageUnavailable}
+    assert answers[-1] == 500
+    assert written.batches == [[0], [50]]
+
+
 def test_a_caller_that_goes_away_costs_the_others_nothing(written: Written) -> None:
     """A cancelled wait (a client that hung up) leaves the batch and the loop whole."""
     group = GroupCommit(written, name="test")

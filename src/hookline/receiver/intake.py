@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hookline.errors import OutcomeUnknown, StorageError, StorageUnavailable
+from hookline.errors import OutcomeUnknown, StorageError
 from hookline.receiver.model import Entry, PutKind, RejectionRow
 from hookline.receiver.store import InboxStore
 from hookline.storage.commit import GroupCommit
@@ -72,7 +72,7 @@ class SharedIntake:
             if len(entries) > 1:
                 raise  # the group runs them one by one, so that only the bad one fails
             self._outage.failed(error)
-            raise StorageUnavailable(f"the entry could not be kept: {type(error).__name__}") from error
+            raise StorageError(f"the entry could not be kept: {type(error).__name__}") from error
         self._outage.is_over()
         # After the commit and once per batch: a worker woken earlier would find nothing.
         self._database.notify(CHANNEL)

@@ -35,8 +35,9 @@ class GroupCommit(Generic[T, R]):
         name: for the thread.
         max_batch: how many items one transaction takes at most.
 
-    A failing batch is rerun item by item, except when the database is away (`StorageUnavailable`: every item
-    fails alike) or the commit's answer never came (`OutcomeUnknown`: a rerun could write twice).
+    A failing batch is rerun item by item. Not so when the commit's answer never came (`OutcomeUnknown`: a rerun could
+    write twice), nor when the database is away (`StorageUnavailable`: every item fails alike, and so do those that
+    wait for their loop's next batch).
     """
 
     def __init__(self, commit: Callable[[Sequence[T]], Sequence[R]], *, name: str, max_batch: int = MAX_BATCH) -> None:
@@ -123,6 +124,11 @@ class GroupCommit(Generic[T, R]):
     def _finish(
         self, lane: _Lane[T, R], batch: list[tuple[T, asyncio.Future[R]]], answers: Sequence[R | Exception]
     ) -> None:
+        if isinstance(answers[-1], StorageUnavailable):
+            # The database was waited for in vain. Every batch after this one would wait as long again, and its
+            # callers, who have waited already, longer and longer: they share the answer and may come again.
+            answers = [*answers, *[answers[-1]] * len(lane.waiting)]
+            batch, lane.waiting = batch + lane.waiting, []
         for (_, future), answer in zip(batch, answers, strict=True):
             # A client that went away has cancelled its future: that must not cost the others theirs.
             if future.done():
