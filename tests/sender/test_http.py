@@ -11,6 +11,7 @@ import gzip
 import json
 import random
 import socket
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 import pytest
 import uvicorn
+import uvloop
 
 from hookline.sender import http
 from hookline.sender.http import (
@@ -37,12 +39,21 @@ from tests.sender.sink import Authority, Sink, running_sink
 T = TypeVar("T")
 Make = Callable[..., Exchange]
 
-EXCHANGES: dict[str, Make] = {"aiohttp": AiohttpExchange}
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
+#: How to make it, and on which event loop: `hookline serve` runs on uvloop, an app perhaps on asyncio's own.
+EXCHANGES: dict[str, tuple[Make, NewLoop]] = {
+    "aiohttp": (AiohttpExchange, asyncio.new_event_loop),
+    "aiohttp-uvloop": (AiohttpExchange, uvloop.new_event_loop),
+}
+_new_loop: NewLoop = asyncio.new_event_loop
 
 
 @pytest.fixture(params=EXCHANGES)
-def make(request: pytest.FixtureRequest) -> Make:
-    return EXCHANGES[request.param]
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Make:
+    make, new_loop = EXCHANGES[request.param]
+    monkeypatch.setattr(sys.modules[__name__], "_new_loop", new_loop)
+    return make
 
 
 def allow(address: str) -> str | None:
@@ -63,7 +74,8 @@ async def exchange_of(make: Make, **options: Any) -> AsyncIterator[Exchange]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(work)
 
 
 def a_request(url: str, body: bytes = b'{"id":"event_1"}', *, connect_s: float = 5.0, total_s: float = 5.0) -> Request:
@@ -307,6 +319,7 @@ def test_total_timeout_is_exact(make: Make, path: str) -> None:
     assert took_s < 1.5
 
 
+@pytest.mark.parametrize("make", ["aiohttp"], indirect=True)
 def test_timeouts_over_five_seconds_are_not_rounded(make: Make) -> None:
     """aiohttp rounds timeouts over 5 s up to whole seconds unless told otherwise; so this test takes 5.2 s."""
     answer, _ = one(make, "/hang", total_s=5.2)
