@@ -240,6 +240,28 @@ def test_storage_trouble_is_503_and_one_log_line(
     assert call("GET", "/webhook_endpoints").json["data"] == []
 
 
+def test_an_outage_is_told_once_and_so_is_its_end(
+    call: Client, context: CallContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is refused meanwhile and whoever reads: one line when it begins, one when something is stored again."""
+    body = {"endpoint_url": "https://a.com/", "events": ["dsync.user.created"]}
+
+    def away(_work: Any) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    caplog.set_level(logging.INFO, "hookline")
+    monkeypatch.setattr(context.database, "run", away)
+    refused = [call("POST", path, sent) for path, sent in (("/api/v1/events", EVENT), ("/webhook_endpoints", body)) * 3]
+    call("GET", "/webhook_endpoints")
+    monkeypatch.undo()
+    stored = [call("POST", "/webhook_endpoints", body), call("POST", "/api/v1/events", EVENT)]
+
+    assert [answer.status for answer in refused + stored] == [503] * 6 + [201] * 2
+    begun, ended = caplog.messages
+    assert "the disk is full" in begun
+    assert "again, after 6 failures" in ended
+
+
 def _locked(database: Database, folder: Path) -> Iterator[None]:
     with database.transaction() as connection:
         connection.execute("pragma busy_timeout = 50")

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from hookline.errors import ConfigError, StorageError
 from hookline.loop import Clock, SystemClock
 from hookline.receiver.handlers import Registry
-from hookline.receiver.intake import Intake, Outage, SeparateIntake, SharedIntake, dialect_of
+from hookline.receiver.intake import Intake, SeparateIntake, SharedIntake, dialect_of
 from hookline.receiver.model import Entry, PutKind, Receipt, Request
 from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
 from hookline.storage import Connection, Database, Dialect, connect
 from hookline.storage.migrate import migrate
+from hookline.storage.outage import Outage
 from hookline.wire.signature import TOLERANCE_S
 
 if TYPE_CHECKING:
@@ -117,7 +118,12 @@ class Receiver:
             connect(database_url).close()  # says now what is wrong with the URL; opens nothing
         self._database_url = database_url
         self._transactions = transactions
-        self._outage = Outage(self.clock.now_ms)
+        self._outage = Outage(
+            log,
+            during="cannot keep webhooks, answering 503 until it works again",
+            after="keeping webhooks again",
+            now_ms=self.clock.now_ms,
+        )
         self._rejections = Rejections(source)
         self._lock = threading.RLock()
         self.opened: Opened | None = None

@@ -19,11 +19,11 @@ from hookline.storage.commit import GroupCommit
 if TYPE_CHECKING:
     from hookline.receiver.handlers import LentTransaction, Transactions
     from hookline.storage import Database, Dialect
+    from hookline.storage.outage import Outage
 
 log = logging.getLogger("hookline.receiver")
 
 CHANNEL = "inbox"  # what a worker subscribes to: something was kept
-OUTAGE_EVERY_MS = 60_000
 
 
 class Intake(Protocol):
@@ -135,35 +135,3 @@ def _log_conflicts(entries: Sequence[Entry], kinds: Sequence[PutKind]) -> None:
                 entry.event_id,
                 entry.sha256.hex()[:8],
             )
-
-
-class Outage:
-    """Says that keeping fails, and that it works again, without saying it for every request.
-
-    Args:
-        now_ms: the time, so that what lasts is said once a minute.
-    """
-
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        self._now_ms = now_ms
-        self._failures = 0
-        self._logged_ms = 0
-
-    def failed(self, error: Exception) -> None:
-        """Nothing could be kept, because of `error`."""
-        self._failures += 1
-        now_ms = self._now_ms()
-        if self._failures > 1 and now_ms - self._logged_ms < OUTAGE_EVERY_MS:
-            return
-        self._logged_ms = now_ms
-        log.error(
-            "cannot keep webhooks, answering 503 until it works again: %s",
-            error,
-            exc_info=None if isinstance(error, StorageError) else error,
-        )
-
-    def is_over(self) -> None:
-        """Something was kept."""
-        if self._failures:
-            log.warning("keeping webhooks again, after %d failures", self._failures)
-            self._failures = 0

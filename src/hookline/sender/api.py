@@ -24,6 +24,7 @@ from hookline.errors import NotCanonical, OutcomeUnknown, RequestError, StorageE
 from hookline.sender import api_own, api_workos
 from hookline.sender.api_parts import CallContext, environment_of, idempotency_key
 from hookline.sender.publish import EventDraft, Publication, draft_batch, draft_event
+from hookline.storage.outage import Outage
 from hookline.wire.canonical import loads_strict
 
 if TYPE_CHECKING:
@@ -64,7 +65,13 @@ class SenderApi:
 
     def __init__(self, context: CallContext, *, problems: Callable[[], Sequence[str]]) -> None:
         self._context = context
-        self._app = _framework_app(context, problems)
+        self._outage = Outage(
+            log,
+            during="the database is away, answering 503 until it works again",
+            after="storing again",
+            now_ms=context.clock.now_ms,
+        )
+        self._app = _framework_app(context, problems, self._outage)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     @property
@@ -79,14 +86,17 @@ class SenderApi:
         call = _Call(scope, receive, send)
         try:
             await self._answer(call)
+            # A read that succeeds says nothing: a locked database can be read.
+            if call.status < 400 and scope["method"] not in {"GET", "HEAD"}:
+                self._outage.is_over()
         except _ClientGone:
             return
         except RequestError as error:
             await call.answer_error(error)
         except Exception as error:
             # The framework answers and logs an error through its handler, and then raises it once more.
-            if not call.has_answered:
-                await call.answer_error(_from_trouble(error, scope))
+            if not call.status:
+                await call.answer_error(_from_trouble(error, scope, self._outage))
 
     async def _answer(self, call: _Call) -> None:
         scope = call.scope
@@ -171,7 +181,7 @@ class _Call:
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.path: str = scope["path"]
-        self.has_answered = False
+        self.status = 0  # of the answer; 0 before there is one
         self._is_head = scope["method"] == "HEAD"
         self._receive = receive
         self._send = send
@@ -217,7 +227,7 @@ class _Call:
 
     async def tagged_send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.has_answered = True
+            self.status = message["status"]
             message = {
                 **message,
                 "headers": [*message.get("headers", ()), (b"x-request-id", self.scope["hookline.request_id"].encode())],
@@ -267,7 +277,7 @@ def error_body(error: RequestError, dialect: Dialect) -> dict[str, Any]:
     return body
 
 
-def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]]) -> FastAPI:
+def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], outage: Outage) -> FastAPI:
     app = FastAPI(
         title="Hookline",
         summary="The sender: endpoints, events, deliveries.",
@@ -305,7 +315,7 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]]) 
     @app.exception_handler(StorageError)
     @app.exception_handler(Exception)
     async def trouble(request: Request, error: Exception) -> Response:
-        answer = _from_trouble(error, request.scope)
+        answer = _from_trouble(error, request.scope, outage)
         response = _error_response(request, answer)
         if answer.status == 503:
             response.headers["Retry-After"] = "1"
@@ -364,18 +374,18 @@ def _field(location: Sequence[Any]) -> str:
     return text or "body"
 
 
-def _from_trouble(error: Exception, scope: Scope) -> RequestError:
-    """Our own trouble as an answer, and one line in the log."""
+def _from_trouble(error: Exception, scope: Scope, outage: Outage) -> RequestError:
+    """Our own trouble as an answer, and a line in the log: one per outage of the database, else one each."""
     where = f"{scope['method']} {scope['path']!a} ({scope['hookline.request_id']})"
     if isinstance(error, OutcomeUnknown):
-        log.error("%s: the commit's outcome is unknown: %s", where, error)
+        outage.failed(error, where)
         return RequestError(
             503,
             "outcome_unknown",
             "It is unknown whether this was stored: repeat the request with the same Idempotency-Key.",
         )
     if isinstance(error, StorageError):
-        log.error("%s: storage is not available, nothing was written: %s", where, error)
+        outage.failed(error, where)
         return RequestError(503, "storage_unavailable", "Nothing was stored: repeat the request.")
     log.error("%s: an unexpected error", where, exc_info=error)
     return RequestError(500, "internal_error", "An unexpected error; the server's log has it by its request id.")
