@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -115,3 +116,27 @@ def test_the_module_runs_as_the_command() -> None:
 
     assert result.returncode == 0
     assert result.stdout.startswith("hookline ")
+
+
+def test_an_interrupted_command_exits_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C while a command waits for its input ends it without a word."""
+
+    def interrupt(file: str) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hookline.cli.sign.read_body", interrupt)
+
+    assert main(["sign", "-", "--secret-env", "PATH"]) == Exit.INTERRUPTED
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    """`hookline config show | head -1` says nothing of the closed pipe."""
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run(
+        [sys.executable, "-m", "hookline", "config", "show"], stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+
+    assert (result.returncode, result.stderr) == (Exit.FAILED, b"")

@@ -9,16 +9,23 @@ import os
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 import hookline
 from hookline.cli import Exit
@@ -269,24 +276,104 @@ def test_sender_to_receiver(start: Callable[..., Served], tmp_path: Path) -> Non
     assert [served.stop()[0] for served in (sender, receiver)] == [Exit.OK, Exit.OK]
 
 
-def test_all_is_both_ends_on_one_port(start: Callable[..., Served]) -> None:
-    """`serve` answers as the door at /webhooks and as the API elsewhere; made keys are told once."""
-    first = start()
-
-    door = first.post_event(1)
-    api = first.request("GET", "/webhook_endpoints")[0]
-    first_keys = first.facts["sender"]["made_api_keys"]
+def test_all_is_both_ends_on_one_port(start: Callable[..., Served], tmp_path: Path) -> None:
+    """`serve` is the door at /webhooks and the API elsewhere, on one database: what it publishes to itself arrives."""
+    first = start("--allow-private-targets")
+    keys = first.facts["sender"]["made_api_keys"]
+    call = {"Authorization": f"Bearer {keys['staging']}", "Content-Type": "application/json"}
+    door, api = first.post_event(1), first.request("GET", "/webhook_endpoints")[0]
+    endpoint = {"endpoint_url": f"{first.facts['url']}/webhooks", "events": ["dsync.user.created"]}
+    secret = json.loads(first.request("POST", "/webhook_endpoints", json.dumps(endpoint).encode(), call)[1])["secret"]
     first.stop()
-    second = start()
 
-    assert (door, api) == (200, 401)
+    second = start(
+        "--allow-private-targets", PORT=first.facts["url"].rpartition(":")[2], WEBHOOK_SECRETS=f"{SECRET},{secret}"
+    )
+    draft = {"event": "dsync.user.created", "data": event(2)["data"]}
+    published = second.request("POST", "/api/v1/events", json.dumps(draft).encode(), call)[0]
+
+    assert (door, api, published) == (200, 401, 201)
     assert first.facts.keys() == {"url", "sender", "receiver", "worker", "warnings"}
-    assert first_keys.keys() == {"production", "staging"}
+    assert keys.keys() == {"production", "staging"}
     assert second.facts["sender"]["made_api_keys"] == {}
+    until(lambda: live_users(tmp_path / "hookline.db") == {"directory_user_1", "directory_user_2"})
 
 
-@pytest.mark.parametrize("part", ["all", "sender", "receiver", "worker"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that signs itself, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_it_speaks_https(start: Callable[..., Served], certificate: tuple[Path, Path]) -> None:
+    """With certificate and key the port speaks TLS, and the URL says so."""
+    served = start("receiver", TLS_CERT=str(certificate[0]), TLS_KEY=str(certificate[1]))
+    context = ssl.create_default_context(cafile=certificate[0])
+    address = served.facts["url"].removeprefix("https://")
+
+    with closing(http.client.HTTPSConnection(address, timeout=10, context=context)) as connection:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+
+    assert status == 200
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    """What is no pair of certificate and key is said before anything starts."""
+    cert, key = certificate
+
+    errors = refused(tmp_path, "receiver", TLS_CERT=str(key), TLS_KEY=str(cert))
+
+    assert "HOOKLINE_TLS_CERT: expected a certificate chain" in errors
+
+
+@pytest.mark.parametrize("part", ["sender", "receiver"])
+def test_a_database_that_cannot_be_opened_is_said(tmp_path: Path, part: str) -> None:
+    """A path that is not there, or no database, exits 1 with one clear line that says error and one that logs."""
+    for url in ("sqlite:///not/there/x.db", "sqlite:///letter.db"):
+        (tmp_path / "letter.db").write_text("Dear Ada, this is no database. " * 40, encoding="utf-8")
+        result = subprocess.run(
+            [sys.executable, "-m", "hookline", "serve", part],
+            cwd=tmp_path,
+            env=clean_environment(PORT="0", DATABASE_URL=url, WEBHOOK_SECRETS=SECRET),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+        assert (result.returncode, result.stdout) == (Exit.FAILED, "")
+        assert result.stderr.splitlines()[-1].startswith("error: ")
+        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("part", "number"),
+    [
+        ("all", signal.SIGINT),
+        ("sender", signal.SIGTERM),
+        ("receiver", signal.SIGTERM),
+        ("worker", signal.SIGINT),
+    ],
+)
 def test_every_part_stops_cleanly(start: Callable[..., Served], part: str, number: signal.Signals) -> None:
     """One signal ends each part with exit code 0 and nothing worse than a warning in its log."""
     code, errors = start(part, LOG_FORMAT="json").stop(number)

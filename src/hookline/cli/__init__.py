@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -43,13 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             as_json=as_json,
         )
     try:
-        return run(arguments, as_json=as_json)
+        code = run(arguments, as_json=as_json)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has left. Python would complain once more while it closes stdout at exit.
-        sys.stderr.close()
+        # Whoever read our output has left. Python would meet it once more when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
+    return code
 
 
 def fail(code: str, message: str, exit_code: Exit, *, as_json: bool) -> Exit:

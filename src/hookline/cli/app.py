@@ -22,6 +22,7 @@ app = cyclopts.App(
     version=hookline.__version__,
     help_format="markdown",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # main answers it
 )
 app.command("hookline.cli.demo:demo", name="demo", help="Watch both ends at work, with a bad wire in between.")
 app.command("hookline.cli.serve:serve", name="serve", help="Run the sender, the receiver, or both.")

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 import hookline
 from hookline.cli.log_setup import configure_logging
 from hookline.cli.parameters import AsJson
-from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, serve_until_told
+from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
 from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load
 from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
@@ -72,18 +72,23 @@ def serve(
     settings = load(given)
     config = settings.serve()
     configure_logging(config.log_level, config.log_format)
+    tls = (config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
+    if tls is not None:
+        check_tls(*tls)
+    if part == "worker" and not worker:
+        raise ConfigError("--no-worker", "leaves nothing of `serve worker`; expected it with all or receiver")
     with ExitStack() as ends:
+        # First, since what follows writes: API keys that are made are told only once.
+        listener = bind(config.host, config.port, is_tls=tls is not None) if part != "worker" else None
+        if listener is not None:
+            ends.callback(listener.socket.close)
         plan = _plan(part, settings, ends, has_worker=worker)
-        has_port = plan.sender is not None or plan.door is not None
-        tls = (config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
-        listener = bind(config.host, config.port, is_tls=tls is not None) if has_port else None
-        url = listener.url if listener is not None else None
         return serve_until_told(
-            _switch(plan) if has_port else None,
+            _switch(plan) if listener is not None else None,
             listener,
             plan.background,
             tls=tls,
-            started=lambda: _say(plan, url, as_json=as_json),
+            started=lambda: _say(plan, listener.url if listener is not None else None, as_json=as_json),
         )
 
 
@@ -101,12 +106,8 @@ class _Plan:
 
 
 def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) -> _Plan:
-    if part == "worker" and not has_worker:
-        raise ConfigError("--no-worker", "leaves nothing of `serve worker`; expected it with all or receiver")
     plan = _Plan()
     config = settings.serve()
-    if part in {"all", "sender"}:
-        _add_sender(plan, config.sender, ends)
     if part != "sender":
         receiver = _receiver(plan, settings, config.receiver)
         ends.callback(receiver.close)
@@ -115,6 +116,9 @@ def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) 
             _add_door(plan, receiver, config.receiver)
         if has_worker:
             _add_worker(plan, receiver, config.receiver)
+    # Last, so that nothing can fail between the making of its API keys and their being told.
+    if part in {"all", "sender"}:
+        _add_sender(plan, config.sender, ends)
     return plan
 
 

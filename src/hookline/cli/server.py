@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,22 @@ def bind(host: str, port: int, *, is_tls: bool) -> Listener:
         raise ConfigError("HOOKLINE_PORT", f"cannot listen on {host}:{port}: {error.strerror}") from None
     name = f"[{host}]" if ":" in host else host
     return Listener(listening, f"{'https' if is_tls else 'http'}://{name}:{listening.getsockname()[1]}")
+
+
+def check_tls(certificate: Path, key: Path) -> None:
+    """Read both as the server will.
+
+    Raises:
+        ConfigError: they are no certificate chain and its key, or need a password.
+    """
+    # The empty password keeps OpenSSL from asking for one on the terminal.
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(
+            "HOOKLINE_TLS_CERT",
+            f"expected a certificate chain in {certificate} and its key, without password, in {key}",
+        ) from None
 
 
 class _Server(uvicorn.Server):
