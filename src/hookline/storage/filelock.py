@@ -65,11 +65,12 @@ class FileLock:
 
     def _opened(self) -> tuple[int, int]:
         if self._files is None:
+            turnstile = _open(self._paths[0])
             try:
-                turnstile, lock = (os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644) for path in self._paths)
-            except OSError as error:
-                raise StorageUnavailable(f"cannot open the lock file beside the database: {error.strerror}") from error
-            self._files = (turnstile, lock)
+                self._files = (turnstile, _open(self._paths[1]))
+            except StorageUnavailable:
+                os.close(turnstile)
+                raise
         return self._files
 
     def _wait(self, file: int, deadline: float, timeout_s: float) -> None:
@@ -90,6 +91,13 @@ class FileLock:
         self.close()
         self._thread_lock = threading.Lock()
         self._pid = os.getpid()
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StorageUnavailable(f"cannot open {path}, which guards the database: {error.strerror}") from error
 
 
 def _held(timeout_s: float) -> str:
