@@ -50,16 +50,17 @@ class Served:
     """One `hookline serve …` process. Say what it printed at its start (`facts`), where it listens, what it logged."""
 
     def __init__(self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        self._log = folder / f"serve-{time.monotonic_ns()}.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "hookline", "serve", *arguments, "--json"],
-                cwd=folder,
-                env={**clean_environment(), **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "hookline", "serve", *arguments, "--json"],
+            cwd=folder,
+            env={**clean_environment(), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._lines: list[bytes] = []
+        self._listener = threading.Thread(target=self._listen, name="serve-log")
+        self._listener.start()
         self.facts: dict[str, Any] = json.loads(self._first_line())
 
     @property
@@ -77,8 +78,10 @@ class Served:
         return self._process.poll() is None
 
     def log(self) -> str:
-        """Everything it wrote to stderr so far."""
-        return self._log.read_text(encoding="utf-8")
+        """What it wrote to stderr so far; all of it once it has ended."""
+        if not self.is_running:
+            self._listener.join(STOP_S)
+        return b"".join(self._lines).decode()
 
     def records(self) -> list[dict[str, Any]]:
         """What it logged so far: one JSON object a line, since its stderr is no terminal."""
@@ -107,8 +110,14 @@ class Served:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._listener.join(STOP_S)
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    def _listen(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as errors:
+            self._lines.extend(errors)
 
     def _first_line(self) -> bytes:
         assert self._process.stdout is not None

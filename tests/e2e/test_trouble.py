@@ -1,0 +1,204 @@
+"""A database that is locked, refuses writes or is none: both ends say 503, say why once, and recover by themselves.
+
+Both ends are one process (`hookline serve all`) on one file, and the trouble is real: another program's lock, and a
+limit of the kernel on what the process may write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from hookline.testing import sample_event
+
+from .processes import API_KEY, SECRET, Answer, Served, ask, call, clean_environment, deliver, rows, serving, wait_for
+
+TYPE: Final = "dsync.user.created"
+ENDPOINTS: Final = "/webhook_endpoints"
+EVENTS: Final = "/api/v1/events"
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[Served]:
+    """Both ends, with one endpoint that listens to nobody's port, so that publishing makes deliveries."""
+    with serving("all", tmp_path, "--allow-private-targets", api_key=API_KEY, webhook_secrets=SECRET) as served:
+        body = {"endpoint_url": "http://127.0.0.1:9/", "events": [TYPE]}
+        assert call(served, "POST", ENDPOINTS, body).status == 201
+        yield served
+
+
+@contextlib.contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Another program has begun to write and does not come to an end."""
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        yield
+        other.execute("rollback")
+
+
+@contextlib.contextmanager
+def full(served: Served) -> Iterator[None]:
+    """The kernel lets the process write no byte to any file, as on a full disk or at the end of a quota."""
+    before = resource.prlimit(served.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(served.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(served.pid, resource.RLIMIT_FSIZE, before)
+
+
+def publish(served: Served, count: int, *, key: str) -> Answer:
+    """A batch of events, with a key under which it may be repeated."""
+    events = [{"event": TYPE, "data": sample_event(TYPE, id=f"directory_user_{key}_{n}").data} for n in range(count)]
+    return call(served, "POST", EVENTS, {"events": events}, Idempotency_Key=key)
+
+
+def post(served: Served, name: str) -> Answer:
+    """A webhook about a user of that name."""
+    return deliver(served, sample_event(TYPE, id=f"directory_user_{name}").raw)
+
+
+def at_once(*calls: Callable[[], Answer]) -> list[Answer]:
+    """Make these calls together; the answers in their order."""
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [waiting.result() for waiting in [threads.submit(one) for one in calls]]
+
+
+def told(served: Served, logger: str, level: str) -> list[str]:
+    """What that logger has said at that level."""
+    return [record["message"] for record in served.records() if (record["logger"], record["level"]) == (logger, level)]
+
+
+def test_a_locked_database_is_503_until_it_is_free(both: Served, tmp_path: Path) -> None:
+    """Whoever writes meanwhile gets 503 after the five seconds that a write waits; whoever reads notices nothing.
+
+    Takes longer than other tests for those five seconds.
+    """
+    database = tmp_path / "hookline.db"
+    assert post(both, "before").status == 200
+    with locked(database):
+        refused = at_once(
+            lambda: post(both, "locked"),
+            lambda: publish(both, 3, key="batch"),
+            lambda: call(both, "POST", ENDPOINTS, {"endpoint_url": "http://127.0.0.1:9/b", "events": [TYPE]}),
+        )
+        read = [call(both, "GET", path) for path in (ENDPOINTS, "/events?events=" + TYPE, "/api/v1/deliveries")]
+        alive = ask("GET", both.url + "/healthz")
+
+    accepted = [post(both, "after"), publish(both, 3, key="batch")]
+    wait_for(lambda: len(_users(database)) == 2, "the mirror")
+
+    assert [answer.status for answer in refused] == [503] * 3
+    assert max(answer.took_s for answer in refused) < 15
+    assert all(int({k.lower(): v for k, v in answer.headers.items()}["retry-after"]) > 0 for answer in refused)
+    assert [answer.status for answer in read] == [200] * 3
+    assert alive.status == 200
+    assert [answer.status for answer in accepted] == [200, 201]
+    assert _users(database) == {"directory_user_before", "directory_user_after"}
+    _assert_whole(database, events=3, endpoints=1)
+    _assert_told_once(both)
+
+
+def test_a_full_disk_is_503_until_there_is_room(both: Served, tmp_path: Path) -> None:
+    """Thirty refused calls leave nothing behind and two lines in the log; with room again everything goes on."""
+    database = tmp_path / "hookline.db"
+    assert post(both, "before").status == 200
+    wait_for(lambda: _users(database) == {"directory_user_before"}, "the mirror")
+    with full(both):
+        refused = [answer for n in range(10) for answer in (post(both, f"full_{n}"), publish(both, 3, key="batch"))]
+        refused += [
+            call(both, "POST", ENDPOINTS, {"endpoint_url": f"http://127.0.0.1:9/{n}", "events": [TYPE]})
+            for n in range(10)
+        ]
+        read = call(both, "GET", ENDPOINTS)
+
+    accepted = [post(both, "after"), publish(both, 3, key="batch"), publish(both, 3, key="batch")]
+    wait_for(lambda: len(_users(database)) == 2, "the mirror")
+    wait_for(lambda: rows(database, "select min(attempt) from hookline_sender_deliveries") == [(1,)], "attempts")
+
+    assert [answer.status for answer in refused] == [503] * 30
+    assert (read.status, len(read.json["data"])) == (200, 1)
+    assert [answer.status for answer in accepted] == [200, 201, 201]
+    assert accepted[1].json == accepted[2].json
+    assert _users(database) == {"directory_user_before", "directory_user_after"}
+    _assert_whole(database, events=3, endpoints=1)
+    _assert_told_once(both)
+
+
+def _users(database: Path) -> set[str]:
+    return {id_ for (id_,) in rows(database, "select id from hookline_directory_users_live")}
+
+
+def _assert_whole(database: Path, *, events: int, endpoints: int) -> None:
+    """No row of what was refused: as many events as were accepted, each with its delivery and its place in the feed."""
+    counts = {
+        table: rows(database, f"select count(*) from hookline_{table}")[0][0]
+        for table in (
+            "sender_events",
+            "sender_feed",
+            "sender_deliveries",
+            "sender_endpoints",
+            "sender_idempotency",
+            "inbox",
+        )
+    }
+    assert counts == {
+        "sender_events": events,
+        "sender_feed": events,
+        "sender_deliveries": events,
+        "sender_endpoints": endpoints,
+        "sender_idempotency": 1,
+        "inbox": 2,
+    }
+    assert rows(database, "pragma integrity_check") == [("ok",)]
+
+
+def _assert_told_once(served: Served) -> None:
+    """One line at error for each end, and one when it is over."""
+    for logger, begun, over in (
+        ("hookline.receiver", "cannot keep webhooks", "keeping webhooks again"),
+        ("hookline.sender", "the database is away", "storing again"),
+    ):
+        errors = told(served, logger, "error")
+        ends = [message for message in told(served, logger, "warning") if over in message]
+        assert (len(errors), len(ends)) == (1, 1), served.log()
+        assert begun in errors[0]
+    assert "Traceback" not in served.log()
+
+
+@pytest.mark.parametrize(
+    ("part", "path", "why"),
+    [
+        ("all", "missing/hookline.db", "missing/hookline.db.turn"),
+        ("sender", "folder", "cannot be opened"),
+        ("receiver", "text", "not an SQLite database"),
+        ("worker", "missing/hookline.db", "No such file or directory"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_stops_the_start(tmp_path: Path, part: str, path: str, why: str) -> None:
+    """A missing folder, a folder or another file in its place: one line that says so, exit code 1, no traceback."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text").write_text("these are the words of somebody else, long enough for a page\n" * 100)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "hookline", "serve", part, "--port", "0", "--database-url", f"sqlite:///{path}"],
+        cwd=tmp_path,
+        env=clean_environment() | {"HOOKLINE_WEBHOOK_SECRETS": SECRET},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert (done.returncode, done.stdout, len(errors)) == (1, "", 1)
+    assert why in errors[0]
+    assert "Traceback" not in done.stderr
