@@ -216,3 +216,20 @@ def test_a_user_that_moves_hangs_on_its_new_directory(desk: Desk, company: Compa
     assert desk.ids("directory_users") == []
     assert desk.changes("directory_user")[-1] == ("hidden", "user_1")
     assert desk.members() == []
+
+
+def test_a_death_that_came_and_went_still_ends_what_is_older(desk: Desk, company: Company) -> None:
+    """An organization dies and returns before the walk: what was seen since stays, an older membership ends."""
+    desk.take(company.organization("created"), company.directory("activated"), company.member("added"))
+    ends = company.organization("deleted")
+    desk.take(
+        ends,
+        company.directory("activated"),
+        company.user("created"),
+        company.group("created"),
+        company.organization("created"),
+    )
+
+    assert desk.ids("directory_users") == ["user_1"]
+    assert desk.members() == []
+    assert desk.changes("directory_membership") == [("added", "group_1/user_1"), ("hidden", "group_1/user_1")]

@@ -24,10 +24,12 @@ SECRET = "ada.okafor@private.example"
 
 
 def runs(desk: Desk) -> list[tuple[str, str, int]]:
-    """(handler, state, attempt) in the order of their making."""
+    """(handler, state, tries) in the order of their making."""
     return [
         (handler, state, attempt)
-        for handler, state, attempt in desk.rows("select handler, state, attempt from hookline_runs order by row_id")
+        for handler, state, attempt in desk.rows(
+            "select handler, state, attempt - uncounted from hookline_runs order by row_id"
+        )
     ]
 
 
@@ -117,6 +119,22 @@ def test_a_new_handler_starts_at_now(desk: Desk, company: Company) -> None:
     assert [id_ for id_, _ in told(desk)] == [waiting["id"], "user_1", late["id"], "user_2"]
 
 
+def test_a_new_handler_is_not_told_of_an_old_entry_applied_again(desk: Desk, company: Company) -> None:
+    """Where an old entry is put into the queue once more, handlers hear of it that were there when it first came."""
+    make_table(desk)
+    (seq,) = desk.take(company.user("created", "user_1"))
+    desk.take(company.user("created", "user_2"))
+    desk.hooks.on("*", name="new")(Failing())
+    worker = desk.new_worker()
+    worker.register()
+    with desk.database.transaction() as connection:
+        connection.execute("insert into hookline_inbox_queue (seq, due_ms) values (?, 0)", (seq,))
+    worker.drain()
+
+    assert told(desk) == []
+    assert desk.outcomes() == ["noop", "applied"]
+
+
 def test_a_known_handler_goes_on_where_it_was(desk: Desk, company: Company) -> None:
     """What came while its process was away is told to a handler when it is back, even if others applied it."""
     make_table(desk)
@@ -162,6 +180,11 @@ def test_a_failing_run_holds_only_its_own_object(desk: Desk, company: Company) -
     desk.take(company.user("deleted", "user_1"))
 
     assert told(desk) == [("user_2", "created"), ("user_2", "updated")]
+    ((due_ms, behind),) = desk.rows(
+        "select min(due_ms), max(due_ms) from hookline_runs"
+        " where handler = 'held' and state = 'pending' and row_id <= 5"
+    )
+    assert due_ms == behind == desk.clock.now_ms() + 2_000, "claims need not pass over what waits"
     assert other == ["user_1 created", "user_2 created", "user_1 updated", "user_2 updated", "user_1 deleted"]
     for _ in range(3):
         desk.clock.advance(60_000)
@@ -218,6 +241,22 @@ def test_a_dead_letter_can_be_retried_or_skipped(desk: Desk, company: Company) -
     assert not desk.worker.retry_run(first)
     assert not desk.worker.skip_run(first)
     assert not desk.worker.retry_run(999)
+
+
+def test_attempts_are_never_named_twice(desk: Desk, company: Company) -> None:
+    """A retry by hand counts its tries anew but not its attempts: a worker from before can mark nothing."""
+    make_table(desk)
+    desk.hooks.on("*", name="h")(Failing(times=2))
+    desk._worker = desk.new_worker(backoff=Backoff(tries=1))
+    desk._worker.register()
+    desk.take(company.user("created"))
+    assert desk.worker.retry_run(1)
+    desk.worker.drain()
+    assert runs(desk) == [("h", "failed", 1)]
+    assert desk.worker.retry_run(1)
+    desk.worker.drain()
+
+    assert desk.rows("select state, attempt from hookline_runs") == [("succeeded", 3)]
 
 
 def test_skipping_a_run_lets_the_next_of_its_object_go(desk: Desk, company: Company) -> None:

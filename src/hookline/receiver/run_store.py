@@ -19,7 +19,10 @@ from hookline.storage import Connection, Verbs
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A claimed run. Either `inbox_seq` (a fact) or `change_seq` is set; `attempt` counts from 1, this one included."""
+    """A claimed run. Either `inbox_seq` (a fact) or `change_seq` is set.
+
+    `attempt` names this attempt and no other of the run; `tries` is how many count so far, this one included.
+    """
 
     row_id: int
     handler: str
@@ -27,6 +30,7 @@ class Run:
     inbox_seq: int | None
     change_seq: int | None
     attempt: int
+    tries: int
 
 
 class Due(NamedTuple):

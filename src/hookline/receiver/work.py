@@ -362,7 +362,7 @@ class Worker:
                 following = after_run(
                     "unknown",
                     self._backoff,
-                    tries_made=run.attempt,
+                    tries_made=run.tries,
                     now_ms=now_ms,
                     jitter=self._jitter(),
                     reason="unknown",
@@ -439,7 +439,7 @@ class Worker:
         following = after_run(
             "failed",
             self._backoff,
-            tries_made=run.attempt,
+            tries_made=run.tries,
             now_ms=now_ms,
             jitter=self._jitter(),
             reason=type(failure).__name__,

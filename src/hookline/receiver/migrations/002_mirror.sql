@@ -294,6 +294,7 @@ create table hookline_handlers (
 );
 
 -- One row per (handler, entry) or (handler, change). object_key orders the runs of on_change handlers; facts have none.
+-- attempt never names two attempts of one run; those before a retry by hand, or given back, are uncounted as tries.
 create table hookline_runs (
     row_id integer primary key autoincrement,
     handler text not null,
@@ -304,6 +305,7 @@ create table hookline_runs (
     due_ms integer not null,
     leased_until_ms integer,
     attempt integer not null default 0,
+    uncounted integer not null default 0,
     error text,
     created_ms integer not null,
     finished_ms integer

@@ -16,4 +16,4 @@ where state = 'pending' and row_id in (
     )
     order by r.due_ms, r.row_id limit :limit
 )
-returning row_id, handler, object_key, inbox_seq, change_seq, attempt
+returning row_id, handler, object_key, inbox_seq, change_seq, attempt, attempt - uncounted
