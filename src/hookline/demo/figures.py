@@ -159,8 +159,21 @@ class Reading:
             "select changed_ms, kind, resource, coalesce(after, before), object_id from hookline_changes"
             " order by seq desc limit ?",
             (last,),
-        )
-        return [ChangeLine(ms, kind, resource, _who(shown, key)) for ms, kind, resource, shown, key in rows]
+        ).fetchall()
+        return [ChangeLine(ms, kind, resource, self._who(shown, key)) for ms, kind, resource, shown, key in rows]
+
+    def _who(self, shown: str | None, key: str) -> str:
+        """A name for people; of a membership the group's and the user's."""
+        group_id, _, user_id = key.partition("/")
+        if user_id:
+            group = self._name("hookline_directory_groups", group_id)
+            return f"{self._name('hookline_directory_users', user_id)} in {group}"
+        payload = json.loads(shown) if shown else {}
+        return str(payload.get("name") or f"…{key[-6:]}")
+
+    def _name(self, table: str, key: str) -> str:
+        row = self._connection.execute(f"select payload from {table} where id = ?", (key,)).fetchone()
+        return self._who(row[0] if row else None, key)
 
     def _value(self, statement: str) -> Any:
         return self._connection.execute(statement).fetchone()[0]
@@ -170,9 +183,3 @@ class Reading:
 
     def _counts(self, statement: str) -> dict[str, int]:
         return {str(name): int(count) for name, count in self._connection.execute(statement)}
-
-
-def _who(shown: str | None, key: str) -> str:
-    payload = json.loads(shown) if shown else {}
-    name = payload.get("name")
-    return str(name) if name else f"…{key[-6:]}"

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
-from contextlib import AsyncExitStack, closing, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from hookline.demo import example
-from hookline.demo.company import Company, NewEvent
+from hookline.demo.company import Company, NewEvent, Truth
 from hookline.demo.compare import differences
 from hookline.demo.ends import ReceiverEnd, SenderEnd
 from hookline.demo.figures import Reading, ReceiverFigures, SenderFigures
@@ -28,6 +28,8 @@ from hookline.demo.wire import Habits, Wire
 from hookline.loop import Clock, SystemClock
 from hookline.wire.catalogue import WEBHOOK_TYPES
 from hookline.wire.signature import sign
+
+T = TypeVar("T")
 
 DRAIN_S: Final = 60.0
 CHECK_S: Final = 0.1
@@ -86,6 +88,10 @@ class Demo:
         """Whether publishing goes on, so that there is something to stop."""
         return self._phase == "publishing" and not self._stop.is_set()
 
+    def truth(self) -> Truth:
+        """What the mirror should be equal to, once everything has drained."""
+        return self._company.truth()
+
     def stop(self) -> None:
         """Publish no more, and drain."""
         self._stop.set()
@@ -99,7 +105,9 @@ class Demo:
         loop = asyncio.get_running_loop()
         sender_file, receiver_file = options.folder / "sender.db", options.folder / "receiver.db"
         async with AsyncExitStack() as ends:
-            sender = ends.enter_context(SenderEnd(sender_file, clock=self._clock, listening=loopback(options.port)))
+            sender = await ends.enter_async_context(
+                _in_thread(SenderEnd(sender_file, clock=self._clock, listening=loopback(options.port)))
+            )
             door = loopback()
             wire = await ends.enter_async_context(
                 Wire(
@@ -114,7 +122,9 @@ class Demo:
                 Client(sender.base_url, sender.api_key, name=f"demo-{options.seed}")
             )
             secret = await client.register(f"http://127.0.0.1:{wire.port}/webhooks", PUBLISHED_TYPES)
-            ends.enter_context(ReceiverEnd(receiver_file, secret=secret, clock=self._clock, listening=door))
+            await ends.enter_async_context(
+                _in_thread(ReceiverEnd(receiver_file, secret=secret, clock=self._clock, listening=door))
+            )
             # One pair of connections to watch with, one to wait with: each is used by one task alone.
             shown, waited = _Readings(sender_file, receiver_file), _Readings(sender_file, receiver_file)
             ends.callback(shown.close)
@@ -199,7 +209,7 @@ class Demo:
     def _report(
         self, sender_file: Path, receiver_file: Path, wire: Wire, published_s: float, drained_s: float, *, drained: bool
     ) -> Report:
-        truth = self._company.truth()
+        truth = self.truth()
         users = truth.objects["directory_user"]
         allowed = {key: user["email"] for key, user in users.items() if user["state"] == "active"}
         with closing(Reading(sender_file)) as sender, closing(Reading(receiver_file)) as receiver:
@@ -228,6 +238,16 @@ class Demo:
                 differences=differences(truth, receiver.connection),
                 folder=str(self._options.folder) if self._options.kept else None,
             )
+
+
+@asynccontextmanager
+async def _in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """A context that blocks while it starts and stops, kept off the loop that the wire needs to let go of things."""
+    value = await asyncio.to_thread(context.__enter__)
+    try:
+        yield value
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 class _Readings:

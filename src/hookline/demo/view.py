@@ -34,6 +34,13 @@ _SHORT_RESOURCES: Final = {
     "directory_group": "group",
     "directory_membership": "membership",
 }
+_TINY_RESOURCES: Final = {
+    "organization": "org",
+    "directory": "dir",
+    "directory_user": "user",
+    "directory_group": "group",
+    "directory_membership": "member",
+}
 _PLURALS: Final = {"directory": "directories"}
 
 
@@ -96,7 +103,7 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        return self.drained and self.mirror_equals_source and self.handlers.is_right
+        return self.drained and self.mirror_equals_source and self.handlers.is_right and not self.wire.forged_accepted
 
     def as_json(self) -> dict[str, object]:
         """The figures for a machine. Every count was made by the end it is about."""
@@ -133,7 +140,7 @@ def forged_refused(receiver: ReceiverFigures) -> int:
 def picture(snapshot: Snapshot, width: int, height: int) -> RenderableType:
     """Both ends side by side and the wire between them (below them where the terminal is narrow)."""
     if width >= WIDE_COLUMNS:
-        lines = max(1, height - 16)
+        lines = max(1, height - 13)
         inner = (width - 12) // 3
         ends = Table.grid(expand=True)
         for _ in range(3):
@@ -144,7 +151,7 @@ def picture(snapshot: Snapshot, width: int, height: int) -> RenderableType:
             _panel("receiver", _receiver(snapshot, inner, lines), "blue"),
         )
         return Group(_title(snapshot, width), ends, _footer(snapshot, width))
-    lines = max(1, height - 20)
+    lines = max(1, height - 17)
     inner = (width - 8) // 2
     ends = Table.grid(expand=True)
     for _ in range(2):
@@ -236,7 +243,7 @@ def _wire_tall(snapshot: Snapshot, width: int, lines: int) -> list[Text]:
         _figure("doubled", wire.doubled, width=width),
         _figure("delayed", wire.delayed, width=width),
         _figure("overtaken", wire.overtaken, width=width),
-        _figure("forged", wire.forged, "copies slipped in", width=width),
+        _figure("forged", wire.forged, "copies sent", width=width),
         _figure("resets", wire.reset, width=width),
         _figure("outages", wire.outages, f"{wire.refused:,} refused", width=width),
         _rule("just now", width),
@@ -305,8 +312,8 @@ def _change(one: ChangeLine, width: int) -> Text:
     style = {"created": "green", "added": "green", "deleted": "red", "removed": "red", "hidden": "red"}.get(
         one.kind, ""
     )
-    resource = _SHORT_RESOURCES.get(one.resource, one.resource)
-    return _line(Text.assemble((f"{one.kind:<9}", style), (f"{resource:<13}", "dim"), one.who), width)
+    resource = _TINY_RESOURCES.get(one.resource, one.resource)
+    return _line(Text.assemble((f"{one.kind:<9}", style), (f"{resource:<7}", "dim"), one.who), width)
 
 
 def _deed(deed: Deed, width: int) -> Text:
@@ -314,7 +321,7 @@ def _deed(deed: Deed, width: int) -> Text:
 
 
 def _verb_style(verb: str) -> str:
-    if verb in ("forged", "down", "refused", "unreachable") or verb.startswith("reset"):
+    if verb in ("forged", "down", "unreachable") or verb.startswith("reset"):
         return "red"
     return "green" if verb == "up" else "yellow"
 
@@ -390,8 +397,8 @@ def print_summary(report: Report, console: Console) -> None:
     )
     table.add_row(
         "Wire",
-        f"doubled {wire.doubled:,} · delayed {wire.delayed:,} · overtaken {wire.overtaken:,} · "
-        f"forged {wire.forged:,} · reset {wire.reset:,} · down {wire.outages} {_counted('time', wire.outages)}",
+        f"doubled {wire.doubled:,} · overtaken {wire.overtaken:,} · "
+        f"forged {wire.forged:,} · reset {wire.reset:,} · down {wire.outages}×",
     )
     table.add_row(
         "Receiver",
@@ -422,6 +429,8 @@ def _verdict(report: Report) -> list[tuple[str, str]]:
     if not report.drained:
         waiting = report.sender.open + report.receiver.waiting + report.receiver.runs_open
         lines.append((f"✗ did not drain: {waiting:,} deliveries, entries and handler runs still wait", "red"))
+    if report.wire.forged_accepted:
+        lines.append((f"✗ {report.wire.forged_accepted:,} forged requests were accepted", "red"))
     if not report.handlers.is_right:
         lines.append(("✗ the handlers' own tables are not what the events ask for", "red"))
     if report.mirror_equals_source:

@@ -36,7 +36,6 @@ Verb: TypeAlias = Literal[
     "forged",
     "reset before",
     "reset after",
-    "refused",
     "down",
     "up",
     "unreachable",
@@ -205,6 +204,8 @@ class Wire:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
+        # Aborted connections are closed by the loop's next turn, and there may be none after us.
+        await asyncio.sleep(0)
 
     @property
     def port(self) -> int:
@@ -231,7 +232,7 @@ class Wire:
         )
 
     def deeds(self, after: int = 0) -> list[Deed]:
-        """What it did lately, oldest first, numbered above `after`; plain forwarding is no deed."""
+        """What it did lately, oldest first, numbered above `after`; forwarding and refusing while down are none."""
         return [deed for deed in self._deeds if deed.number > after]
 
     async def drain(self) -> None:
@@ -251,7 +252,7 @@ class Wire:
         try:
             is_flapping = asyncio.get_running_loop().time() < self._flapping_until and not self._calm.is_set()
             if not self._up.is_set() or is_flapping:
-                self._note("refused", "a connection")
+                self._counts["refused"] += 1
                 _reset(writer)
                 return
             while (request := await _read(reader, is_response=False)) is not None:

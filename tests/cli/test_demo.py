@@ -1,0 +1,118 @@
+"""`hookline demo` as a command: what it prints, where, and what it exits with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hookline.cli import main
+from hookline.demo.view import Report
+
+AGREED = {
+    "published",
+    "delivered",
+    "attempts",
+    "duplicates_ignored",
+    "stale_ignored",
+    "forged_refused",
+    "applied",
+    "mirror_equals_source",
+}
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "hookline", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def test_it_ends_by_itself_with_one_json_object_as_the_last_line() -> None:
+    """Exit 0, one line on stdout with the agreed keys, progress on stderr."""
+    demo = start("--duration", "1.5", "--rate", "40", "--seed", "7", "--json")
+    out, err = demo.communicate(timeout=40)
+    told = json.loads(out)
+
+    assert demo.returncode == 0, err
+    assert out.count("\n") == 1
+    assert told.keys() >= AGREED
+    assert told["mirror_equals_source"] is True
+    assert told["published"] == told["delivered"] >= 60
+    assert told["seed"] == 7
+    assert "publishing: published" in err
+
+
+def test_without_a_terminal_it_prints_plain_lines_and_a_summary(tmp_path: Path) -> None:
+    """No colour, no boxes; the databases and the log are kept where asked."""
+    folder = tmp_path / "kept"
+    demo = start("--duration", "1", "--rate", "20", "--seed", "1", "--keep", str(folder))
+    out, err = demo.communicate(timeout=40)
+
+    assert demo.returncode == 0, err
+    assert "\x1b" not in out
+    assert "publishing: published" in out
+    assert "✓ mirror equals source" in out
+    assert {"sender.db", "receiver.db", "demo.log"} <= {one.name for one in folder.iterdir()}
+    assert err == ""
+
+
+def test_ctrl_c_ends_publishing_and_what_was_published_still_arrives() -> None:
+    """One SIGINT: it drains, compares and exits 0, long before its time is up."""
+    demo = start("--duration", "60", "--rate", "40", "--seed", "3", "--json")
+    assert demo.stderr is not None
+    for _ in range(2):
+        demo.stderr.readline()
+    demo.send_signal(signal.SIGINT)
+    out, err = demo.communicate(timeout=40)
+
+    assert demo.returncode == 0, err
+    assert json.loads(out)["mirror_equals_source"] is True
+    assert json.loads(out)["duration_s"] < 30
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--rate", "0"), ("--rate", "501"), ("--duration", "0"), ("--seed", "-1"), ("--port", "70000"), ("--nonsense",)],
+)
+def test_bad_arguments_exit_2_before_anything_starts(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error names the option."""
+    code = main(["demo", *arguments])
+
+    assert code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_folder_with_files_in_it_is_not_written_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--keep` takes a new or an empty folder."""
+    (tmp_path / "precious.txt").write_text("mine")
+
+    assert main(["demo", "--keep", str(tmp_path)]) == 2
+    assert "--keep" in capsys.readouterr().err
+    assert [one.name for one in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.parametrize(("is_good", "code"), [(True, 0), (False, 1), (None, 130)])
+def test_the_exit_code_says_how_it_ended(is_good: bool | None, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 where all is right, 1 where anything is not, 130 where it was given up."""
+
+    class Ended:
+        def __init__(self) -> None:
+            self.is_good = is_good
+
+    def play(_options: object, *, as_json: bool) -> Report | None:
+        return None if is_good is None else Ended()  # type: ignore[return-value]
+
+    monkeypatch.setattr("hookline.demo.show.play", play)
+
+    assert main(["demo", "--duration", "1"]) == code
