@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -26,13 +28,13 @@ AGREED = {
 }
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "hookline", "demo", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
     )
 
 
@@ -77,6 +79,28 @@ def test_ctrl_c_ends_publishing_and_what_was_published_still_arrives() -> None:
     assert demo.returncode == 0, err
     assert json.loads(out)["mirror_equals_source"] is True
     assert json.loads(out)["duration_s"] < 30
+
+
+def test_the_senders_api_can_be_asked_while_it_runs() -> None:
+    """With `--port` and a key of one's own, `GET /events` answers what was published; the key is not printed."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    key = "sk_live_demo_of_my_own"
+    demo = start("--duration", "60", "--rate", "40", "--json", "--port", str(port), HOOKLINE_API_KEY=key)
+    assert demo.stderr is not None
+    said = [demo.stderr.readline() for _ in range(4)]
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/events?events=dsync.user.created", headers={"Authorization": f"Bearer {key}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        events = json.load(response)["data"]
+    demo.send_signal(signal.SIGINT)
+    out, err = demo.communicate(timeout=40)
+
+    assert demo.returncode == 0, err
+    assert f"http://127.0.0.1:{port}" in said[0]
+    assert key not in out + err + "".join(said)
+    assert {one["event"] for one in events} == {"dsync.user.created"}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from cyclopts.validators import Number
 
 from hookline.cli import Exit
 from hookline.cli.parameters import AsJson
+from hookline.config import load
 from hookline.errors import ConfigError
 
 DURATION_S = 20.0
@@ -44,7 +45,8 @@ def demo(
     keep:
         A new or empty folder for both databases and the log, kept afterwards; by default a temporary one.
     port:
-        Port of the sender's API on 127.0.0.1; 0 takes a free one.
+        Port of the sender's API on 127.0.0.1, to look into it meanwhile; its key is HOOKLINE_API_KEY, and is made and
+        printed where that is not set. Without it a free port is taken.
     """
     from hookline.demo.run import Options
     from hookline.demo.show import play
@@ -63,12 +65,23 @@ def demo(
             folder=folder,
             kept=keep is not None,
             port=port,
+            api_key=_api_key(port) if port else None,
         )
         report = play(options, as_json=as_json)
     if report is None:
         print("given up: not everything had arrived", file=sys.stderr)
         return Exit.INTERRUPTED
     return Exit.OK if report.is_good else Exit.FAILED
+
+
+def _api_key(port: int) -> str:
+    configured: str | None = load()["api_key"]
+    from hookline.sender.keys import make_api_key
+
+    key = configured or make_api_key("production")
+    told = "key HOOKLINE_API_KEY" if configured else f"key {key}, for this run only"
+    print(f"the sender's API is at http://127.0.0.1:{port}, {told}", file=sys.stderr)
+    return key
 
 
 def _empty_folder(folder: Path) -> Path:

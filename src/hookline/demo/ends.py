@@ -32,16 +32,16 @@ class SenderEnd:
     """A sender being served, from entering to leaving the context.
 
     Attributes:
-        api_key: of the production environment, made for this run.
+        api_key: of the production environment, given or made for this run.
         base_url: where its API is.
     """
 
-    def __init__(self, file: Path, *, clock: Clock, listening: socket.socket) -> None:
+    def __init__(self, file: Path, *, clock: Clock, listening: socket.socket, api_key: str | None = None) -> None:
         self._file = file
         self._clock = clock
         self._listening = listening
         self._parts = ExitStack()
-        self.api_key = make_api_key("production")
+        self.api_key = api_key or make_api_key("production")
         self.base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
     def __enter__(self) -> Self:

@@ -68,7 +68,7 @@ class Client:
                     if response.status != 503 or attempt == TRIES:
                         told = (await response.text())[:200]
                         raise HooklineError(f"POST {path} was answered {response.status}, expected 201: {told}")
-            except aiohttp.ClientConnectionError:
+            except (aiohttp.ClientConnectionError, TimeoutError):
                 if attempt == TRIES:
                     raise
             await asyncio.sleep(FIRST_WAIT_S * 2**attempt)

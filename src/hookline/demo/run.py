@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -51,6 +51,7 @@ class Options:
         folder: an empty folder for both databases and the log.
         kept: whether the summary names the folder.
         port: of the sender's API; 0 for any free one.
+        api_key: for that API; None makes one nobody knows.
         habits: how bad the wire is.
     """
 
@@ -60,6 +61,7 @@ class Options:
     folder: Path
     kept: bool = False
     port: int = 0
+    api_key: str | None = field(default=None, repr=False)
     habits: Habits = Habits()  # noqa: RUF009 - frozen
 
 
@@ -105,9 +107,10 @@ class Demo:
         loop = asyncio.get_running_loop()
         sender_file, receiver_file = options.folder / "sender.db", options.folder / "receiver.db"
         async with AsyncExitStack() as ends:
-            sender = await ends.enter_async_context(
-                _in_thread(SenderEnd(sender_file, clock=self._clock, listening=loopback(options.port)))
+            sending = SenderEnd(
+                sender_file, clock=self._clock, listening=loopback(options.port), api_key=options.api_key
             )
+            sender = await ends.enter_async_context(_in_thread(sending))
             door = loopback()
             wire = await ends.enter_async_context(
                 Wire(
@@ -151,25 +154,28 @@ class Demo:
         loop, rate, duration_s = asyncio.get_running_loop(), self._options.rate, self._options.duration_s
         ends_s = None if duration_s is None else self._started_s + duration_s
         untold: deque[NewEvent] = deque()
-        sent = 0
+        paced_s, sent = self._started_s, 0
         while not self._stop.is_set():
             now_s = loop.time()
             if ends_s is not None and now_s >= ends_s:
                 break
-            due = int((now_s - self._started_s) * rate) + 1 - sent
+            due = int((now_s - paced_s) * rate) + 1 - sent
             if due <= 0:
-                next_s = self._started_s + sent / rate
+                next_s = paced_s + sent / rate
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(next_s if ends_s is None else min(next_s, ends_s)):
                         await self._stop.wait()
                 continue
+            if due > BATCH_MAX:
+                # The process was stopped for a while, or cannot keep up: what was missed is not made up for.
+                paced_s += (due - BATCH_MAX) / rate
+                due = BATCH_MAX
             while len(untold) < due:
                 happening = self._company.act(self._clock.now_ms())
                 self._happening = happening.summary
                 untold.extend(happening.events)
-            batch = [untold.popleft() for _ in range(min(due, BATCH_MAX))]
-            await client.publish(batch)
-            sent += len(batch)
+            await client.publish([untold.popleft() for _ in range(due)])
+            sent += due
         while untold:
             await client.publish([untold.popleft() for _ in range(min(len(untold), BATCH_MAX))])
 

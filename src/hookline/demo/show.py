@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from rich.console import Console
@@ -62,7 +62,8 @@ def _run(options: Options, show: Callable[[Snapshot], None], every_s: float) -> 
 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, interrupted)
+            with suppress(NotImplementedError):  # Windows: there Ctrl-C ends it at once
+                loop.add_signal_handler(number, interrupted)
         try:
             return await running
         except asyncio.CancelledError:
