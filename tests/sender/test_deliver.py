@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 
-from hookline.errors import InvalidSignature, RequestError
+from hookline.errors import InvalidSignature, OutcomeUnknown, RequestError
 from hookline.rules.address import vet_url
 from hookline.rules.schedule import Schedule
 from hookline.sender.deliver import CHANNEL, DISCOVERY_MS, Deliverer, Limits
@@ -833,21 +833,56 @@ def test_settlement_survives_a_locked_database(world: World) -> None:
     exchange = Scripted(before=lock_and_answer)
 
     async def work() -> None:
-        async with running(a_deliverer(world, exchange)):
+        async with running(a_deliverer(world, exchange)) as task:
             await until(
                 lambda: world.clock.next_due_ms() in range(NOW_MS + 1, NOW_MS + DISCOVERY_MS), "the loop backing off"
             )
             assert world.delivery(delivery_id).state == "running"
             intruder.execute("rollback")
             await turn_until(world, lambda: world.states() == {"succeeded": 1}, "the settlement", past_leases=True)
+            exchange.before = None
+            world.publish()
+            await until(lambda: world.states() == {"succeeded": 2}, "the loop going on as before")
+            assert not task.done()
 
     try:
         run(work())
     finally:
         intruder.close()
 
-    assert len(exchange.sent) == 1
+    assert len(exchange.sent) == 2
     assert len(world.attempts(delivery_id)) == 1
+
+
+@pytest.mark.parametrize("doubtful_commit", [1, 2], ids=["the claim", "the settlement"])
+def test_commit_whose_outcome_is_unknown(world: World, monkeypatch: pytest.MonkeyPatch, doubtful_commit: int) -> None:
+    """A commit that went through though its answer was lost: nothing is settled twice, and nothing stays behind."""
+    world.add_endpoint()
+    [delivery_id] = world.publish()
+    commits = 0
+    commit = type(world.database).run
+
+    def lose_one(self: Database, work: Callable[[Any], T]) -> T:
+        nonlocal commits
+        done = commit(self, work)
+        commits += 1
+        if commits == doubtful_commit:
+            raise OutcomeUnknown("the answer was lost")
+        return done
+
+    monkeypatch.setattr(type(world.database), "run", lose_one)
+    exchange = Scripted()
+
+    async def work() -> None:
+        async with running(a_deliverer(world, exchange)):
+            await turn_until(world, lambda: world.states() == {"succeeded": 1}, "the delivery", past_leases=True)
+
+    run(work())
+
+    # A claim in doubt is not sent: its lease passes, and it counts as unknown.
+    outcomes = ["unknown", "succeeded"] if doubtful_commit == 1 else ["succeeded"]
+    assert [attempt.outcome for attempt in world.attempts(delivery_id)] == outcomes
+    assert len(exchange.sent) == 1
 
 
 def test_secret_that_does_not_open(world: World) -> None:

@@ -277,7 +277,8 @@ class Deliverer:
             log.exception("deliveries: settling %d attempts together failed, settling them one by one", len(finished))
             if reclaim:
                 self._has_lapsed = False  # until the next discovery
-                finished += await loop.run_in_executor(executor, self._read_lapsed, mine)
+                with contextlib.suppress(StorageError):
+                    finished += await loop.run_in_executor(executor, self._read_lapsed, mine)
             await self._settle_singly(executor, finished)
             return True
         self._take(cycle, slots, reclaim=reclaim)
@@ -301,8 +302,12 @@ class Deliverer:
         if is_draining:
             await asyncio.sleep(delay_ms / 1000)
         else:
-            # Not the wake-up: news of more work must not hammer a database that is away.
-            await self._clock.sleep_until(self._clock.now_ms() + delay_ms, stop)
+            # News of more work must not hammer a database that is away; a stop ends the wait.
+            until_ms = self._clock.now_ms() + delay_ms
+            while not stop.is_set() and self._clock.now_ms() < until_ms:
+                self._wake.clear()
+                if not stop.is_set():
+                    await self._clock.sleep_until(until_ms, self._wake)
 
     async def _wake_at_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
