@@ -687,6 +687,26 @@ def test_news_that_comes_too_fast_is_not_lost(world: World, monkeypatch: pytest.
         runner.run(work())
 
 
+def test_timers_do_not_pile_up(world: World) -> None:
+    """An endpoint with a retry far ahead and much to do until then takes one timer, not one per delivery."""
+    url = world.add_endpoint()
+    world.publish()
+    deliverer = a_deliverer(world, Scripted({url: [an_answer(500)]}))
+
+    async def work() -> int:
+        async with running(deliverer):
+            await until(lambda: bool(world.attempts("delivery_0")), "the failure")
+            for count in range(1, 151):
+                world.publish()
+                await until(
+                    lambda wanted=count: world.states().get("succeeded") == wanted,  # type: ignore[misc]
+                    "the delivery",
+                )
+            return len(deliverer._due_heap)
+
+    assert run(work()) <= 66
+
+
 def test_news_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any notification the next discovery finds the work."""
     world.add_endpoint()

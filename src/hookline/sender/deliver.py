@@ -350,6 +350,10 @@ class Deliverer:
         if endpoint_row not in self._ready and (known is None or due_ms < known):
             self._due[endpoint_row] = due_ms
             heapq.heappush(self._due_heap, (due_ms, endpoint_row))
+            if len(self._due_heap) > 2 * len(self._due) + 64:
+                # Stale entries may lie days ahead: they must not pile up until then.
+                self._due_heap = [(due_ms, endpoint_row) for endpoint_row, due_ms in self._due.items()]
+                heapq.heapify(self._due_heap)
 
     def _promote(self, now_ms: int) -> None:
         """Endpoints whose time has come are ready."""
