@@ -311,6 +311,19 @@ def test_a_body_in_chunks_is_counted(build: Callable[..., Receiver], path: Path)
     assert rows(path, "select event_id from hookline_inbox") == [("event_0001",)]
 
 
+def test_a_client_that_asks_first_is_told_before_it_sends(build: Callable[..., Receiver]) -> None:
+    """With `Expect: 100-continue` a body that is declared too large never crosses the wire."""
+    head = b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
+    with serve(build(max_body=2_000).asgi()) as port:
+        first_lines = []
+        for size in (3_000_000, 1_000):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as asking:
+                asking.sendall(head % size)
+                first_lines.append(asking.recv(4_096)[:12])
+
+    assert first_lines == [b"HTTP/1.1 413", b"HTTP/1.1 100"]
+
+
 def test_a_client_that_sends_no_body_is_let_go(build: Callable[..., Receiver]) -> None:
     """The deadline holds for the whole body, also for one that drips; others are served meanwhile."""
     with serve(build(body_timeout_s=0.3).asgi()) as port:

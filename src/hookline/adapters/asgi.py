@@ -53,7 +53,14 @@ class AsgiDoor:
         peer: str | None = client[0] if client else None
         admission = self._door.admit(scope["method"], path, scope["headers"], peer)
         if isinstance(admission, Receipt):
-            await self._answer(admission, path, peer, receive, send)
+            if admission.reason == "path" and path in {"/healthz", "/readyz"}:
+                await self._health(path, send)
+            elif admission.kind == "greeted":
+                await _send(send, admission.status, *answer(admission))
+            else:
+                if admission.reason == "size" and not _asks_first(scope):
+                    await self._discard(receive)
+                await self._refuse(admission, peer, send)
             return
         body = await self._read(receive)
         if body is None:
@@ -117,17 +124,6 @@ class AsgiDoor:
     async def _open(self) -> Opened:
         # In a thread: opening may wait for another process that is migrating.
         return await asyncio.get_running_loop().run_in_executor(None, self._receiver.open)
-
-    async def _answer(self, receipt: Receipt, path: str, peer: str | None, receive: Receive, send: Send) -> None:
-        """What is answered without reading a body."""
-        if receipt.kind == "greeted":
-            await _send(send, receipt.status, *answer(receipt))
-        elif receipt.reason == "path" and path in {"/healthz", "/readyz"}:
-            await self._health(path, send)
-        else:
-            if receipt.reason == "size":
-                await self._discard(receive)
-            await self._refuse(receipt, peer, send)
 
     async def _refuse(self, receipt: Receipt, peer: str | None, send: Send) -> None:
         self._receiver.note(receipt, peer)
@@ -222,6 +218,11 @@ class _Deadlines:
                 self._over.add(task)
                 task.cancel()
         self._is_armed_on = None
+
+
+def _asks_first(scope: Scope) -> bool:
+    """Whether the client waits for leave before it sends its body (RFC 9110 §10.1.1): it need not be read then."""
+    return any(name == b"expect" for name, _ in scope["headers"])
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
