@@ -383,10 +383,8 @@ def print_summary(report: Report, console: Console) -> None:
     """The figures of both ends and the answer."""
     sender, wire, receiver, handlers = report.sender, report.wire, report.receiver, report.handlers
     ended = f"drained in {report.drained_s:.1f} s" if report.drained else "[red]did not drain[/]"
-    console.print(
-        f"[bold]Hookline demo[/], seed {report.seed}: published for {report.published_s:.1f} s, {ended}\n",
-        highlight=False,
-    )
+    began = f"published for {report.published_s:.1f} s, wire down {wire.outages}×"
+    console.print(f"[bold]Hookline demo[/], seed {report.seed}: {began}, {ended}\n", highlight=False)
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column()
@@ -397,8 +395,8 @@ def print_summary(report: Report, console: Console) -> None:
     )
     table.add_row(
         "Wire",
-        f"doubled {wire.doubled:,} · overtaken {wire.overtaken:,} · "
-        f"forged {wire.forged:,} · reset {wire.reset:,} · down {wire.outages}×",
+        f"doubled {wire.doubled:,} · delayed {wire.delayed:,} · overtaken {wire.overtaken:,} · "
+        f"forged {wire.forged:,} · reset {wire.reset:,}",
     )
     table.add_row(
         "Receiver",
