@@ -166,7 +166,7 @@ def test_a_full_disk_loses_the_transaction_only(database: Database) -> None:
 def test_a_missing_folder_is_unavailable(tmp_path: Path) -> None:
     """A path that cannot be opened is a storage error that names it, not a crash of another kind."""
     database = connect(f"sqlite:///{tmp_path}/no/such/folder/x.db")
-    with pytest.raises(StorageUnavailable, match="folder/x.db.*No such file"), database.transaction():
+    with pytest.raises(StorageUnavailable, match=r"folder/x\.db.*No such file"), database.transaction():
         pass
     database.close()
 
