@@ -34,6 +34,7 @@ T = TypeVar("T")
 DRAIN_S: Final = 60.0
 CHECK_S: Final = 0.1
 LINES_SHOWN: Final = 40
+REST_PER_LOOK: Final = 5
 # How old the signature of a replayed request is: far outside the receiver's window.
 REPLAYED_AFTER_MS: Final = 3_600_000
 
@@ -190,11 +191,15 @@ class Demo:
         return False
 
     async def _watch(self, wire: Wire, readings: _Readings, over: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
         while not over.is_set():
+            began_s = loop.time()
             figures = await asyncio.to_thread(readings.figures, last=LINES_SHOWN)
             self._show(self._snapshot(wire, *figures))
+            # After hours there is much to count: looking is to take a small part of the time.
+            pause_s = max(self._every_s, REST_PER_LOOK * (loop.time() - began_s))
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._every_s):
+                async with asyncio.timeout(pause_s):
                     await over.wait()
 
     def _snapshot(self, wire: Wire, sender: SenderFigures, receiver: ReceiverFigures) -> Snapshot:
