@@ -1,0 +1,7 @@
+"""A model of the receiving end: a source of truth that changes at random, a wire that misbehaves, and the mirror's end
+state compared with the truth.
+
+`source` makes histories from a seed; `wire` draws what arrives of one, in which order, and the passes of reads that
+follow; `judged` puts that through the pure rules and `stored` through the real tables; `naive` holds the rules others
+use, to be measured on the same histories. Tests run it small, `python -m soak` large.
+"""
