@@ -1,6 +1,6 @@
 // Puts deliveries before the official JavaScript SDKs: a JSON array of cases on standard input, answers on output.
 // A case: {sdk, form: "text" | "bytes" | "object", body (base64), header, secret, tolerance (ms, or null)}.
-// An answer: {accepted: id} or {refused: message}. Releases before 9 verify types they do not know and then return
+// An answer: {accepted: id, event: type} or {refused: message}. Releases before 9 verify types they do not know and then return
 // nothing: {accepted: null}.
 import { createRequire } from 'node:module';
 import { text } from 'node:stream/consumers';
@@ -23,7 +23,7 @@ async function answer({ sdk, form, body, header, secret, tolerance }) {
       secret,
       ...(tolerance === null ? {} : { tolerance }),
     });
-    return { accepted: event?.id ?? null };
+    return event ? { accepted: event.id, event: event.event } : { accepted: null };
   } catch (error) {
     return { refused: `${error.name}: ${error.message}` };
   }

@@ -7,7 +7,7 @@ import pytest
 from hookline.errors import NotCanonical
 from hookline.testing import sample_event, signed_request
 from hookline.wire import timestamps
-from hookline.wire.catalogue import sample, sampled_types
+from hookline.wire.catalogue import sample, sample_context, sample_created_us, sampled_types
 from hookline.wire.event import Event
 from hookline.wire.signature import verify_signature
 
@@ -16,10 +16,11 @@ NOW_MS = 1_700_000_000_000
 
 @pytest.mark.parametrize("name", sampled_types())
 def test_every_sample_makes_an_event(name: str) -> None:
-    """The event carries the sample, happened after the newest time in it, and its id tells when."""
+    """The event carries the sample and its context, happened when the story says, and its id tells when."""
     event = sample_event(name)
 
     assert (event.type, event.object, event.data) == (name, "event", sample(name))
+    assert (event.created_us, event.context) == (sample_created_us(name), sample_context(name))
     assert event.id is not None
     assert event.id.startswith("event_")
     assert timestamps.ulid_time_us(event.id) == event.created_us
@@ -56,6 +57,16 @@ def test_a_life_comes_in_order(story: tuple[str, ...]) -> None:
 
     assert times == sorted(times)
     assert times[-1] > times[0]
+
+
+def test_a_newer_payload_makes_a_newer_event() -> None:
+    """A time that was put into the payload is followed by the event, and by the deletion after it."""
+    updated, deleted = (
+        sample_event(f"dsync.user.{word}", updated_at="2026-06-01T12:00:00.000Z").created_us or 0
+        for word in ("updated", "deleted")
+    )
+
+    assert timestamps.parse_us("2026-06-01T12:00:00Z") < updated < deleted
 
 
 def test_what_is_given_counts() -> None:

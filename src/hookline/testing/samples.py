@@ -8,7 +8,7 @@ from typing import Any
 
 from hookline.wire import timestamps
 from hookline.wire.canonical import canonical_bytes
-from hookline.wire.catalogue import CATALOGUE, sample
+from hookline.wire.catalogue import CATALOGUE, sample, sample_context, sample_created_us
 from hookline.wire.event import Event, encode_event
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -27,20 +27,25 @@ def sample_event(
     Args:
         event_id: its id; by default one that follows from everything else, so that the same call twice is a
             duplicate and any difference is another event.
-        created_at: when it happened, in any format of the wire; by default shortly after the newest time in
-        the
-            payload, so that created, updated and deleted come in this order.
+        created_at: when it happened, in any format of the wire; by default when it does in the story that the
+            samples tell, and after the newest time in the payload, so that created, updated and deleted come in
+            this order.
+        context: what the event says around its payload; by default the sample's, where its type has one.
         overrides: members of `data` to replace, such as `state="inactive"` or `user={…}`.
-    Raises: LookupError where the type has no sample, naming the nearest; NotCanonical for an override that is
-    no JSON.
+    Raises:
+        LookupError: the type has no sample; the nearest is named.
+        NotCanonical: an override is no JSON.
     """
     data = sample(event_type) | overrides
+    if context is None:
+        context = sample_context(event_type)
     if created_at is not None:
         created_us = timestamps.parse_us(created_at)
     else:
         # A deletion carries the last state, so its newest time is that of the update before it.
         after_ms = 1_000 if CATALOGUE[event_type].kind == "D" else 100
-        created_us = max(_times_us(data), default=0) + after_ms * 1_000
+        newest_us = max(_times_us(data), default=0)
+        created_us = max(sample_created_us(event_type), newest_us + after_ms * 1_000)
     if event_id is None:
         event_id = _id_of(created_us, canonical_bytes([event_type, created_us, data, context and dict(context)]))
     return Event.from_bytes(

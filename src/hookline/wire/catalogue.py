@@ -17,6 +17,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from hookline.wire.timestamps import parse_us
+
 Kind: TypeAlias = Literal["F", "D", "R", "L", "M"]
 EventClock: TypeAlias = Literal["updated_at", "event"]
 
@@ -211,10 +213,12 @@ def _all() -> Iterator[EventType]:
         "authentication.",
         "sso_started sso_succeeded sso_failed sso_timed_out",
         key=("sso.session_id",),
-        parents=(Parent("organization", "sso.organization_id"), Parent("connection", "sso.connection_id")),
+        parents=(_USER, Parent("organization", "sso.organization_id"), Parent("connection", "sso.connection_id")),
     )
     yield from _facts("radar.", "challenge_created", key=(), parents=(_USER,))
-    yield from _facts("action.", "authentication.denied user_registration.denied", key=(), subscribable=False)
+    denied: dict[str, Any] = {"key": (), "subscribable": False}
+    yield from _facts("action.", "authentication.denied", parents=(_USER, _ORGANIZATION), **denied)
+    yield from _facts("action.", "user_registration.denied", parents=(_ORGANIZATION,), **denied)
 
     # Roles, permissions, keys, flags
     yield from _types("role.", "created:F updated:F deleted:D", "role", ("slug", "resource_type_slug"))
@@ -273,8 +277,11 @@ def _all() -> Iterator[EventType]:
 
     # Vault: never by webhook
     yield from _facts(
+        "vault.byok_key.", "deleted verification_completed", key=(), parents=(_ORGANIZATION,), subscribable=False
+    )
+    yield from _facts(
         "vault.",
-        "byok_key.deleted byok_key.verification_completed data.created data.deleted data.read data.updated"
+        "data.created data.deleted data.read data.updated"
         " dek.decrypted dek.read kek.created kek.deleted metadata.read names.listed",
         key=(),
         subscribable=False,
@@ -320,19 +327,59 @@ def sample(event_type: str) -> dict[str, Any]:
     """
     try:
         name = CATALOGUE[event_type].name  # never a path of somebody's choosing
-        payload: dict[str, Any] = json.loads(_SAMPLES.joinpath(f"{name}.json").read_text("utf-8"))
+        return _read(f"samples/{name}.json")
     except (KeyError, FileNotFoundError):
-        near = nearest(event_type, sampled_types())
-        hint = f"; the nearest is {near!r}" if near else ""
-        raise LookupError(f"expected an event type with a sample, got {event_type!r}{hint}") from None
-    return payload
+        raise _no_sample(event_type) from None
+
+
+def sample_created_us(event_type: str) -> int:
+    """When the event of `sample` happened: its `created_at`, microseconds since the epoch.
+
+    A fact or a relation has no time in its payload, and a deletion shows that of the update before it.
+    Raises: LookupError, as `sample`.
+    """
+    return parse_us(_scene(event_type)["created_at"])
+
+
+def sample_context(event_type: str) -> dict[str, Any] | None:
+    """The `context` of the event of `sample`; None where the type can do without. Each call gives a new one.
+
+    Events about feature flags say there who changed what; their payload does not.
+    Raises: LookupError, as `sample`.
+    """
+    context: dict[str, Any] | None = _scene(event_type).get("context")
+    return context
 
 
 def sampled_types() -> tuple[str, ...]:
     """The types that have a sample, in order."""
     return tuple(
-        sorted(entry.name.removesuffix(".json") for entry in _SAMPLES.iterdir() if entry.name.endswith(".json"))
+        sorted(
+            entry.name.removesuffix(".json")
+            for entry in _FILES.joinpath("samples").iterdir()
+            if entry.name.endswith(".json")
+        )
     )
 
 
-_SAMPLES = resources.files("hookline.wire") / "samples"
+_FILES = resources.files("hookline.wire")
+
+
+def _scene(event_type: str) -> dict[str, Any]:
+    """What the story of the samples, in order of time, says of an event besides its payload."""
+    try:
+        scene: dict[str, Any] = _read("story.json")[event_type]
+    except KeyError:
+        raise _no_sample(event_type) from None
+    return scene
+
+
+def _read(path: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(_FILES.joinpath(path).read_text("utf-8"))
+    return value
+
+
+def _no_sample(event_type: str) -> LookupError:
+    near = nearest(event_type, sampled_types())
+    hint = f"; the nearest is {near!r}" if near else ""
+    return LookupError(f"expected an event type with a sample, got {event_type!r}{hint}")
