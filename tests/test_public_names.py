@@ -53,7 +53,7 @@ def test_verifying_and_receiving_need_no_extra() -> None:
     loaded = run(
         "import json, sys; before = set(sys.modules)\n"
         "from hookline import *\n"
-        "import hookline.adapters.asgi, hookline.adapters.wsgi, hookline.receiver.work\n"
+        "import hookline.receiver.asgi, hookline.receiver.wsgi, hookline.receiver.work\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))"
     )
 

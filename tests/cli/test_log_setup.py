@@ -91,7 +91,7 @@ def test_the_level_is_ours_and_others_speak_from_warning_on(
     """The level counts for Hookline's loggers; other libraries are heard from warning on."""
     configure_logging(level, "json")  # type: ignore[arg-type]  # parametrized
 
-    for name, owner in (("hookline.test", "ours"), ("uvicorn.error", "theirs")):
+    for name, owner in (("hookline.test", "ours"), ("somebody.else", "theirs")):
         for method in ("debug", "info", "warning"):
             getattr(logging.getLogger(name), method)(f"{owner} {method}")
 

@@ -410,7 +410,7 @@ def test_a_client_that_goes_away_while_we_write_costs_the_others_nothing(
 
 def test_what_waits_for_the_disk_is_bounded(build: Callable[..., Receiver], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where bodies pile up behind a slow database, further ones are told to come back."""
-    monkeypatch.setattr("hookline.adapters.asgi.MAX_WAITING", 1_000)
+    monkeypatch.setattr("hookline.receiver.asgi.MAX_WAITING", 1_000)
     receiver = build()
     gate = threading.Event()
     put = receiver.intake.put

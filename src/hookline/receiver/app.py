@@ -11,16 +11,17 @@ import os
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hookline.errors import ConfigError, StorageError
 from hookline.loop import Clock, SystemClock
+from hookline.receiver.asgi import AsgiDoor
 from hookline.receiver.handlers import Registry
-from hookline.receiver.intake import Intake, SeparateIntake, SharedIntake, dialect_of
+from hookline.receiver.intake import Intake, Opened, SeparateIntake, SharedIntake, dialect_of
 from hookline.receiver.model import Entry, PutKind, Receipt, Request
 from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
+from hookline.receiver.wsgi import WsgiDoor
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
 from hookline.storage import Connection, Database, Dialect, connect
 from hookline.storage.migrate import migrate
@@ -30,8 +31,6 @@ from hookline.wire.signature import TOLERANCE_S
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from hookline.adapters.asgi import AsgiDoor
-    from hookline.adapters.wsgi import WsgiDoor
     from hookline.receiver.handlers import Transactions
     from hookline.receiver.work import Worker
 
@@ -221,14 +220,10 @@ class Receiver:
 
     def asgi(self) -> AsgiDoor:
         """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""
-        from hookline.adapters.asgi import AsgiDoor
-
         return AsgiDoor(self)
 
     def wsgi(self) -> WsgiDoor:
         """A WSGI application: serve it alone, or mount it under a dispatcher."""
-        from hookline.adapters.wsgi import WsgiDoor
-
         return WsgiDoor(self)
 
     @property
@@ -329,14 +324,6 @@ class Receiver:
     def _flush_on_time(self) -> None:
         self._flush_timer = None
         self.flush()
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What exists once the database is in use. All of it knows by itself when it finds itself in a forked child."""
-
-    database: Database | None
-    intake: Intake
 
 
 class _AppDatabase:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hookline.errors import OutcomeUnknown, StorageError
@@ -17,7 +18,10 @@ from hookline.receiver.store import InboxStore
 from hookline.storage.commit import GroupCommit
 
 if TYPE_CHECKING:
+    from hookline.loop import Clock
     from hookline.receiver.handlers import LentTransaction, Transactions
+    from hookline.receiver.model import Receipt
+    from hookline.receiver.receive import Door
     from hookline.storage import Database, Dialect
     from hookline.storage.outage import Outage
 
@@ -42,6 +46,39 @@ class Intake(Protocol):
 
     def close(self) -> None:
         """Finish what is under way. What is put later begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What exists once the database is in use. All of it knows by itself when it finds itself in a forked child."""
+
+    database: Database | None
+    intake: Intake
+
+
+class Reception(Protocol):
+    """What a server's shell (asgi.py, wsgi.py) needs of a receiver: `Receiver` in app.py is one."""
+
+    door: Door
+    clock: Clock
+    body_timeout_s: float
+    opened: Opened | None
+
+    def open(self) -> Opened:
+        """Open the database unless it is open in this process."""
+
+    @property
+    def intake(self) -> Intake:
+        """Where entries are kept, opened."""
+
+    def note(self, receipt: Receipt, peer: str | None) -> None:
+        """Count a refusal."""
+
+    def is_ready(self) -> bool:
+        """Whether a POST could be answered 200 now."""
+
+    def close(self) -> None:
+        """Write what is counted, finish what is under way, and close."""
 
 
 class SharedIntake:

@@ -16,7 +16,7 @@ from hookline.receiver.model import Receipt
 from hookline.receiver.receive import DISCARD, TIMEOUT, UNAVAILABLE, answer
 
 if TYPE_CHECKING:
-    from hookline.receiver.app import Opened, Receiver
+    from hookline.receiver.intake import Opened, Reception
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -34,7 +34,7 @@ class AsgiDoor:
     opens the database at startup; mounted, where no lifespan reaches it, at the first request.
     """
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Reception) -> None:
         self._receiver = receiver
         self._door = receiver.door
         self._now_ms = receiver.clock.now_ms

@@ -14,7 +14,7 @@ from hookline.receiver.model import Receipt
 from hookline.receiver.receive import DISCARD, UNAVAILABLE, answer, kept
 
 if TYPE_CHECKING:
-    from hookline.receiver.app import Receiver
+    from hookline.receiver.intake import Reception
 
 CHUNK = 64 * 1024
 
@@ -22,7 +22,7 @@ CHUNK = 64 * 1024
 class WsgiDoor:
     """One receiver as a WSGI application, alone or mounted: the path is taken after `SCRIPT_NAME`."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Reception) -> None:
         self._receiver = receiver
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

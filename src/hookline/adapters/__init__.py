@@ -1,1 +1,0 @@
-"""Request in, receive(), response out: one thin adapter per kind of server."""
