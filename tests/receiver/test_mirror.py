@@ -147,6 +147,27 @@ def test_a_returned_parent_shows_what_was_seen_since(desk: Desk, company: Compan
     assert desk.changes("directory_user")[-1] == ("shown", "user_2")
 
 
+def test_a_directory_that_comes_back_after_its_organization_brings_its_children(desk: Desk, company: Company) -> None:
+    """Children that came between the organization's return and the directory's own are announced with the latter."""
+    directory = company.directory("activated")
+    gone, returned = company.organization("deleted"), company.organization("created")
+    activated = company.directory("activated")
+    user, group, member = company.user("created"), company.group("created"), company.member("added")
+    for event in (gone, directory, returned, user, group, member):
+        desk.take(event)
+    before = (desk.ids("directory_users"), desk.members())
+    desk.take(activated)
+
+    assert before == ([], [])
+    assert desk.ids("directory_users") == ["user_1"]
+    assert desk.members() == [("group_1", "user_1")]
+    assert desk.changes("directory_%") == [
+        ("shown", "user_1"),
+        ("shown", "group_1"),
+        ("shown", "group_1/user_1"),
+    ]
+
+
 def test_a_child_that_meets_its_dead_parent_in_one_batch_is_never_announced(desk: Desk, company: Company) -> None:
     """A user created in the batch in which its directory dies is not told of: access was never given."""
     desk.take(company.directory("activated"))

@@ -530,15 +530,16 @@ class _Batch:
 def _means_else(before: ObjectState | None, after: ObjectState, parents: Sequence[Parent]) -> bool:
     """Whether an object now means something else to its children than before, so that they have to be walked.
 
-    What its own parents mean to them is those parents' walk. An unknown parent counts as not dead, so a new one
-    matters only if it is.
+    Its parents are looked at as they are now: what their own coming and going means to the children is their walk. But
+    an object that a parent's death took along comes back by evidence of its own, and then it is its children's news.
+    An unknown parent counts as not dead, so a new one matters only if it is.
     """
     if before is None:
         seen = as_parent(after, parents)
         return not seen.alive or seen.death != NEVER
-    if before.death == after.death and before.life > before.death:
+    if before.death == after.death and before.life > max(before.death, *(parent.death for parent in parents), NEVER):
         return False
-    return as_parent(before) != as_parent(after)
+    return as_parent(before, parents) != as_parent(after, parents)
 
 
 def _keys(parents: Sequence[tuple[str, str]], ids: Sequence[str | None]) -> list[ObjectKey]:
