@@ -183,6 +183,7 @@ def test_whatever_is_wrong_is_said(report: Report, told: str) -> None:
     text = summary(report)
 
     assert told in text
+    assert "--seed 7 --keep DIR" in text
     assert not report.is_good
     if report.differences:
         assert "directory_user u1 email: source 'a', mirror 'b'" in text

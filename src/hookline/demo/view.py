@@ -420,6 +420,9 @@ def print_summary(report: Report, console: Console) -> None:
     console.print()
     for line, style in _verdict(report):
         console.print(Text(line, style))
+    if not report.is_good and report.folder is None:
+        hint = f"--seed {report.seed} --keep DIR keeps both databases and the log, to look into"
+        console.print(Text(hint, "dim"))
 
 
 def _verdict(report: Report) -> list[tuple[str, str]]:
