@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -489,3 +492,32 @@ def test_what_apply_made_outlives_the_process(desk: Desk, company: Company) -> N
 
     assert runs(desk) == [("h", "succeeded", 1)]
     assert json.loads(desk.one("select payload from hookline_directory_users"))["id"] == "user_1"
+
+
+def test_a_killed_process_leaves_a_run_that_comes_again(desk: Desk, company: Company) -> None:
+    """kill -9 in the middle of a handler that has written: nothing of it is kept, and after the lease it runs again."""
+    make_table(desk)
+    desk.hooks.on("*", name="h")(Failing())
+    desk.worker.register()
+    event = company.user("created")
+    desk.put(event)
+    program = Path(__file__).with_name("killed_worker.py")
+    with subprocess.Popen(
+        [sys.executable, str(program), str(desk.path), str(desk.clock.now_ms())], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "begun\n"
+        finally:
+            process.kill()
+    desk.worker.drain()
+    assert (told(desk), runs(desk)) == ([], [("h", "running", 1)])
+
+    desk.clock.advance(60_001)
+    desk.worker.drain()
+    desk.clock.advance(2_000)
+    desk.worker.drain()
+
+    assert told(desk) == [(event["id"], "dsync.user.created")]
+    assert runs(desk) == [("h", "succeeded", 2)]
+    assert desk.ids("directory_users") == ["user_1"]
