@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 NODE_PACKAGES := tests/node/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench lock clean
+.PHONY: help install demo check test bench docs lock clean
 
 help: ## list these verbs
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r verb text; do \
@@ -28,6 +28,9 @@ test: $(READY) node-packages ## run the test suite; ARGS='-k signature'; says at
 
 bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
 	$(BIN)/python -m bench $(ARGS)
+
+docs: $(READY) ## write the tables of docs/ that are made from the code
+	$(BIN)/python -m docs.events
 
 lock: ## resolve the requirements again (needs uv)
 	uv pip compile $(COMPILE) --group dev --extra server pyproject.toml -o requirements/dev.txt
