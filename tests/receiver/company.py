@@ -169,7 +169,7 @@ class Desk:
         self.database.close()
 
 
-def wait_for(is_so: Callable[[], bool], *, seconds: float = 5.0) -> None:
+def wait_for(is_so: Callable[[], bool], *, seconds: float = 20.0) -> None:
     """Wait for another thread's work. Fails the test when it does not come."""
     pause = threading.Event()
     for _ in range(int(seconds * 100)):

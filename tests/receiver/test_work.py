@@ -296,7 +296,7 @@ def test_workers_side_by_side_do_everything_once(desk: Desk, company: Company) -
             stack.enter_context(working(desk.new_worker(concurrency=2)))
         for start in range(0, 60, 7):
             desk.put(*events[start : start + 7])
-        wait_for(lambda: desk.one("select count(*) from hookline_runs where state = 'succeeded'") == 60, seconds=20)
+        wait_for(lambda: desk.one("select count(*) from hookline_runs where state = 'succeeded'") == 60)
 
     assert heard == Counter({event["id"]: 1 for event in events})
     assert desk.outcomes() == ["applied"] * 60
