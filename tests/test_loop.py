@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from hookline.errors import StorageUnavailable
+from hookline.errors import OutcomeUnknown, StorageUnavailable
 from hookline.loop import BACKOFF_LAST_MS, SystemClock, run_loop
 from hookline.testing.clock import TurnedClock
 
@@ -112,6 +112,20 @@ def test_failures_back_off_and_are_said_once(clock: TurnedClock, caplog: pytest.
 
     assert gaps == [100, 200, 400, 800, 1600, 3200, BACKOFF_LAST_MS, BACKOFF_LAST_MS]
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("away"), OutcomeUnknown("in doubt")])
+def test_a_database_that_is_away_has_no_traceback(
+    clock: TurnedClock, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """It explains itself in a line, whether or not a commit was under way."""
+    running = Running(clock, error, None)
+    running.wait_for_step()
+    clock.set(running.wait_for_sleep())
+    running.wait_for_step()
+    running.end()
+
+    assert [(record.exc_info, str(error) in record.getMessage()) for record in caplog.records] == [(None, True)]
 
 
 def test_an_unexpected_error_is_logged_with_its_traceback(clock: TurnedClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from hookline.errors import StorageUnavailable
+from hookline.errors import OutcomeUnknown, StorageUnavailable
 
 log = logging.getLogger("hookline.loop")
 
@@ -79,7 +79,7 @@ def run_loop(
             return
         try:
             due_ms = step()
-        except StorageUnavailable as error:
+        except (StorageUnavailable, OutcomeUnknown) as error:
             if not failures:
                 log.warning("%s: the database is not available, trying again: %s", name, error)
             failures += 1

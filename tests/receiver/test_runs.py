@@ -8,13 +8,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hookline.errors import TransactionMisuse
+from hookline.errors import OutcomeUnknown, StorageUnavailable, TransactionMisuse
 from hookline.receiver.handlers import Change, Registry
 from hookline.receiver.run_store import RunStore
 from hookline.rules.schedule import Backoff
@@ -376,6 +377,71 @@ def test_a_locked_database_is_not_the_handlers_failure(desk: Desk, company: Comp
     assert (handler.calls, runs(desk)) == (6, [("h", "pending", 1)])
     desk.clock.advance(60_000)
     desk.worker.drain()
+    assert runs(desk) == [("h", "succeeded", 2)]
+
+
+@pytest.mark.parametrize("was_kept", [True, False])
+def test_a_commit_in_doubt_is_no_failure_and_no_second_effect(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch, was_kept: bool
+) -> None:
+    """Kept after all, the run is done; lost, it comes again. Either way the handler's writes are there once."""
+    lent, doubts = desk.database.lent, iter([True])
+
+    @contextmanager
+    def in_doubt() -> Iterator[Any]:
+        is_in_doubt = next(doubts, False)
+        if is_in_doubt and not was_kept:
+            with suppress(_Lost), lent() as transaction:
+                yield transaction
+                raise _Lost
+        else:
+            with lent() as transaction:
+                yield transaction
+        if is_in_doubt:
+            raise OutcomeUnknown("the disk failed during the commit")
+
+    make_table(desk)
+    monkeypatch.setattr(desk.database, "lent", in_doubt)
+    desk.hooks.on("*", name="h")(Failing())
+    created = company.user("created")
+    desk.take(created)
+    assert runs(desk) == [("h", "succeeded", 1) if was_kept else ("h", "pending", 0)]
+
+    desk.clock.advance(1_000)
+    desk.worker.drain()
+
+    assert runs(desk) == [("h", "succeeded", 1)]
+    assert told(desk) == [(created["id"], "dsync.user.created")]
+
+
+class _Lost(Exception):
+    """Rolls a transaction back."""
+
+
+def test_what_cannot_be_settled_waits_for_its_lease(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The database goes away while a handler runs: one line without a traceback, and the run comes again."""
+
+    def away() -> Any:
+        raise StorageUnavailable("the disk is full")
+
+    def fails_once(_event: Event, _tx: Any) -> None:
+        if desk.clock.now_ms() == started_ms:
+            monkeypatch.setattr(desk.database, "transaction", away)
+            raise ValueError(SECRET)
+
+    started_ms = desk.clock.now_ms()
+    desk.hooks.on("*", name="h")(fails_once)
+    desk.take(company.user("created"))
+    monkeypatch.undo()
+    [unsettled] = [record for record in caplog.records if "could not be settled" in record.getMessage()]
+    assert (unsettled.exc_info, "the disk is full" in unsettled.getMessage()) == (None, True)
+
+    for _ in range(2):
+        desk.clock.advance(61_000)
+        desk.worker.drain()
+
     assert runs(desk) == [("h", "succeeded", 2)]
 
 

@@ -381,8 +381,10 @@ class Worker:
             # Signals reach the main thread alone; elsewhere it is the handler's own doing and has been recorded.
             if threading.current_thread() is threading.main_thread():
                 raise
-        except Exception:
+        except (StorageUnavailable, OutcomeUnknown) as error:
             # What it came to could not be written down: its lease passes, and it counts as unknown.
+            log.warning("run %d of %s could not be settled, its lease passes first: %s", run.row_id, run.handler, error)
+        except Exception:
             log.exception("run %d of %s could not be settled", run.row_id, run.handler)
         finally:
             with self._guard:
@@ -397,12 +399,13 @@ class Worker:
         except _LeaseLostError:
             log.warning("run %d of %s took longer than its lease; what it wrote is undone", run.row_id, run.handler)
             return
-        except StorageUnavailable:
+        except (StorageUnavailable, OutcomeUnknown):
+            # Where a commit in doubt was kept after all, there is no such attempt to give back any more.
             if self._given_back.get(run.row_id, 0) < GIVE_BACKS:
                 self._give_back(run)
                 return
             # A handler that waits for a lock it holds itself would come back for ever.
-            failure: BaseException = StorageUnavailable("the database stayed locked for it")
+            failure: BaseException = StorageUnavailable("the database stayed away from it")
         except BaseException as error:
             failure = error
         else:
