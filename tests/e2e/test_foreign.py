@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 from workos import WorkOSClient
 
-from hookline.wire.catalogue import CATALOGUE, sample, sampled_types
+from hookline.wire.catalogue import CATALOGUE, sample, sample_context, sampled_types
 
 from .processes import API_KEY, Served, ask, call, clean_environment, serving, wait_for
 
@@ -169,7 +169,10 @@ def publish(sender: Served, events: list[dict[str, Any]]) -> list[str]:
 
 def every_kind(awkward_type: str = "dsync.user.created") -> list[dict[str, Any]]:
     """Every sample of ours, and the awkward payloads laid over one of them, so that the SDK knows their type."""
-    samples = [{"event": name, "data": sample(name)} for name in TYPES]
+    samples = [
+        {"event": name, "data": sample(name)} | ({"context": context} if (context := sample_context(name)) else {})
+        for name in TYPES
+    ]
     base = sample(awkward_type)
     awkward = [{"event": awkward_type, "data": base | {"custom_attributes": extra}} for extra in AWKWARD]
     return [*samples, *awkward]
