@@ -39,6 +39,8 @@ class Plan:
     keeps_assumptions: bool = True
 
 
+GUESSED_CONTENT: Final = "silent updates, payloads without updated_at"
+
 # Ids that hold the very time of the event stand in for a missing `created_at` without breaking anything.
 PLANS: Final[dict[str, Plan]] = {
     "everything arrives": Plan(Oddities(no_created=0.1)),
@@ -47,6 +49,7 @@ PLANS: Final[dict[str, Plan]] = {
     "a quarter is lost": Plan(Oddities(no_created=0.1), loss=0.25),
     "a quarter is lost around a pass": Plan(Oddities(), loss=0.25, is_read_meanwhile=True),
     "payloads without updated_at": Plan(Oddities(silent=0.0, no_updated=0.3), keeps_assumptions=False),
+    GUESSED_CONTENT: Plan(Oddities(no_updated=0.3), keeps_assumptions=False),
     "ids out of order within a millisecond": Plan(
         Oddities(same_instant=0.6, is_unordered=True), keeps_assumptions=False
     ),

@@ -6,15 +6,15 @@ import random
 
 import pytest
 
-from tests.model.judged import PLANS, Mirror, differences, run
+from tests.model.judged import GUESSED_CONTENT, PLANS, Mirror, differences, run
 from tests.model.naive import OURS, RULES, table
 from tests.model.source import Oddities, history
 
-HISTORIES = 2_000
+HISTORIES = 2_000  # of each of ten plans
 SEED = 20_260
 
 WITHIN = [name for name, plan in PLANS.items() if plan.keeps_assumptions]
-OUTSIDE = [name for name, plan in PLANS.items() if not plan.keeps_assumptions]
+OUTSIDE = [name for name, plan in PLANS.items() if not plan.keeps_assumptions and name != GUESSED_CONTENT]
 
 
 @pytest.mark.parametrize("name", WITHIN)
@@ -41,12 +41,33 @@ def test_outside_the_assumptions_one_pass_heals(name: str) -> None:
     assert (tally.wrong_within, tally.wrong_healed) == (0, 0), tally.examples[:3]
 
 
+@pytest.mark.xfail(reason="a read of lower updated_at does not yet replace content whose own was guessed (rule A4)")
+def test_one_pass_heals_content_dated_by_a_guess() -> None:
+    """A payload without `updated_at` counts as changed when its event was made; a later silent update has an older one
+    and loses, and so does the pass's read.
+    """
+    tally = run(GUESSED_CONTENT, SEED, 500)
+
+    assert tally.wrong_outside > 0
+    assert tally.wrong_healed == 0, tally.examples[:3]
+
+
 def test_a_guessed_time_is_never_wrong_in_silence() -> None:
     """A history that ends wrong because a time had to be guessed has said `uncertain` on the way."""
     tally = run("times guessed", SEED + 1, 500)
 
     assert tally.wrong_outside > 0
     assert tally.wrong_in_silence == 0
+
+
+def test_ids_that_fall_back_are_nearly_always_doubted() -> None:
+    """Where ids do not rise within a millisecond, at most one wrong end in ten was not flagged or wished about: in those
+    the tie is between an object and what it hangs on, which no single object shows.
+    """
+    tally = run("ids out of order within a millisecond", SEED + 1, HISTORIES)
+
+    assert tally.wrong_outside > HISTORIES // 10
+    assert tally.wrong_in_silence * 10 < tally.wrong_outside
 
 
 def test_the_naive_rules_end_wrong_where_ours_do_not() -> None:

@@ -260,6 +260,8 @@ WISHES: list[tuple[str, list[Observation], set[str], set[str]]] = [
     ("A13 read near a delete", [seen("delete", 25), seen("read", 10)], {"refetch:uncertain"}, {"uncertain"}),
     ("A13 404 near an event", [seen("upsert", 10), seen("absent", 11)], {"refetch:uncertain"}, {"uncertain"}),
     ("A13 event against event", [seen("upsert", 10), seen("delete", 11)], set(), set()),
+    ("one instant", [seen("upsert", 10, 1), seen("delete", 10, 2)], {"refetch:uncertain"}, {"uncertain"}),
+    ("one instant, other way", [seen("delete", 10, 2), seen("upsert", 10, 1)], {"refetch:uncertain"}, {"uncertain"}),
     ("A16", [seen("upsert", 10, weak=True)], {"refetch:weak"}, {"weak"}),
     ("A16 copy", [seen("embedded", 10, weak=True)], {"refetch:weak"}, {"weak"}),
     ("A16 read", [seen("read", 10, weak=True)], set(), {"weak"}),
@@ -578,6 +580,17 @@ def test_api_against_event_on_an_edge_is_uncertain() -> None:
 
     assert (near.verdict, near.wishes, near.flags) == ("removed", ("refetch:uncertain",), ("uncertain",))
     assert (far.verdict, far.wishes, far.flags) == ("removed", (), ())
+
+
+def test_an_add_and_a_remove_of_one_instant_are_uncertain() -> None:
+    """Their ids decide, rightly only if the sender's rise within a millisecond; a repeat of the add says nothing."""
+    tie = join_edge(EdgeState(add=(10 * S, "e1")), "remove", (10 * S, "e2"))
+    apart = join_edge(EdgeState(add=(10 * S, "e1")), "remove", (10 * S + 1_000, "e2"))
+    repeat = join_edge(EdgeState(add=(10 * S, "e1")), "add", (10 * S, "e1"))
+
+    assert (tie.verdict, tie.flags) == ("removed", ("uncertain",))
+    assert (apart.verdict, apart.flags) == ("removed", ())
+    assert (repeat.verdict, repeat.flags) == ("noop", ())
 
 
 @pytest.mark.parametrize(

@@ -512,9 +512,13 @@ def _replaced(state: ObjectState | None, after: ObjectState) -> ObjectState:
 
 
 def _too_close(clock: Clock, rival: Clock, epsilon_us: int) -> bool:
-    """Whether one is API evidence, the other an event, and skew or lag could have swapped them."""
-    if rival == NEVER or (clock[1] == "") == (rival[1] == ""):
+    """Whether life and death could be the other way round: one is API evidence, the other an event, and skew or lag
+    could have swapped them; or both are events of one instant, where ids decide, rightly only if the sender's rise.
+    """
+    if rival == NEVER:
         return False
+    if (clock[1] == "") == (rival[1] == ""):
+        return clock[1] != "" and clock[0] == rival[0] and clock != rival
     return abs(clock[0] - rival[0]) <= epsilon_us
 
 
