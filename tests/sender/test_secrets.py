@@ -93,6 +93,30 @@ def test_without_a_key_a_file_is_made_beside_the_database(
     assert again.open(stored_secret(database, store)) == "whsec_x"
 
 
+def test_a_start_that_was_killed_does_not_stop_the_next(
+    database: Database, store: SenderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between writing its draft and naming it, a start leaves no key in force and nothing in the way."""
+    path = tmp_path / "hookline.db.key"
+    with monkeypatch.context() as killed:
+        killed.setattr("os.link", _killed)
+        killed.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            open_box(database, store, keys=None, key_file=path)
+    assert not path.exists()
+    [left] = tmp_path.glob("hookline.db.key.*")
+
+    box = open_box(database, store, keys=None, key_file=path)
+
+    assert left.exists()
+    assert path.read_text() != left.read_text()
+    assert box.open(open_box(database, store, keys=None, key_file=path).seal("x")) == "x"
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_lost_key_file_is_not_replaced(database: Database, store: SenderStore, tmp_path: Path) -> None:
     """Where secrets exist, a missing key file is an error and no new file is made in its place."""
     path = tmp_path / "hookline.db.key"

@@ -138,7 +138,8 @@ def _file_key(path: Path, *, may_make: bool) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(_SETTING, f"cannot read a key from {path}: {error}") from error
     key = Fernet.generate_key()
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    # Not named by the process id: in a container that is always 1, and a killed start may have left its draft.
+    draft = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(key + b"\n")
