@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -102,15 +102,15 @@ def test_a_locked_database_is_503_until_it_is_free(both: Served, tmp_path: Path)
     assert alive.status == 200
     assert [answer.status for answer in accepted] == [200, 201]
     assert _users(database) == {"directory_user_before", "directory_user_after"}
-    _assert_whole(database, events=3, endpoints=1)
+    _assert_whole(database, events=3, batches=1, entries=2)
     _assert_told_once(both)
 
 
 def test_a_full_disk_is_503_until_there_is_room(both: Served, tmp_path: Path) -> None:
-    """Thirty refused calls leave nothing behind and two lines in the log; with room again everything goes on."""
+    """In the middle of work: thirty refused calls leave nothing behind and two errors in the log; all else goes on."""
     database = tmp_path / "hookline.db"
-    assert post(both, "before").status == 200
-    wait_for(lambda: _users(database) == {"directory_user_before"}, "the mirror")
+    early = [post(both, f"early_{n}") for n in range(20)]
+    early.append(publish(both, 10, key="early"))
     with full(both):
         refused = [answer for n in range(10) for answer in (post(both, f"full_{n}"), publish(both, 3, key="batch"))]
         refused += [
@@ -120,23 +120,31 @@ def test_a_full_disk_is_503_until_there_is_room(both: Served, tmp_path: Path) ->
         read = call(both, "GET", ENDPOINTS)
 
     accepted = [post(both, "after"), publish(both, 3, key="batch"), publish(both, 3, key="batch")]
-    wait_for(lambda: len(_users(database)) == 2, "the mirror")
+    wait_for(lambda: len(_users(database)) == 21, "the mirror")
     wait_for(lambda: rows(database, "select min(attempt) from hookline_sender_deliveries") == [(1,)], "attempts")
+    wait_for(lambda: len(_recorded(database)) == 13, "the record of every attempt")
 
+    assert [answer.status for answer in early] == [200] * 20 + [201]
     assert [answer.status for answer in refused] == [503] * 30
     assert (read.status, len(read.json["data"])) == (200, 1)
     assert [answer.status for answer in accepted] == [200, 201, 201]
     assert accepted[1].json == accepted[2].json
-    assert _users(database) == {"directory_user_before", "directory_user_after"}
-    _assert_whole(database, events=3, endpoints=1)
+    assert _users(database) == {f"directory_user_early_{n}" for n in range(20)} | {"directory_user_after"}
+    _assert_whole(database, events=13, batches=2, entries=21)
     _assert_told_once(both)
+
+
+def _recorded(database: Path) -> list[tuple[Any, ...]]:
+    return rows(
+        database, "select outcome, count(*) from hookline_sender_attempts where number = 1 group by delivery_row"
+    )
 
 
 def _users(database: Path) -> set[str]:
     return {id_ for (id_,) in rows(database, "select id from hookline_directory_users_live")}
 
 
-def _assert_whole(database: Path, *, events: int, endpoints: int) -> None:
+def _assert_whole(database: Path, *, events: int, batches: int, entries: int) -> None:
     """No row of what was refused: as many events as were accepted, each with its delivery and its place in the feed."""
     counts = {
         table: rows(database, f"select count(*) from hookline_{table}")[0][0]
@@ -153,9 +161,9 @@ def _assert_whole(database: Path, *, events: int, endpoints: int) -> None:
         "sender_events": events,
         "sender_feed": events,
         "sender_deliveries": events,
-        "sender_endpoints": endpoints,
-        "sender_idempotency": 1,
-        "inbox": 2,
+        "sender_endpoints": 1,
+        "sender_idempotency": batches,
+        "inbox": entries,
     }
     assert rows(database, "pragma integrity_check") == [("ok",)]
 
