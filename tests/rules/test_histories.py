@@ -61,8 +61,8 @@ def test_a_guessed_time_is_never_wrong_in_silence() -> None:
 
 
 def test_ids_that_fall_back_are_nearly_always_doubted() -> None:
-    """Where ids do not rise within a millisecond, at most one wrong end in ten was not flagged or wished about: in those
-    the tie is between an object and what it hangs on, which no single object shows.
+    """Where ids do not rise within a millisecond, at most one wrong end in ten was not flagged or wished about: in
+    those the tie is between an object and what it hangs on, which no single object shows.
     """
     tally = run("ids out of order within a millisecond", SEED + 1, HISTORIES)
 
