@@ -8,7 +8,7 @@ PIP    := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python
 NODE_PACKAGES := tests/node/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench docs lock clean
+.PHONY: help install demo check test bench soak docs lock clean
 
 help: ## list these verbs
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r verb text; do \
@@ -33,6 +33,9 @@ bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
 
 docs: $(READY) ## write the tables of docs/ that are made from the code
 	$(BIN)/python -m docs.events
+
+soak: $(READY) ## run the tests' models at their large sizes, for minutes; ARGS='--help'
+	@$(BIN)/python -m soak $(ARGS)
 
 lock: ## resolve the requirements again (needs uv)
 	uv pip compile $(COMPILE) --group dev --extra server pyproject.toml -o requirements/dev.txt

@@ -80,6 +80,15 @@ class UpdatedTombstone(Naive):
             self.rows[key] = (updated_us, payload)
 
 
+class UpdatedGuarded(Naive):
+    """As before, but a deletion counts only if its copy is not older than what is known."""
+
+    def put(self, key: str, payload: Payload | None, created_us: int, updated_us: int) -> None:
+        known_us = self.rows[key][0] if key in self.rows else -1
+        if updated_us > known_us or (payload is None and updated_us == known_us):
+            self.rows[key] = (updated_us, payload)
+
+
 class CreatedLedger(Naive):
     """Whatever is not older than what was applied last is applied; a deletion leaves a tombstone."""
 
@@ -93,6 +102,7 @@ NAIVE: Final[dict[str, type[Naive]]] = {
     "event `created_at` strictly newer, hard delete": CreatedHardDelete,
     "`updated_at` newer, delete the row": UpdatedHardDelete,
     "`updated_at` newer, tombstone": UpdatedTombstone,
+    "`updated_at` newer, tombstone unless the deletion's is older": UpdatedGuarded,
     "event `created_at` ledger `>=`, tombstone": CreatedLedger,
 }
 OURS: Final = "Hookline's rules"

@@ -126,13 +126,13 @@ class Tables:
                 sources.append(source)
             early.sort(key=lambda one: one[0])
             rng.shuffle(late)
-            self._take(rng, [event for _, event in early])
-            self._take(rng, late)
+            self.take(rng, [event for _, event in early])
+            self.take(rng, late)
             self.result.histories += len(sources)
             self.result.events += sum(len(source.sent) for source in sources)
             self._judge(sources)
 
-    def _take(self, rng: random.Random, came: Sequence[Sent]) -> None:
+    def take(self, rng: random.Random, came: Sequence[Sent]) -> None:
         """Let events arrive a few at a time, workers at it meanwhile; then let them finish."""
         at = 0
         while at < len(came):

@@ -1,0 +1,52 @@
+"""`make soak`: every large run, one after the other. Progress goes to stderr, the report to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+
+from soak import merge
+from soak.report import Report
+
+SOAKS: dict[str, Callable[..., Report]] = {"merge": merge.soak}
+
+
+def main() -> int:
+    """Print the reports; 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m soak", description="Hookline's tests at their large sizes.")
+    parser.add_argument("only", nargs="*", help=f"run these alone: {', '.join(SOAKS)} (default: all)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same run (default: 1)")
+    parser.add_argument("--scale", type=float, default=1.0, help="size; 1 is what docs/proof quotes (default: 1)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.only) - set(SOAKS):
+        parser.error(f"expected {', '.join(SOAKS)}; got {', '.join(sorted(unknown))}")
+    if arguments.scale <= 0:
+        parser.error("--scale: expected more than 0")
+    started_s, wrong = time.monotonic(), 0
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - started_s:7.1f} s  {line}", file=sys.stderr, flush=True)
+
+    for name in arguments.only or SOAKS:
+        begun_s = time.monotonic()
+        report = SOAKS[name](seed=arguments.seed, scale=arguments.scale, say=say)
+        took_s = time.monotonic() - begun_s
+        machine = (
+            f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}, "
+            f"{os.cpu_count()} cores"
+        )
+        command = f"make soak ARGS='{name} --seed {arguments.seed} --scale {arguments.scale:g}'"
+        print("\n".join([*report.lines, "", f"`{command}`: {took_s:.0f} s on {machine}."]), flush=True)
+        wrong += len(report.wrong)
+        for one in report.wrong[:20]:
+            say(f"WRONG: {one}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""The large runs, small: that they go on working, and that what they find wrong fails them."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from soak.report import Report
+
+from tests.model import stored
+from tests.model.source import Sent
+
+
+def test_the_merge_soak_reports_and_finds_nothing_wrong() -> None:
+    """A small run exits 0, says how far it is, and reports the rules beside one another."""
+    done = subprocess.run(
+        [sys.executable, "-m", "soak", "merge", "--scale", "0.002"],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "| Hookline's rules | 0 | 0 | 0 | 0 | 0 |" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("`make soak ARGS='merge --seed 1 --scale 0.002'`")
+    assert "tables, workers 4: 40 of 40 histories; 0 wrong" in done.stderr
+
+
+def test_what_is_wrong_fails_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A soak that found something exits 1 and names it."""
+    from soak import __main__ as command
+
+    monkeypatch.setitem(command.SOAKS, "merge", lambda **_: Report(["# Report"], ["usr1: shown"]))
+    monkeypatch.setattr(sys, "argv", ["soak", "merge"])
+
+    assert command.main() == 1
+    assert "WRONG: usr1: shown" in capsys.readouterr().err
+
+
+class Damaged(stored.Tables):
+    """Tables that somebody writes into after each round of arrivals."""
+
+    def take(self, rng: random.Random, came: Sequence[Sent]) -> None:
+        super().take(rng, came)
+        repeat = """insert into hookline_changes (source, resource, object_id, kind, is_live, before, changed_ms)
+            select source, resource, object_id, kind, is_live, before, changed_ms from hookline_changes
+            where kind = 'deleted' limit 1"""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "delete from hookline_directory_users where id = (select min(id) from hookline_directory_users_live)"
+            )
+            connection.execute("update hookline_directory_groups set announced_live = 1")
+            connection.execute(repeat)
+
+
+def test_a_table_that_differs_from_the_source_is_told(tmp_path: Path) -> None:
+    """The judge of the tables sees a user that was lost, an announcement that never came and a loss told twice."""
+    tables = Damaged(tmp_path / "app.db", workers=1)
+    tables.run("damaged", 20)
+    tables.close()
+
+    found = "\n".join(tables.result.wrong)
+    assert "not shown" in found
+    assert "announced_live 1, in the view False" in found
+    assert "of what was not held" in found
