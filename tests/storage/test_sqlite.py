@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,6 +147,37 @@ def test_an_apps_own_lock_is_reported(url: str, database: Database, tmp_path: Pa
 
     database.run(lambda connection: connection.execute("insert into t values (2, 'y')"))
     assert rows(database) == [2]
+
+
+def test_many_writers_wait_no_longer_than_one(tmp_path: Path) -> None:
+    """While another program holds the database, waiting for each other and for it share one timeout."""
+    database = connect(f"sqlite:///{tmp_path}/held.db?busy_timeout_ms=1000")
+    with database.transaction() as connection:
+        connection.execute("create table t (a integer primary key, b text)")
+    foreign = sqlite3.connect(tmp_path / "held.db", isolation_level=None)
+    foreign.execute("begin immediate")
+    waits_s: list[float] = []
+
+    def write() -> None:
+        started_s = time.monotonic()
+        with pytest.raises(StorageUnavailable):
+            put(database, 1)
+        waits_s.append(time.monotonic() - started_s)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    foreign.execute("rollback")
+    foreign.close()
+    with database.transaction() as connection:
+        timeout_ms = connection.execute("pragma busy_timeout").fetchone()
+    database.close()
+
+    assert len(waits_s) == 4
+    assert max(waits_s) < 1.7  # one timeout, not one for our lock and one more for the database's
+    assert timeout_ms == (1000,)
 
 
 def test_a_full_disk_loses_the_transaction_only(database: Database) -> None:

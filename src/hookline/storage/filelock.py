@@ -32,8 +32,8 @@ class FileLock:
         self._files: tuple[int, int] | None = None
         self._pid = 0
 
-    def acquire(self, timeout_s: float) -> None:
-        """Take the lock. StorageUnavailable when others hold it longer than `timeout_s` seconds."""
+    def acquire(self, timeout_s: float) -> float:
+        """Take the lock; the seconds left of `timeout_s`. StorageUnavailable when others hold it for longer."""
         deadline = time.monotonic() + timeout_s
         if self._pid != os.getpid():
             self._after_fork()
@@ -49,6 +49,7 @@ class FileLock:
         except BaseException:
             self._thread_lock.release()
             raise
+        return max(0.0, deadline - time.monotonic())
 
     def release(self) -> None:
         """Give it back; the next waiter goes on."""

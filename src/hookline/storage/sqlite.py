@@ -84,11 +84,11 @@ class SqliteDatabase:
             OutcomeUnknown: the disk failed during the commit itself.
         """
         self._check_process()
-        self._lock.acquire(self.busy_timeout_s)
+        left_s = self._lock.acquire(self.busy_timeout_s)
         try:
             with _translated():
                 connection = self._opened_writer()
-                connection.execute("begin immediate")
+                _begin(connection, left_s, self.busy_timeout_s)
             try:
                 with _translated():
                     yield connection
@@ -378,10 +378,10 @@ class LentConnection(sqlite3.Connection):
         """Take the write lock and open the transaction, unless that has happened already."""
         if self._is_writing:
             return
-        self._lock.acquire(self._timeout_s)
+        left_s = self._lock.acquire(self._timeout_s)
         try:
             super().execute("pragma query_only=off")
-            super().execute("begin immediate")
+            _begin(self, left_s, self._timeout_s)
         except BaseException:
             self._lock.release()
             raise
@@ -454,6 +454,22 @@ def _finish_statement(connection: LentConnection, statement: str) -> None:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
             raise OutcomeUnknown("the disk failed during the commit; it may or may not have been kept") from error
         raise _away(error) from error
+
+
+def _begin(connection: sqlite3.Connection, left_s: float, timeout_s: float) -> None:
+    """Open a write transaction; a connection that is not ours may hold us up for what is left of the timeout.
+
+    Without that, whoever waited for our own lock would wait the whole time once more.
+    """
+    execute = sqlite3.Connection.cursor(connection, sqlite3.Cursor).execute
+    if left_s > timeout_s * 0.9:
+        execute("begin immediate")
+        return
+    execute(f"pragma busy_timeout={int(left_s * 1000)}")
+    try:
+        execute("begin immediate")
+    finally:
+        execute(f"pragma busy_timeout={int(timeout_s * 1000)}")
 
 
 @contextlib.contextmanager
