@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hookline.receiver.resources import EDGES, RESOURCES, observe
+from hookline.receiver.resources import EDGES, OPTIONAL, RESOURCES, observe
 from hookline.testing import sample_event
 from hookline.wire.catalogue import CATALOGUE, WEBHOOK_TYPES, EventType
 
@@ -48,7 +48,7 @@ def _cells(type_: EventType) -> tuple[str, ...]:
         _code(*type_.key),
         ", ".join(f"{parent.resource} (`{parent.field}`)" for parent in type_.parents) or "–",
         "`updated_at`" if type_.clock == "updated_at" else "the event's",
-        _code(*_tables(type_.name)),
+        _code(*_tables(type_.name)) + (" if asked" if type_.object in OPTIONAL else ""),
     )
 
 
@@ -65,11 +65,11 @@ def _code(*words: str | None) -> str:
 def _tables(event_type: str) -> list[str]:
     """Where the receiver writes what the sample of this type says: it is asked, not listed."""
     event = sample_event(event_type)
-    observed = observe(event, event.id or event_type, received_ms=0)
+    observed = observe(event, event.id or event_type, 0, OPTIONAL)
     if observed.ignored:
         raise ValueError(f"the sample of {event_type} is ignored: {observed.ignored}")
     edges = [EDGES[observed.edge.resource].table] if observed.edge else []
-    return [*edges, *(RESOURCES[observation.resource].table for observation in observed.objects)]
+    return list(dict.fromkeys([*edges, *(RESOURCES[seen.resource].table for seen in observed.objects)]))
 
 
 if __name__ == "__main__":

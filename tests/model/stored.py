@@ -22,7 +22,7 @@ from typing import Any, Final
 from hookline.receiver.mirror import apply, walk
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.model import Entry
-from hookline.receiver.resources import EDGES, RESOURCES
+from hookline.receiver.resources import DIRECTORY_MEMBERSHIP, EDGES, RESOURCES
 from hookline.receiver.store import InboxStore
 from hookline.receiver.work import Access, Worker
 from hookline.storage import Database, Verbs, connect
@@ -219,7 +219,7 @@ class Tables:
         return found
 
     def _judge_members(self, judged: Sequence[Source], live: dict[str, set[str]]) -> None:
-        (edge,) = EDGES.values()
+        edge = DIRECTORY_MEMBERSHIP
         pairs = set(self.rows(f"select group_id, user_id from {edge.table}_live"))
         live[edge.name] = {"/".join(pair) for pair in pairs}
         for source in judged:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hookline.receiver.app import Receiver
-from hookline.receiver.resources import EDGES, RESOURCES
+from hookline.receiver.resources import EDGES, OPTIONAL, RESOURCES
 from hookline.testing import TurnedClock, sample_event, signed_request
 from hookline.wire.catalogue import CATALOGUE, matches, sample_created_us
 from hookline.wire.event import Event, encode_event
@@ -29,7 +29,7 @@ class Desk:
 
     def __init__(self, path: Path) -> None:
         self.clock = TurnedClock()
-        self.hooks = Receiver(f"sqlite:///{path}", secrets=[SECRET], clock=self.clock)
+        self.hooks = Receiver(f"sqlite:///{path}", secrets=[SECRET], mirror=OPTIONAL, clock=self.clock)
         self._path = path
 
     def take(self, *events: Event) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from hookline.receiver.resources import EDGES, RESOURCES, observe
-from hookline.storage import Verbs
 from hookline.wire.catalogue import CATALOGUE
 from hookline.wire.event import Event
 
@@ -19,16 +18,30 @@ def observed(event: dict[str, Any]) -> Any:
     return observe(Event.from_bytes(json.dumps(event).encode()), event.get("id", "sha256:00"), START_MS)
 
 
-def test_tables_columns_and_verbs_agree() -> None:
-    """The columns of the one list are those that the statements write, in their order."""
-    verbs = Verbs("hookline.receiver", "sqlite")
-    for name, resource in RESOURCES.items():
-        columns = [column for column, _ in resource.columns]
-        names = [f"mirror_{verb}_{name}" for verb in ("insert", "update", "move")]
-        for verb in (verbs[name] for name in names if name in verbs):
-            assert list(verb.columns[2 : 2 + len(columns)]) == columns
-        for parent, _ in resource.parents:
-            assert f"mirror_children_{name}_of_{parent}" in verbs
+def test_the_list_is_the_tables(desk: Desk) -> None:
+    """Every table has the columns of the one list, in its order, and a view that shows them of what is alive."""
+    for resource in RESOURCES.values():
+        said = ["source", "id", *(column for column, _ in resource.columns), "payload"]
+        found = [row[1] for row in desk.rows(f"pragma table_info({resource.table})")]
+        shown = [row[1] for row in desk.rows(f"pragma table_info({resource.table}_live)")]
+        assert found[: len(said)] == said
+        assert shown == said
+        assert len(set(said)) == len(said)
+    for edge in EDGES.values():
+        ends = [column for _, column in edge.ends]
+        found = [row[1] for row in desk.rows(f"pragma table_info({edge.table})")]
+        assert found[:3] == ["source", *ends]
+
+
+def test_walks_and_reads_go_by_an_index(desk: Desk) -> None:
+    """No parent's children are looked for by reading a whole table."""
+    tables = [(one.table, column) for one in RESOURCES.values() for _, column in one.parents]
+    for edge in EDGES.values():
+        above = (*edge.ends, edge.scope) if edge.scope else edge.ends
+        tables += [(edge.table, column) for _, column in above]
+    for table, column in tables:
+        plan = desk.rows(f"explain query plan select 1 from {table} where source = 's' and {column} = 'x'")
+        assert all(f"{column}=?" in row[-1] for row in plan), (table, column, plan)
 
 
 def test_parents_come_before_children() -> None:
@@ -149,4 +162,5 @@ def test_repeated_keys_count_once(desk: Desk, company: Company) -> None:
 def test_edges_have_a_table() -> None:
     """Every edge's ends are resources of the list."""
     for edge in EDGES.values():
-        assert all(name in RESOURCES for name, _ in (*edge.ends, edge.scope))
+        above = (*edge.ends, edge.scope) if edge.scope else edge.ends
+        assert all(name in RESOURCES for name, _ in above)

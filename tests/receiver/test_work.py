@@ -31,11 +31,11 @@ class Poison:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, id_: str, error: type[BaseException]) -> None:
         self.tries = 0
 
-        def observe(event: Event, entry_id: str, received_ms: int) -> Observed:
+        def observe(event: Event, *rest: Any) -> Observed:
             if event.id == id_:
                 self.tries += 1
                 raise error
-            return whole(event, entry_id, received_ms)
+            return whole(event, *rest)
 
         whole = resources.observe
         monkeypatch.setattr(mirror, "observe", observe)

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hookline.errors import ConfigError, StorageError
@@ -21,6 +21,7 @@ from hookline.receiver.intake import Intake, Opened, SeparateIntake, SharedIntak
 from hookline.receiver.model import Entry, PutKind, Receipt, Request
 from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
+from hookline.receiver.resources import OPTIONAL
 from hookline.receiver.wsgi import WsgiDoor
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
 from hookline.storage import Connection, Database, Dialect, connect
@@ -58,6 +59,8 @@ class Receiver:
         transactions: instead, the app's own database access; call `migrate()` once to make the tables.
         secrets: every signing secret in force. None at all: POST is answered 503, nothing is accepted unproved.
         source: the name everything is kept under, where one database mirrors several sources.
+        mirror: resources to mirror besides the usual ones: `invitation`, `session`. They say much about people and
+            change often, so they are mirrored only where asked for; every worker of a database should be asked alike.
         tolerance_s: how far a signature's time may lie from now, either way; None for no limit.
         path: where the door is, relative to the mount.
         path_token: a further, unguessable part of the path.
@@ -79,6 +82,7 @@ class Receiver:
         transactions: Transactions | None = None,
         secrets: Sequence[str] | None = None,
         source: str = "default",
+        mirror: Collection[str] = (),
         tolerance_s: float | None = TOLERANCE_S,
         path: str = "/webhooks",
         path_token: str | None = None,
@@ -99,7 +103,10 @@ class Receiver:
         for setting, value in (("max_body", max_body), ("body_timeout_s", body_timeout_s)):
             if not value > 0:
                 raise ConfigError(setting, f"expected more than 0, got {value}")
+        if isinstance(mirror, str) or not set(mirror) <= OPTIONAL:
+            raise ConfigError("mirror", f"expected a list of some of {', '.join(sorted(OPTIONAL))}; got {mirror!r}")
         self.source = source
+        self._optional = frozenset(mirror)
         self.clock: Clock = SystemClock() if clock is None else clock
         self.body_timeout_s = body_timeout_s
         self.handlers = Registry()
@@ -138,6 +145,9 @@ class Receiver:
 
     def on_change(self, resource: str, *, name: str | None = None) -> Callable[[Function], Function]:
         """Call a function for every accepted change of a resource, as `function(change, tx)`."""
+        if resource in OPTIONAL - self._optional:
+            asked = f"Receiver(mirror=[{resource!r}])"
+            raise ConfigError("on_change", f"{resource!r} is mirrored only where asked for: {asked}")
         return self.handlers.on_change(resource, name=name)
 
     # -- the door ----------------------------------------------------------------------------------------------
@@ -201,7 +211,7 @@ class Receiver:
             access = Access(database)
         else:
             access = Access(transactions=self._transactions, dialect=self._app_database().dialect)
-        return Worker(access, self.handlers, clock=self.clock, concurrency=concurrency)
+        return Worker(access, self.handlers, clock=self.clock, concurrency=concurrency, optional=self._optional)
 
     def run_worker(self, stop: threading.Event, *, concurrency: int = 4) -> None:
         """Apply and run handlers on this thread until `stop` is set; what is under way is finished first."""

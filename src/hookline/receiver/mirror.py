@@ -6,6 +6,10 @@ order; rules/merge.py decides each. What is *shown* of an object (alive, and its
 announced: every difference is one Change, and `announced_live` keeps it exactly one. An object known only from an
 embedded copy is announced silently, since no event said it was created; its loss is announced like any other.
 
+Where an object's payload lists its children (an organization's domains), the list is complete as of that payload: it
+is the floor of rules/merge.py for those that are not in it. The floor is read off the parent as it stands, and never
+kept with the child, so that a list that was stale when it came has no say.
+
 When an object's own death or life moves, its children are not touched here: a cascade is queued, and `walk` takes
 it up in batches. The views are right at once; the walk is there for handlers.
 
@@ -16,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,9 +40,19 @@ from hookline.receiver.mirror_store import (
     OutcomeKind,
     Registered,
 )
-from hookline.receiver.resources import EDGES, RESOURCES, Edge, EdgeObservation, Observed, Resource, observe
+from hookline.receiver.resources import (
+    EDGES,
+    LISTED_IN,
+    RESOURCES,
+    Edge,
+    EdgeObservation,
+    Observed,
+    Resource,
+    observe,
+)
 from hookline.rules.merge import (
     NEVER,
+    Clock,
     EdgeVerdict,
     ObjectState,
     Observation,
@@ -71,6 +85,7 @@ _ALOUD: Final[dict[Verdict, ChangeKind]] = {
     "updated": "updated",
     "recreated": "recreated",
 }
+_LISTED_AT_ONCE: Final = 500
 _RANK: Final[dict[OutcomeKind, int]] = {"noop": 0, "stale": 1, "applied": 2}
 
 
@@ -101,6 +116,7 @@ def apply(
     now_ms: int,
     *,
     registered: Sequence[Registered] | None = None,
+    optional: Collection[str] = (),
 ) -> Applied:
     """Apply entries to the mirror and make the runs they cause.
 
@@ -108,6 +124,7 @@ def apply(
         entries: taken out of the queue in this transaction; any order, several sources, several of one object.
         now_ms: Unix milliseconds, for what is written down about when.
         registered: the handlers; None reads them.
+        optional: resources to mirror that are mirrored only where asked for.
     """
     done = Applied()
     if registered is None:
@@ -115,7 +132,7 @@ def apply(
     batch = _Batch(store, connection, now_ms)
     read: list[_Read] = []
     for entry in entries:
-        one = _read(entry)
+        one = _read(entry, optional)
         if isinstance(one, Outcome):
             done.outcomes.append(one)
         else:
@@ -155,7 +172,7 @@ def walk(
     return done
 
 
-def _read(entry: Claimed) -> _Read | Outcome:
+def _read(entry: Claimed, optional: Collection[str]) -> _Read | Outcome:
     if entry.reason is not None:
         return Outcome(entry.seq, "dead", entry.reason)
     if entry.body is None:
@@ -164,7 +181,7 @@ def _read(entry: Claimed) -> _Read | Outcome:
         event = Event.from_bytes(entry.body)
     except InvalidBody as error:
         return Outcome(entry.seq, "dead", error.reason)
-    observed = observe(event, entry.event_id, entry.received_ms)
+    observed = observe(event, entry.event_id, entry.received_ms, optional)
     return _Read(entry, event, observed, Cause(entry.seq, entry.event_id))
 
 
@@ -189,6 +206,7 @@ class _Batch:
         self._parents: dict[tuple[str, ObjectKey], Parent | None] = {}
         self._known_parents: dict[tuple[str, str, tuple[str | None, ...]], list[Parent]] = {}
         self._moved: dict[tuple[str, ObjectKey], Cause] = {}
+        self._relisted: dict[tuple[str, ObjectKey], Cause] = {}
         self._changes: list[NewChange] = []
         self._verdicts: dict[int, list[Verdict | EdgeVerdict]] = defaultdict(list)
         self._notes: dict[int, list[str]] = defaultdict(list)
@@ -206,8 +224,9 @@ class _Batch:
             if (edge := one.observed.edge) is not None:
                 edges[source, edge.resource, edge.keys].append((one, edge))
         above = {
-            (source, (EDGES[name].scope[0], edge.scope_id))
+            (source, (scope[0], edge.scope_id))
             for (source, name, _), said in edges.items()
+            if (scope := EDGES[name].scope) is not None
             for _, edge in said
             if edge.scope_id is not None
         }
@@ -220,6 +239,8 @@ class _Batch:
             above.update((source, key) for key in _keys(RESOURCES[name].parents, ids))
         self._load([*objects, *above], edges)
         for name in RESOURCES:
+            if name in LISTED_IN:
+                self._compare_with_lists(name)
             for key in sorted(key for key in objects if key[1][0] == name):
                 self._join_object(self._object(*key), objects[key])
         for edge_key in sorted(edges):
@@ -240,7 +261,7 @@ class _Batch:
     def _join_object(self, row: ObjectRow, seen: Sequence[tuple[_Read, Observation]]) -> None:
         parents = self._parents_of(row)
         if row.state is not None:
-            self._announce(row, is_alive(row.state, parents), None)
+            self._announce(row, is_alive(row.state, parents, floor=self._floor_of(row)), None)
         for one, observation in seen:
             before, before_ids = row.known_state(), row.parent_ids
             joined = join(before, observation)
@@ -252,7 +273,9 @@ class _Batch:
                     parents = self._parents_of(row)
                 if _means_else(before, state, parents) or (before is not None and row.parent_ids != before_ids):
                     self._moved[row.source, row.key] = one.cause
-            is_live = is_alive(state, parents)
+                if row.resource.lists is not None and (before is None or state.content != before.content):
+                    self._relisted[row.source, row.key] = one.cause
+            is_live = is_alive(state, parents, floor=self._floor_of(row))
             kind: ChangeKind | None = None
             if is_live != row.announced:
                 row.announced, row.is_changed = is_live, True
@@ -337,6 +360,34 @@ class _Batch:
         found = [self._parent(row.source, key) for key in _above(row)]
         return [parent for parent in found if parent is not None]
 
+    def _floor_of(self, row: ObjectRow) -> Clock:
+        """When its parent's list was seen without it; NEVER where it is in the list, or there is none."""
+        holder_name = LISTED_IN.get(row.resource.name)
+        if holder_name is None:
+            return NEVER
+        key = next((key for key in _above(row) if key[0] == holder_name), None)
+        holder = None if key is None else self._objects.get((row.source, key))
+        state = None if holder is None else holder.known_state()
+        listed = None if holder is None or state is None else holder.resource.listed(state.payload)
+        if state is None or listed is None or row.id in listed:
+            return NEVER
+        return state.content[1:]
+
+    def _compare_with_lists(self, name: str) -> None:
+        """Tell of every child that a new list has left out or taken in."""
+        for (source, parent), cause in self._relisted.items():
+            if parent[0] != LISTED_IN[name]:
+                continue
+            after = ""
+            while keys := self._store.children(self._connection, name, source, parent, (after,), _LISTED_AT_ONCE):
+                self._load((source, (name, id_)) for (id_,) in keys)
+                for (id_,) in keys:
+                    row = self._objects[source, (name, id_)]
+                    if row is not None and row.state is not None:
+                        alive = is_alive(row.state, self._parents_of(row), floor=self._floor_of(row))
+                        self._announce(row, alive, cause)
+                after = keys[-1][0]
+
     def _parent(self, source: str, key: ObjectKey) -> Parent | None:
         """An object as its children see it; None if it is not known."""
         try:
@@ -393,13 +444,14 @@ class _Batch:
             row = self._objects[key]
             if row is None or row.state is None:
                 continue
-            flipped = self._announce(row, is_alive(row.state, self._parents_of(row)), cascade.cause)
-            # A directory's own walk reaches its users, groups and memberships. A user or group in a known
-            # directory needs none: the directory's walk comes to its memberships.
+            alive = is_alive(row.state, self._parents_of(row), floor=self._floor_of(row))
+            self._announce(row, alive, cascade.cause)
+            # Flipped or not: what died above may be later than a child's own proof. A user or group in a known
+            # directory needs no walk of its own: the directory's comes to its memberships.
             is_reached = any(
                 above[0] == "directory" and self._objects.get((row.source, above)) for above in _above(row)
             )
-            if resource.name == "directory" or (flipped and not is_reached):
+            if not is_reached:
                 self._moved[row.source, row.key] = cascade.cause
 
     def _walk_edges(self, edge: Edge, cascade: Cascade, keys: Sequence[tuple[str, ...]]) -> None:
@@ -439,7 +491,7 @@ class _Batch:
             edge = EDGES[name]
             for edge_row in self._store.read_edges(self._connection, edge, source, ids_list):
                 self._edges[source, name, edge_row.ids] = edge_row
-                if edge_row.scope_id is not None:
+                if edge.scope is not None and edge_row.scope_id is not None:
                     want(source, (edge.scope[0], edge_row.scope_id))
         # Children first: their rows name the parents to read next.
         for name, resource in reversed(list(RESOURCES.items())):
@@ -481,7 +533,8 @@ class _Batch:
         return [
             (source, key, cause)
             for (source, key), cause in self._moved.items()
-            if key[0] not in self._store.leaf_parents or (source, key) in with_children
+            if self._store.child_tables(key[0])
+            and (key[0] not in self._store.leaf_parents or (source, key) in with_children)
         ]
 
     # -- writing -----------------------------------------------------------------------------------------------
@@ -551,7 +604,10 @@ def _above(row: ObjectRow | EdgeRow) -> list[ObjectKey]:
     """The parents of an object, or the ends and the scope of an edge."""
     if isinstance(row, ObjectRow):
         return _keys(row.resource.parents, row.parent_ids)
-    return _keys((*row.edge.ends, row.edge.scope), (*row.ids, row.scope_id))
+    keys = _keys(row.edge.ends, row.ids)
+    if row.edge.scope is not None and row.scope_id is not None:
+        keys.append((row.edge.scope[0], row.scope_id))
+    return keys
 
 
 __all__: tuple[str, ...] = ("Applied", "apply", "walk")

@@ -6,9 +6,9 @@ Decides nothing (mirror.py does) and opens no transaction: every function runs o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from hookline.receiver.handlers import ChangeKind, HandlerKind
 from hookline.receiver.resources import EDGES, RESOURCES, Edge, Payload, Resource, decode, encode
@@ -174,44 +174,48 @@ class EdgeRow:
     def shown(self) -> str | None:
         """What handlers are shown of it."""
         (_, one), (_, other) = self.edge.ends
-        return encode({one: self.ids[0], other: self.ids[1], self.edge.scope[1]: self.scope_id})
+        within = {} if self.edge.scope is None else {self.edge.scope[1]: self.scope_id}
+        return encode({one: self.ids[0], other: self.ids[1], **within})
 
 
 @dataclass(frozen=True, slots=True)
-class _Tables:
-    """The verbs of one table."""
+class _Table:
+    """The verbs of one table. `replace` leaves what its indexes are over alone, `move` does not."""
 
     read: Verb
     insert: Verb
-    update: Verb
+    replace: Verb
     move: Verb
-    children: dict[str, Verb] = field(default_factory=dict)
+    children: Mapping[str, Verb]
+
+
+_CLOCKS: Final = (
+    "content_updated_us", "content_us", "content_event_id", "life_us", "life_event_id", "death_us", "death_event_id",
+    "stub_us", "stub_event_id", "reduced_updated_us", "reduced_us", "reduced_event_id",
+)  # fmt: skip
 
 
 class MirrorStore:
-    """The verbs of the mirror, compiled for one dialect."""
+    """The verbs of the mirror, compiled for one dialect; those of one table each are made from the list of tables."""
 
     def __init__(self, verbs: Verbs) -> None:
         self._verbs = verbs
-        self._tables = {
-            name: _Tables(
-                verbs[f"mirror_read_{name}"],
-                verbs[f"mirror_insert_{name}"],
-                verbs[f"mirror_update_{name}"],
-                verbs[f"mirror_move_{name}" if f"mirror_move_{name}" in verbs else f"mirror_update_{name}"],
-                {
-                    parent: verbs[f"mirror_children_{name}_of_{parent}"]
-                    for parent in (*RESOURCES,)
-                    if f"mirror_children_{name}_of_{parent}" in verbs
-                },
-            )
-            for name in (*RESOURCES, *EDGES)
-        }
+        self._tables = {name: _object_table(verbs, resource) for name, resource in RESOURCES.items()}
+        self._tables |= {name: _edge_table(verbs, edge) for name, edge in EDGES.items()}
         self._child_tables = {
-            parent: [name for name, tables in self._tables.items() if parent in tables.children] for parent in RESOURCES
+            parent: [name for name, table in self._tables.items() if parent in table.children] for parent in RESOURCES
         }
-        # Their only children are memberships, and one question answers for many of them.
-        self.leaf_parents = frozenset(end for edge in EDGES.values() for end, _ in edge.ends)
+        # Most of them are in no relation, and one question tells of many which are.
+        self._ends = {
+            end: [
+                verbs.filled("each", "mirror_ends", {"table": edge.table, "end": column})
+                for edge in EDGES.values()
+                for of, column in edge.ends
+                if of == end
+            ]
+            for end in {end for edge in EDGES.values() for end, _ in edge.ends}
+        }
+        self.leaf_parents = frozenset(end for end in self._ends if set(self._child_tables[end]) <= EDGES.keys())
         self._writers = {name: _object_writer(resource) for name, resource in RESOURCES.items()}
 
     # -- entries -----------------------------------------------------------------------------------------------
@@ -285,20 +289,20 @@ class MirrorStore:
 
     def write_objects(self, connection: Connection, resource: Resource, rows: Iterable[ObjectRow]) -> None:
         """Insert new rows whole, replace known ones."""
-        tables, writer = self._tables[resource.name], self._writers[resource.name]
+        table, writer = self._tables[resource.name], self._writers[resource.name]
         inserts: list[tuple[Any, ...]] = []
         updates: list[tuple[Any, ...]] = []
         moves: list[tuple[Any, ...]] = []
         for row in rows:
             kind = inserts if row.is_new else updates if row.parent_ids == row.stored_parent_ids else moves
             kind.append(writer(row))
-        tables.insert.run_many(connection, inserts)
-        tables.update.run_many(connection, updates)
-        tables.move.run_many(connection, moves)
+        table.insert.run_many(connection, inserts)
+        table.replace.run_many(connection, updates)
+        table.move.run_many(connection, moves)
 
     def write_edges(self, connection: Connection, edge: Edge, rows: Iterable[EdgeRow]) -> None:
         """Insert new rows whole, replace known ones."""
-        tables = self._tables[edge.name]
+        table = self._tables[edge.name]
         inserts: list[tuple[Any, ...]] = []
         updates: list[tuple[Any, ...]] = []
         for row in rows:
@@ -306,7 +310,7 @@ class MirrorStore:
             values = (
                 row.source,
                 *row.ids,
-                row.scope_id,
+                *((row.scope_id,) if edge.scope is not None else ()),
                 *state.add,
                 *state.remove,
                 row.flags,
@@ -314,8 +318,8 @@ class MirrorStore:
                 None if state.add > state.remove or state.remove == NEVER else format_ms(state.remove[0]),
             )
             (inserts if row.is_new else updates).append(values)
-        tables.insert.run_many(connection, inserts)
-        tables.update.run_many(connection, updates)
+        table.insert.run_many(connection, inserts)
+        table.replace.run_many(connection, updates)
 
     # -- changes, runs, walks ----------------------------------------------------------------------------------
 
@@ -379,9 +383,9 @@ class MirrorStore:
         return self._child_tables[resource]
 
     def having_children(self, connection: Connection, resource: str, source: str, ids: Sequence[str]) -> list[str]:
-        """Those of these objects, which can only be ends of memberships, that are one's."""
+        """Those of these objects, which can only be ends of relations, that are one's."""
         named = {"source": source, "ids": json.dumps(list(ids))}
-        return [id_ for (id_,) in self._verbs[f"mirror_ends_{resource}"].run(connection, named)]
+        return sorted({id_ for verb in self._ends[resource] for (id_,) in verb.run(connection, named)})
 
     def children(
         self, connection: Connection, child: str, source: str, parent: ObjectKey, after: Sequence[str], limit: int
@@ -391,10 +395,71 @@ class MirrorStore:
             "source": source,
             "parent_id": parent[1],
             "after": after[0],
-            "after_user": after[-1],
+            "after_other": after[-1],
             "limit": limit,
         }
         return list(self._tables[child].children[parent[0]].run(connection, named))
+
+
+def _object_table(verbs: Verbs, resource: Resource) -> _Table:
+    columns = (
+        "source", "id", *(column for column, _ in resource.columns), "payload", "full_payload", "reduced_payload",
+        *_CLOCKS, "flags", "announced_live", "deleted_at",
+    )  # fmt: skip
+    parents = [column for _, column in resource.parents]
+    words = {
+        "table": resource.table,
+        "parents": "".join(f", {column}" for column in parents),
+        "clocks": ", ".join(_CLOCKS),
+    }
+    return _Table(
+        verbs.filled("each", "mirror_read", words),
+        *_writing(verbs, resource.table, ("source", "id"), columns, frozenset(parents)),
+        {
+            parent: verbs.filled("each", "mirror_children", {"table": resource.table, "parent": column})
+            for parent, column in resource.parents
+        },
+    )
+
+
+def _edge_table(verbs: Verbs, edge: Edge) -> _Table:
+    (_, one), (_, other) = edge.ends
+    scope = () if edge.scope is None else (edge.scope[1],)
+    columns = (
+        "source", one, other, *scope, "add_us", "add_event_id", "remove_us", "remove_event_id", "flags",
+        "announced_live", "deleted_at",
+    )  # fmt: skip
+    words = {"table": edge.table, "one": one, "other": other}
+    children = {
+        of: verbs.filled("each", "mirror_edges_of_end", {**words, "end": end, "far": far, "after": after})
+        for (of, end), far, after in zip(edge.ends, (other, one), ("after_other", "after"), strict=True)
+    }
+    if edge.scope is not None:
+        of, column = edge.scope
+        children[of] = verbs.filled("each", "mirror_edges_of_scope", {**words, "scope": column})
+    read = verbs.filled("each", "mirror_read_edges", {**words, "scope": f"m.{scope[0]}" if scope else "null"})
+    return _Table(read, *_writing(verbs, edge.table, ("source", one, other), columns, frozenset()), children)
+
+
+def _writing(
+    verbs: Verbs, table: str, key: tuple[str, ...], columns: tuple[str, ...], parents: frozenset[str]
+) -> tuple[Verb, Verb, Verb]:
+    """Insert, replace and move."""
+    words = {
+        "table": table,
+        "key": ", ".join(key),
+        "columns": ", ".join(columns),
+        "values": ", ".join(f":{column}" for column in columns),
+    }
+    replacing = [
+        verbs.filled(
+            "each",
+            "mirror_replace",
+            {**words, "replaced": ", ".join(f"{c} = excluded.{c}" for c in columns if c not in key and c not in but)},
+        )
+        for but in (parents, frozenset[str]())
+    ]
+    return verbs.filled("each", "mirror_insert", words), replacing[0], replacing[1]
 
 
 def _object_row(resource: Resource, source: str, row: tuple[Any, ...]) -> ObjectRow:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -30,19 +31,56 @@ class Resource:
     """One kind of mirrored object.
 
     Attributes:
-        name: `data.object`; the verbs of its table end in it.
+        name: `data.object`.
         table: the table; its view of what is alive is `<table>_live`.
         parents: (resource, column) of what it dies with.
         columns: (column, extractor), in the order of the table; `created_at` and `updated_at` follow for all.
+        key: the fields of the payload that name it. One is the id itself; several are joined by slashes (`key_of`).
+        key_defaults: what a field of the key is taken for where the payload has none.
         state_words: the source's words for `state` that are stored as other words, so that every feed leaves the
             same value; None where the resource has no such field.
+        secret: fields that are never kept in the mirror: whoever has them has access.
+        lists: (field, resource): a list of its children in its payload, complete as of that payload.
+        is_optional: mirrored only where the receiver was asked to.
     """
 
     name: str
     table: str
     parents: tuple[tuple[str, str], ...]
     columns: tuple[tuple[str, Extract], ...]
+    key: tuple[str, ...] = ("id",)
+    key_defaults: Mapping[str, str] = field(default_factory=dict)
     state_words: Mapping[str, str] | None = None
+    secret: frozenset[str] = frozenset()
+    lists: tuple[str, str] | None = None
+    is_optional: bool = False
+
+    def key_of(self, payload: Payload) -> str | None:
+        """The key as text, or None where the payload does not name the object.
+
+        In keys of several parts a slash within a part is written `%2F` (and a percent sign `%25`), so that no two
+        objects share a key.
+        """
+        parts = [_name(_or(payload.get(field), self.key_defaults.get(field))) for field in self.key]
+        if len(parts) == 1:
+            return parts[0]
+        if None in parts:
+            return None
+        return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts if part is not None)
+
+    def lacks(self, payload: Payload) -> str:
+        """Why `key_of` is None: the place of the first field it misses."""
+        field = next(f for f in self.key if _name(_or(payload.get(f), self.key_defaults.get(f))) is None)
+        return f"data.{field}: expected 1 to {MAX_NAME} printable characters"
+
+    def listed(self, payload: Payload | None) -> frozenset[str] | None:
+        """The ids in its list of children; None where it says nothing of them."""
+        if self.lists is None or payload is None:
+            return None
+        items = payload.get(self.lists[0])
+        if not isinstance(items, list):
+            return None
+        return frozenset(id_ for item in items if isinstance(item, dict) and (id_ := _name(item.get("id"))) is not None)
 
     def values(self, payload: Payload | None) -> tuple[Any, ...]:
         """The columns' values of a payload; all of them null where there is none."""
@@ -61,14 +99,14 @@ class Edge:
     """A relation between two objects.
 
     `ends` and `scope`, in which both live, are (resource, column); `copies` the fields of `data` with copies of the
-    ends, in their order.
+    ends, in their order: None where the event holds their ids alone, under the names of the columns.
     """
 
     name: str
     table: str
     ends: tuple[tuple[str, str], tuple[str, str]]
-    copies: tuple[str, str]
-    scope: tuple[str, str]
+    copies: tuple[str, str] | None = None
+    scope: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +163,40 @@ def _time(field: str) -> tuple[str, Extract]:
     return field, extract
 
 
-def _user_is_active(payload: Payload) -> int:
-    return int(is_active(payload, True, resource="directory_user"))
+def _flag(field: str) -> tuple[str, Extract]:
+    def extract(payload: Payload) -> int | None:
+        value = payload.get(field)
+        return int(value) if isinstance(value, bool) else None
+
+    return field, extract
+
+
+def _role_slug(payload: Payload) -> str | None:
+    role = payload.get("role")
+    slug = role.get("slug") if isinstance(role, dict) else None
+    return slug if isinstance(slug, str) else None
+
+
+def _is_active(resource: str) -> tuple[str, Extract]:
+    return "is_active", lambda payload: int(is_active(payload, True, resource=resource))
+
+
+def _or(value: Any, default: str | None) -> Any:
+    return default if value is None else value
 
 
 _TIMES = (_time("created_at"), _time("updated_at"))
+_OF_ORGANIZATION = ("organization", "organization_id")
+_OF_USER = ("user", "user_id")
+# The kind of resource that a role is for; when there was only one, nobody said which.
+_ROLE_DEFAULTS = MappingProxyType({"resource_type_slug": "organization"})
+
+
+def _role_type(payload: Payload) -> str | None:
+    value = _or(payload.get("resource_type_slug"), _ROLE_DEFAULTS["resource_type_slug"])
+    return value if isinstance(value, str) else None
+
+
 _IN_DIRECTORY = (("directory", "directory_id"), ("organization", "organization_id"))
 
 RESOURCES: Final[Mapping[str, Resource]] = {
@@ -140,6 +207,22 @@ RESOURCES: Final[Mapping[str, Resource]] = {
             "hookline_organizations",
             (),
             (_text("name"), _text("external_id"), *_TIMES),
+            lists=("domains", "organization_domain"),
+        ),
+        Resource(
+            "user",
+            "hookline_users",
+            (),
+            (
+                _text("email"),
+                _flag("email_verified"),
+                _text("first_name"),
+                _text("last_name"),
+                _text("external_id"),
+                _text("locale"),
+                _time("last_sign_in_at"),
+                *_TIMES,
+            ),
         ),
         Resource(
             "directory",
@@ -170,7 +253,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
                 _text("username"),
                 _text("job_title"),
                 _text("state"),
-                ("is_active", _user_is_active),
+                _is_active("directory_user"),
                 *_TIMES,
             ),
         ),
@@ -179,6 +262,118 @@ RESOURCES: Final[Mapping[str, Resource]] = {
             "hookline_directory_groups",
             _IN_DIRECTORY,
             (_id("directory_id"), _id("organization_id"), _text("idp_id"), _text("name"), *_TIMES),
+        ),
+        Resource(
+            "organization_domain",
+            "hookline_organization_domains",
+            (_OF_ORGANIZATION,),
+            (_id("organization_id"), _text("domain"), _text("state"), _text("verification_strategy"), *_TIMES),
+        ),
+        Resource(
+            "organization_membership",
+            "hookline_organization_memberships",
+            (_OF_USER, _OF_ORGANIZATION),
+            (
+                _id("user_id"),
+                _id("organization_id"),
+                _text("status"),
+                _is_active("organization_membership"),
+                ("role_slug", _role_slug),
+                _flag("directory_managed"),
+                *_TIMES,
+            ),
+        ),
+        Resource(
+            "group",
+            "hookline_groups",
+            (_OF_ORGANIZATION,),
+            (_id("organization_id"), _text("name"), _text("description"), *_TIMES),
+        ),
+        Resource(
+            "connection",
+            "hookline_connections",
+            (_OF_ORGANIZATION,),
+            (
+                _id("organization_id"),
+                _text("connection_type"),
+                _text("name"),
+                _text("state"),
+                _is_active("connection"),
+                _text("external_key"),
+                *_TIMES,
+            ),
+        ),
+        Resource(
+            "role",
+            "hookline_roles",
+            (),
+            (_text("slug"), ("resource_type_slug", _role_type), *_TIMES),
+            key=("slug", "resource_type_slug"),
+            key_defaults=_ROLE_DEFAULTS,
+        ),
+        Resource(
+            "organization_role",
+            "hookline_organization_roles",
+            (_OF_ORGANIZATION,),
+            (
+                _id("organization_id"),
+                _text("slug"),
+                ("resource_type_slug", _role_type),
+                _text("name"),
+                _text("description"),
+                *_TIMES,
+            ),
+            key=("organization_id", "slug", "resource_type_slug"),
+            key_defaults=_ROLE_DEFAULTS,
+        ),
+        Resource(
+            "permission",
+            "hookline_permissions",
+            (),
+            (
+                _text("slug"),
+                _text("name"),
+                _text("description"),
+                _flag("system"),
+                _text("resource_type_slug"),
+                *_TIMES,
+            ),
+        ),
+        Resource(
+            "invitation",
+            "hookline_invitations",
+            (_OF_ORGANIZATION,),
+            (
+                _id("organization_id"),
+                _text("email"),
+                _text("state"),
+                _id("inviter_user_id"),
+                _id("accepted_user_id"),
+                _text("role_slug"),
+                _time("accepted_at"),
+                _time("revoked_at"),
+                _time("expires_at"),
+                *_TIMES,
+            ),
+            secret=frozenset({"token", "accept_invitation_url"}),
+            is_optional=True,
+        ),
+        Resource(
+            "session",
+            "hookline_sessions",
+            (_OF_USER, _OF_ORGANIZATION),
+            (
+                _id("user_id"),
+                _id("organization_id"),
+                _text("status"),
+                _text("auth_method"),
+                _text("ip_address"),
+                _text("user_agent"),
+                _time("expires_at"),
+                _time("ended_at"),
+                *_TIMES,
+            ),
+            is_optional=True,
         ),
     )
 }
@@ -190,19 +385,32 @@ DIRECTORY_MEMBERSHIP: Final = Edge(
     ("group", "user"),
     ("directory", "directory_id"),
 )
-EDGES: Final[Mapping[str, Edge]] = {DIRECTORY_MEMBERSHIP.name: DIRECTORY_MEMBERSHIP}
+GROUP_MEMBER: Final = Edge(
+    "group_member",
+    "hookline_group_members",
+    (("group", "group_id"), ("organization_membership", "organization_membership_id")),
+)
+EDGES: Final[Mapping[str, Edge]] = {edge.name: edge for edge in (DIRECTORY_MEMBERSHIP, GROUP_MEMBER)}
+
+OPTIONAL: Final = frozenset(resource.name for resource in RESOURCES.values() if resource.is_optional)
+
+# Which list says whether a child is there: child -> parent. rules/merge.py calls it the floor of the parent's scope.
+LISTED_IN: Final[Mapping[str, str]] = {
+    resource.lists[1]: resource.name for resource in RESOURCES.values() if resource.lists is not None
+}
 
 # A deletion's state is the one before it and says nothing (workos-protocol §6, dsync.deleted).
 _NOT_SAID_BY_DELETION: Final[Mapping[str, frozenset[str]]] = {"directory": frozenset({"state"})}
 
 
-def observe(event: Event, entry_id: str, received_ms: int) -> Observed:
+def observe(event: Event, entry_id: str, received_ms: int, optional: Collection[str] = ()) -> Observed:
     """What an event says about the mirror.
 
     Args:
         event: of any type; one that is not mirrored says nothing.
         entry_id: what the inbox keeps it under: the event's id, or its hash where it has none.
         received_ms: when it first came, the last resort for a clock.
+        optional: those of `OPTIONAL` that were asked for.
     """
     type_ = CATALOGUE.get(event.type)
     if type_ is None:
@@ -211,40 +419,55 @@ def observe(event: Event, entry_id: str, received_ms: int) -> Observed:
         kind: EdgeKind = "add" if type_.edge.adds else "remove"
         return _observe_edge(event, entry_id, received_ms, EDGES[type_.edge.resource], kind)
     resource = RESOURCES.get(type_.object or "")
-    if resource is None or type_.kind not in ("F", "D"):
+    if resource is None or type_.kind not in ("F", "D") or (resource.is_optional and resource.name not in optional):
         return Observed()
-    key = _name(event.data.get("id"))
+    key = resource.key_of(event.data)
     if key is None:
-        return Observed(ignored=f"data.id: expected 1 to {MAX_NAME} printable characters")
+        return Observed(ignored=resource.lacks(event.data))
     payload = _payload(resource, event.data, event.raw, is_deletion=type_.kind == "D")
     updated_us = _time_us(payload.get("updated_at"))
     clock, uncertain = _clock(event, entry_id, received_ms, updated_us)
-    return Observed(
-        (
-            Observation(
-                "upsert" if type_.kind == "F" else "delete",
-                resource.name,
-                key,
-                payload,
-                updated_us,
-                clock,
-                uncertain,
-            ),
-        )
+    seen = Observation(
+        "upsert" if type_.kind == "F" else "delete", resource.name, key, payload, updated_us, clock, uncertain
     )
+    if type_.kind == "D" or resource.lists is None:
+        return Observed((seen,))
+    return Observed((seen, *_listed(resource, seen)))
+
+
+def _listed(resource: Resource, holder: Observation) -> Iterator[Observation]:
+    """The copies in an object's list of children, each of which was there at the holder's time."""
+    assert resource.lists is not None
+    field, name = resource.lists
+    child = RESOURCES[name]
+    column = next(column for parent, column in child.parents if parent == resource.name)
+    items = holder.payload.get(field) if holder.payload is not None else None
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict) and (key := child.key_of(item)) is not None:
+            copy = item if _name(item.get(column)) is not None else {**item, column: holder.key}
+            updated_us = _time_us(copy.get("updated_at"))
+            yield Observation("embedded", name, key, copy, updated_us, holder.clock, holder.uncertain)
 
 
 def _observe_edge(event: Event, entry_id: str, received_ms: int, edge: Edge, kind: EdgeKind) -> Observed:
-    copies = [copy if isinstance(copy := event.data.get(field), dict) else {} for field in edge.copies]
-    one_id, other_id = (_name(copy.get("id")) for copy in copies)
+    if edge.copies is None:
+        copies: list[dict[str, Any]] = []
+        places = [column for _, column in edge.ends]
+        one_id, other_id = (_name(event.data.get(place)) for place in places)
+    else:
+        copies = [copy if isinstance(copy := event.data.get(field), dict) else {} for field in edge.copies]
+        places = [f"{field}.id" for field in edge.copies]
+        one_id, other_id = (_name(copy.get("id")) for copy in copies)
     if one_id is None or other_id is None:
-        missing = edge.copies[0] if one_id is None else edge.copies[1]
-        return Observed(ignored=f"data.{missing}.id: expected 1 to {MAX_NAME} printable characters")
+        missing = places[0] if one_id is None else places[1]
+        return Observed(ignored=f"data.{missing}: expected 1 to {MAX_NAME} printable characters")
     clock, uncertain = _clock(event, entry_id, received_ms, None)
-    column = edge.scope[1]
-    scope_id = _name(event.data.get(column)) or next(filter(None, (_name(c.get(column)) for c in copies)), None)
+    scope_id: str | None = None
+    if edge.scope is not None:
+        column = edge.scope[1]
+        scope_id = _name(event.data.get(column)) or next(filter(None, (_name(c.get(column)) for c in copies)), None)
     objects: list[Observation] = []
-    if kind == "add":  # the copies in a remove are no observation (merge rule A23)
+    if kind == "add" and copies:  # the copies in a remove are no observation (merge rule A23)
         for (name, _), key, copy in zip(edge.ends, (one_id, other_id), copies, strict=True):
             payload = _payload(RESOURCES[name], copy, event.raw)
             updated_us = _time_us(payload.get("updated_at"))
@@ -266,6 +489,8 @@ def _payload(resource: Resource, data: dict[str, Any], raw: bytes, *, is_deletio
     payload = _cleaned(data) if _NUL_IN_JSON in raw else data
     if is_deletion and (silent := _NOT_SAID_BY_DELETION.get(resource.name)):
         payload = {name: value for name, value in payload.items() if name not in silent}
+    if not resource.secret.isdisjoint(payload):
+        payload = {name: value for name, value in payload.items() if name not in resource.secret}
     if resource.state_words is not None:
         state = payload.get("state")
         if isinstance(state, str) and state in resource.state_words:

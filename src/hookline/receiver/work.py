@@ -24,7 +24,7 @@ import queue
 import random
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from hookline.errors import HooklineError, OutcomeUnknown, StorageUnavailable
 from hookline.loop import Clock, SystemClock, run_loop
 from hookline.receiver.handlers import Change, Handler, LentTransaction, Registry, Transactions
 from hookline.receiver.mirror import Applied, apply, walk
-from hookline.receiver.mirror_store import MirrorStore, Outcome
+from hookline.receiver.mirror_store import Claimed, MirrorStore, Outcome
 from hookline.receiver.run_store import Due, Run, RunStore
 from hookline.rules.lifecycle import after_run
 from hookline.rules.schedule import RUNS, Backoff
@@ -112,6 +112,7 @@ class Worker:
         concurrency: how many handlers run at once.
         backoff: how often and when a failed run is tried again.
         jitter: gives -1 to 1, for the retries.
+        optional: resources to mirror that are mirrored only where asked for (`resources.OPTIONAL`).
     """
 
     def __init__(
@@ -123,8 +124,10 @@ class Worker:
         concurrency: int = 4,
         backoff: Backoff = RUNS,
         jitter: Callable[[], float] | None = None,
+        optional: Collection[str] = (),
     ) -> None:
         self._access = access
+        self._optional = frozenset(optional)
         self._registry = registry if registry is not None else Registry()
         self._clock = clock if clock is not None else SystemClock()
         self._concurrency = max(1, concurrency)
@@ -257,7 +260,7 @@ class Worker:
             with self._access.write() as connection:
                 entries = self._mirror.claim(connection, now_ms, BATCH)
                 seqs = [entry.seq for entry in entries]
-                return apply(self._mirror, connection, entries, now_ms) if entries else Applied()
+                return self._apply_claimed(connection, entries, now_ms)
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
@@ -265,6 +268,9 @@ class Worker:
                 raise
             log.warning("a batch of %d entries failed (%s), trying them one by one", len(seqs), _place(error))
         return self._apply_each(seqs, now_ms)
+
+    def _apply_claimed(self, connection: Connection, entries: Sequence[Claimed], now_ms: int) -> Applied:
+        return apply(self._mirror, connection, entries, now_ms, optional=self._optional) if entries else Applied()
 
     def _mark_first(self, now_ms: int) -> list[int]:
         """Mark what is about to be the first batch; its entries, if one of them was marked and never settled."""
@@ -295,7 +301,7 @@ class Worker:
         try:
             with self._access.write() as connection:
                 entries = self._mirror.claim_one(connection, seq)
-                return apply(self._mirror, connection, entries, now_ms) if entries else Applied()
+                return self._apply_claimed(connection, entries, now_ms)
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:

@@ -472,8 +472,11 @@ _ACTIVE: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     "directory_user": ("state", frozenset({"active"})),
     "organization_membership": ("status", frozenset({"active"})),
     "connection": ("state", frozenset({"active"})),
+    "session": ("status", frozenset({"active"})),
 }
-_STATELESS: Final = frozenset({"organization", "directory_group"})
+_STATELESS: Final = frozenset(
+    {"organization", "directory_group", "user", "group", "role", "organization_role", "permission"}
+)
 
 
 def _content_key(seen: Observation, epsilon_us: int, flags: list[Flag], wishes: list[Wish]) -> ContentKey:

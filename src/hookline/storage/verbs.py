@@ -7,6 +7,8 @@ handful of texts:
     -- Keeps each entry once.
     insert into t (a, b) values /*rows*/ (:a, :b) on conflict do nothing returning a
 
+One verb for many like tables is one file in a folder of `sql/`, with `{words}` for what differs (`Verbs.filled`).
+
 No casts with two colons: a colon followed by a name is a parameter. Knows no table of ours.
 """
 
@@ -200,9 +202,22 @@ class Verbs(Mapping[str, Verb]):
     """The verbs of one package: every `sql/*.sql` in it, with `sql/<dialect>/*.sql` in their place where given."""
 
     def __init__(self, package: str, dialect: Dialect) -> None:
-        folder = resources.files(package) / "sql"
-        files = _sql_files(folder) | _sql_files(folder / dialect)
+        self._folder = resources.files(package) / "sql"
+        self._dialect = dialect
+        self._templates: dict[tuple[str, str], str] = {}
+        files = _sql_files(self._folder) | _sql_files(self._folder / dialect)
         self._verbs = {name: compile_verb(name, file.read_text("utf-8"), dialect) for name, file in files.items()}
+
+    def filled(self, folder: str, name: str, words: Mapping[str, str]) -> Verb:
+        """A verb of `sql/<folder>/<name>.sql`, each `{word}` replaced: names of ours, never what came from outside.
+
+        `sql/<dialect>/<folder>/` stands in its place where given. KeyError where there is no such file or word.
+        """
+        text = self._templates.get((folder, name))
+        if text is None:
+            files = _sql_files(self._folder / folder) | _sql_files(self._folder / self._dialect / folder)
+            text = self._templates[folder, name] = files[name].read_text("utf-8")
+        return compile_verb(name, text.format_map(words), self._dialect)
 
     def __getitem__(self, name: str) -> Verb:
         return self._verbs[name]

@@ -1,4 +1,0 @@
--- The next children of one parent after a place in the walk, in order of id.
-select id from hookline_directories
-where source = :source and organization_id = :parent_id and id > :after
-order by id limit :limit
