@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,15 +134,20 @@ class Publisher(threading.Thread):
         self._sender = sender
         self._count = count
         self._told_to_stop = stop
+        self.error: BaseException | None = None
 
     def run(self) -> None:
-        for number in self._numbers:
-            self._publish(f"directory_user_{number}")
+        try:
+            for number in self._numbers:
+                self._publish(f"directory_user_{number}")
+        except BaseException as error:
+            self.error = error
 
     def _publish(self, user: str) -> None:
         body = {"event": TYPE, "data": sample_event(TYPE, id=user, email=f"{user}@example.com").data}
         while not self._told_to_stop.is_set():
-            with contextlib.suppress(OSError):
+            # An answer cut off in its middle is none, and no OSError.
+            with contextlib.suppress(OSError, HTTPException):
                 answer = call(self._sender.served, "POST", "/api/v1/events", body, Idempotency_Key=user)
                 if answer.status == 201:
                     self._count.accepted[user] = answer.json["id"]
@@ -261,9 +267,10 @@ def run_round(folder: Path, *, seed: int, events: int, kills: int) -> Count:
             thread.start()
         for thread in (*publishers, *killers):
             thread.join(PATIENCE_S)
+        for error in [publisher.error for publisher in publishers] + [killer.error for killer in killers]:
+            if error is not None:
+                raise error
         for killer in killers:
-            if killer.error is not None:
-                raise killer.error
             assert len(killer.killed) == kills, f"the {killer.name} waited for its moment in vain"
             count.killed += killer.killed
         count.cut_deliveries, count.cut_runs = killers[0].cut, killers[2].cut
