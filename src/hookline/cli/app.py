@@ -28,6 +28,7 @@ app.command("hookline.cli.demo:demo", name="demo", help="Watch both ends at work
 app.command("hookline.cli.serve:serve", name="serve", help="Run the sender, the receiver, or both.")
 app.command("hookline.cli.sign:sign", name="sign", help="Sign a body as the sender does.")
 app.command("hookline.cli.sign:verify", name="verify", help="Say whether a signature holds, and why not.")
+app.command("hookline.cli.mirror:mirror", name="mirror", help="Show what the mirror holds, and why.")
 app.command("hookline.cli.config:config", name="config", help="Show the settings in force.")
 app.command("hookline.cli.version:version", name="version", help="Print the version.")
 

@@ -1,0 +1,360 @@
+"""`hookline mirror`: what the mirror holds, and why it is as it is. Reads alone; a database is never made here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+import cyclopts
+from cyclopts import Parameter
+
+from hookline.cli import Exit, fail
+from hookline.cli.parameters import AsJson
+from hookline.config import SETTINGS, load
+from hookline.errors import ConfigError, StorageError
+from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
+from hookline.receiver.why import Why, touches_of
+from hookline.receiver.why import why as explain
+from hookline.storage import Connection, Verbs, connect
+from hookline.storage.migrate import load_migrations
+from hookline.wire.timestamps import format_ms, parse_us
+
+mirror = cyclopts.App(name="mirror", help="Show what the mirror holds, and why.")
+
+_PACKAGE = "hookline.receiver"
+
+DatabaseUrl = Annotated[str | None, Parameter("--database-url", help="Else HOOKLINE_DATABASE_URL.")]
+Source = Annotated[str, Parameter(help="Which source's mirror.")]
+OfResource = Annotated[str | None, Parameter("--resource", help="Where several resources have this id.")]
+
+
+@mirror.command
+def status(*, source: Source = "default", database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Count what is mirrored: rows, those alive, those in doubt."""
+    with _opened(database_url) as (verbs, connection):
+        counts = MirrorQueries(verbs, source).counts(connection)
+    if as_json:
+        print(json.dumps([asdict(one) for one in counts]))
+        return
+    _table(
+        ("resource", "rows", "live", "uncertain"),
+        [(one.resource, f"{one.rows:,}", f"{one.live:,}", f"{one.uncertain:,}") for one in counts],
+    )
+
+
+@mirror.command(name="list")
+def list_(
+    resource: str,
+    /,
+    *,
+    dead: Annotated[bool, Parameter("--all", negative=(), help="Also what is dead or hidden.")] = False,
+    after: Annotated[str, Parameter(help="Begin after this id.")] = "",
+    limit: Annotated[int, Parameter(help="At most so many rows.")] = 50,
+    source: Source = "default",
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the objects of a resource in order of their ids, as `directory_user` or `directory_membership`."""
+    if limit < 1:
+        raise ConfigError("--limit", f"expected 1 or more, got {limit}")
+    with _opened(database_url) as (verbs, connection):
+        rows = MirrorQueries(verbs, source).rows(connection, resource, after=after, limit=limit, is_live=not dead)
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    if rows:
+        names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+        _table(names, [[_short(row[name]) for name in names] for row in rows])
+
+
+@mirror.command
+def show(
+    resource: str,
+    id_: Annotated[str, Parameter("id")],
+    /,
+    *,
+    source: Source = "default",
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show one object: its columns, its payload, its clocks. Exit 3 where nothing was ever heard of it."""
+    with _opened(database_url) as (verbs, connection):
+        row = MirrorQueries(verbs, source).row(connection, resource, id_)
+    if row is None:
+        return _not_found(f"no {resource} {id_} in the mirror", as_json=as_json)
+    if as_json:
+        print(json.dumps(_row_json(row), ensure_ascii=False))
+        return Exit.OK
+    _say_row(row)
+    if row.payload is not None:
+        print("payload")
+        print(json.dumps(row.payload, indent=2, ensure_ascii=False))
+    return Exit.OK
+
+
+@mirror.command
+def why(
+    id_: Annotated[str, Parameter("id")],
+    /,
+    *,
+    resource: OfResource = None,
+    source: Source = "default",
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Say why an object is shown or not: its clocks, its parents, and every event about it.
+
+    Reads the bodies of the whole inbox. Exit 3 where no event about it is known.
+    """
+    with _opened(database_url) as (verbs, connection):
+        name = _resource_of(verbs, connection, id_, resource, source)
+        found = None if name is None else explain(verbs, connection, name, id_, source=source)
+    if found is None or (found.row is None and not found.touches):
+        return _not_found(f"nothing is known of {id_}", as_json=as_json)
+    if as_json:
+        print(json.dumps(_why_json(found), ensure_ascii=False))
+    else:
+        _say_why(found)
+    return Exit.OK
+
+
+@mirror.command
+def history(
+    id_: Annotated[str, Parameter("id")],
+    /,
+    *,
+    resource: OfResource = None,
+    as_of: Annotated[str | None, Parameter(help="What was shown at this moment, as 2026-01-31T12:00:00Z.")] = None,
+    limit: Annotated[int, Parameter(help="At most so many changes.")] = 50,
+    source: Source = "default",
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """List what handlers were told of an object, newest first; with --as-of, what was shown at that moment.
+
+    Exit 3 where nothing had been told of it.
+    """
+    until_ms = None if as_of is None else _moment_ms(as_of)
+    with _opened(database_url) as (verbs, connection):
+        queries = MirrorQueries(verbs, source)
+        name = _resource_of(verbs, connection, id_, resource, source)
+        if name is None:
+            changes = []
+        elif until_ms is None:
+            changes = queries.history(connection, name, id_, limit=max(1, limit))
+        else:
+            last = queries.as_of(connection, name, id_, as_of_ms=until_ms)
+            changes = [] if last is None else [last]
+    if not changes:
+        return _not_found(f"nothing was told of {id_}" + (f" up to {as_of}" if as_of else ""), as_json=as_json)
+    if as_json:
+        print(json.dumps([_change_json(change) for change in changes], ensure_ascii=False))
+    elif until_ms is None:
+        _table(
+            ("at", "seq", "change", "by", "changed"),
+            [(_at(c.changed_ms), str(c.seq), c.kind, c.cause or "", ", ".join(_differing(c))) for c in changes],
+        )
+    else:
+        (last,) = changes
+        print(f"{'shown' if last.is_live else 'not shown'} since {_at(last.changed_ms)}: {last.kind} by {last.cause}")
+        if last.after is not None:
+            print(json.dumps(last.after, indent=2, ensure_ascii=False))
+    return Exit.OK
+
+
+# -- the database -----------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(database_url: str | None) -> Iterator[tuple[Verbs, Connection]]:
+    """The receiver's database as it is at one moment."""
+    url = database_url or load().receiver().database_url
+    database = connect(url, setting=SETTINGS["database_url"].variable)
+    try:
+        file = Path(unquote(urlsplit(url).path[1:]))
+        if not file.is_file():
+            raise StorageError(f"there is no database {file.name}: name the receiver's with --database-url")
+        with database.snapshot() as connection:
+            _check_tables(connection, len(load_migrations(_PACKAGE, database.dialect)))
+            yield Verbs(_PACKAGE, database.dialect), connection
+    finally:
+        database.close()
+
+
+def _check_tables(connection: Any, known: int) -> None:
+    tables = connection.execute("select 1 from sqlite_master where name = 'hookline_migrations'").fetchall()
+    sql = "select count(*) from hookline_migrations where part = 'receiver'"
+    applied = connection.execute(sql).fetchone()[0] if tables else 0
+    if applied != known:
+        raise StorageError(
+            f"the receiver's tables are at migration {applied}, this version knows {known}: "
+            + ("start `hookline serve receiver` on it once" if applied < known else "use the version that made them")
+        )
+
+
+def _resource_of(verbs: Verbs, connection: Connection, id_: str, resource: str | None, source: str) -> str | None:
+    """The resource asked for, or the only one with this id, in the mirror or else in the inbox."""
+    if resource is not None:
+        check_resource(resource)
+        return resource
+    names = MirrorQueries(verbs, source).find(connection, id_)
+    if not names:
+        names = list(dict.fromkeys(name for name, _ in touches_of(verbs, connection, id_, source=source)))
+    if len(names) > 1:
+        raise ConfigError("--resource", f"{id_} is the id of several: name one of {', '.join(names)}")
+    return names[0] if names else None
+
+
+def _not_found(message: str, *, as_json: bool) -> int:
+    return fail("not_found", message, Exit.NOT_FOUND, as_json=as_json)
+
+
+def _moment_ms(text: str) -> int:
+    try:
+        return parse_us(text) // 1000
+    except ValueError as error:
+        raise ConfigError("--as-of", str(error)) from None
+
+
+# -- for people -------------------------------------------------------------------------------------------------
+
+
+def _say_row(row: MirroredRow) -> None:
+    print(f"{row.resource} {row.id}: {'shown' if row.is_live else 'not shown'}")
+    width = max(map(len, row.columns))
+    for name, value in row.columns.items():
+        print(f"  {name:<{width}}  {_short(value)}")
+    print("clocks")
+    for name, (us, event_id) in row.clocks.items():
+        print(f"  {name:<8}  {format_ms(us)}  {event_id or '(read from the source)'}")
+    if row.flags:
+        print(f"flags: {', '.join(row.flags)}")
+
+
+def _say_why(found: Why) -> None:
+    if found.row is None:
+        print(f"{found.resource} {found.id}: not in the mirror")
+    else:
+        print(f"{found.resource} {found.id}: {'shown' if found.row.is_live else 'not shown'}")
+    for reason in found.reasons:
+        print(f"  {reason}")
+    if found.columns:
+        print("columns")
+        rows = [
+            (one.name, _short(one.value), one.event_id or "", "" if one.set_ms is None else _at(one.set_ms))
+            for one in found.columns
+            if one.value is not None
+        ]
+        _table(("name", "value", "set by", "applied"), rows, indent="  ")
+    if found.row is not None:
+        print("clocks")
+        for name, (us, event_id) in found.row.clocks.items():
+            print(f"  {name:<8}  {format_ms(us)}  {event_id or '(read from the source)'}")
+    if found.parents:
+        print("hangs on")
+        for parent in found.parents:
+            state = "never heard of" if not parent.is_known else "shown" if parent.is_live else "not shown"
+            print(f"  {parent.resource} {parent.id}: {state}")
+    if found.touches:
+        print("events, as they came")
+        _table(
+            ("received", "event", "type", "happened", "says", "outcome"),
+            [
+                (
+                    _at(one.received_ms),
+                    one.event_id,
+                    one.type,
+                    format_ms(one.created_us),
+                    one.says,
+                    one.outcome + (f", again {one.duplicates}×" if one.duplicates else ""),
+                )
+                for one in found.touches
+            ],
+            indent="  ",
+        )
+    for event_id, wish in found.wishes:
+        print(f"open: {wish} (since {event_id})")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        print((indent + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip())
+
+
+def _short(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+def _at(ms: int) -> str:
+    return format_ms(ms * 1000)
+
+
+def _differing(change: PastChange) -> list[str]:
+    if change.before is None or change.after is None:
+        return []
+    names = change.before.keys() | change.after.keys()
+    return sorted(name for name in names if change.before.get(name) != change.after.get(name))
+
+
+# -- for machines -----------------------------------------------------------------------------------------------
+
+
+def _row_json(row: MirroredRow) -> dict[str, Any]:
+    return {**asdict(row), "clocks": _clocks_json(row.clocks)}
+
+
+def _clocks_json(clocks: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+    return {name: {"at": format_ms(us), "event": event_id or None} for name, (us, event_id) in clocks.items()}
+
+
+def _change_json(change: PastChange) -> dict[str, Any]:
+    return {
+        "seq": change.seq,
+        "kind": change.kind,
+        "is_live": change.is_live,
+        "cause": change.cause,
+        "at": _at(change.changed_ms),
+        "before": change.before,
+        "after": change.after,
+    }
+
+
+def _why_json(found: Why) -> dict[str, Any]:
+    return {
+        "resource": found.resource,
+        "id": found.id,
+        "row": None if found.row is None else _row_json(found.row),
+        "reasons": found.reasons,
+        "columns": [
+            {
+                "name": one.name,
+                "value": one.value,
+                "event": one.event_id,
+                "applied_at": None if one.set_ms is None else _at(one.set_ms),
+            }
+            for one in found.columns
+        ],
+        "parents": [asdict(parent) for parent in found.parents],
+        "events": [
+            {
+                "event": one.event_id,
+                "type": one.type,
+                "says": one.says,
+                "created_at": format_ms(one.created_us),
+                "received_at": _at(one.received_ms),
+                "outcome": one.outcome,
+                "reason": one.reason,
+                "duplicates": one.duplicates,
+            }
+            for one in found.touches
+        ],
+        "changes": [_change_json(change) for change in found.changes],
+        "wishes": [{"event": event_id, "wish": wish} for event_id, wish in found.wishes],
+    }

@@ -1,0 +1,230 @@
+"""Looking into the mirror: what it holds, what it held at a moment, and how an object came to be as it is.
+
+For the command, the dashboard and whoever is on call. Nothing here writes, and nothing decides: `why.py` explains.
+Give every function a connection that sees one moment (`Database.snapshot()`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hookline.errors import ConfigError
+from hookline.receiver.handlers import ChangeKind
+from hookline.receiver.resources import EDGES, RESOURCES, decode
+from hookline.storage import Connection, Verbs
+from hookline.wire.catalogue import nearest
+
+END: Final = 2**63 - 1
+PAGE: Final = 50
+
+_CLOCKS: Final = ("content", "life", "death", "stub", "reduced")
+_EDGE_CLOCKS: Final = ("add", "remove")
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceCounts:
+    """One resource in numbers: rows dead or alive, those that its view shows, those flagged uncertain."""
+
+    resource: str
+    table: str
+    rows: int
+    live: int
+    uncertain: int
+
+
+@dataclass(frozen=True, slots=True)
+class MirroredRow:
+    """One row as people read it.
+
+    Attributes:
+        id: of a relation the two ids with a slash between.
+        is_live: whether its view shows it.
+        columns: the typed columns, in the order of the table.
+        payload: the object as it is shown; None for relations.
+        clocks: by name (`content`, `life`, `death`, `stub`, `reduced`; `add`, `remove` for relations), each
+            (microseconds, event id), of those that were ever set.
+        deleted_at: its own death, RFC 3339.
+        flags: the odd things met: uncertain, clamped, weak, clock_regression.
+    """
+
+    resource: str
+    id: str
+    is_live: bool
+    columns: Mapping[str, Any]
+    payload: Mapping[str, Any] | None
+    clocks: Mapping[str, tuple[int, str]]
+    deleted_at: str | None
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PastChange:
+    """One entry of the change feed. `cause` is the event, `cause_seq` its inbox entry; `changed_ms` is Unix time."""
+
+    seq: int
+    kind: ChangeKind
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    is_live: bool
+    cause: str | None
+    cause_seq: int | None
+    changed_ms: int
+
+
+class MirrorQueries:
+    """Reads one source's mirror, on any connection."""
+
+    def __init__(self, verbs: Verbs, source: str = "default") -> None:
+        self._verbs = verbs
+        self.source = source
+
+    def counts(self, connection: Connection) -> list[ResourceCounts]:
+        """Every resource in numbers, parents first."""
+        found = []
+        for name, table in _tables().items():
+            verb = self._verbs.filled("each", "mirror_counts", {"table": table})
+            ((rows, live, uncertain),) = verb.run(connection, {"source": self.source})
+            found.append(ResourceCounts(name, table, rows, live, uncertain))
+        return found
+
+    def rows(
+        self, connection: Connection, resource: str, *, after: str = "", limit: int = PAGE, is_live: bool = True
+    ) -> list[Mapping[str, Any]]:
+        """The typed columns of the next rows after an id, in order of id; of what is alive, or of all.
+
+        Raises: ConfigError: no such resource.
+        """
+        key = _key(resource)
+        columns = (*key, *(column for column in _columns(resource) if column not in key))
+        words = {
+            "table": _tables()[resource] + ("_live" if is_live else ""),
+            "columns": ", ".join(columns),
+            "key": ", ".join(key),
+            "after": ", ".join((":one", ":other")[: len(key)]),
+        }
+        one, other = _parted(resource, after)
+        named = {"source": self.source, "one": one, "other": other, "limit": limit}
+        found = self._verbs.filled("each", "mirror_page", words).run(connection, named)
+        return [dict(zip(columns, row, strict=True)) for row in found]
+
+    def row(self, connection: Connection, resource: str, id_: str) -> MirroredRow | None:
+        """One row, dead or alive; None where nothing was ever heard of it.
+
+        Raises: ConfigError: no such resource.
+        """
+        key, typed = _key(resource), _columns(resource)
+        is_edge = resource in EDGES
+        clocks = _EDGE_CLOCKS if is_edge else _CLOCKS
+        columns = (
+            *typed,
+            "null" if is_edge else "payload",
+            *(f"{clock}_{part}" for clock in clocks for part in ("us", "event_id")),
+            "deleted_at",
+            "flags",
+        )
+        words = {
+            "table": _tables()[resource],
+            "columns": ", ".join(columns),
+            "same": " and ".join(f"l.{column} = r.{column}" for column in key),
+            "key": " and ".join(f"r.{column} = :{name}" for column, name in zip(key, ("one", "other"), strict=False)),
+        }
+        one, other = _parted(resource, id_)
+        found = self._verbs.filled("each", "mirror_row", words).run(
+            connection, {"source": self.source, "one": one, "other": other}
+        )
+        for is_live, *values in found:
+            at = len(typed)
+            pairs = [tuple(values[at + 1 + 2 * n : at + 3 + 2 * n]) for n in range(len(clocks))]
+            return MirroredRow(
+                resource,
+                id_,
+                bool(is_live),
+                dict(zip(typed, values, strict=False)),
+                decode(values[at]),
+                {clock: (us, event_id) for clock, (us, event_id) in zip(clocks, pairs, strict=True) if us >= 0},
+                values[-2],
+                tuple(values[-1].split()),
+            )
+        return None
+
+    def find(self, connection: Connection, id_: str) -> list[str]:
+        """The resources that have a row of this id."""
+        return [name for name in _tables() if self.row(connection, name, id_) is not None]
+
+    def history(
+        self,
+        connection: Connection,
+        resource: str,
+        id_: str,
+        *,
+        before_seq: int = END,
+        until_ms: int = END,
+        limit: int = PAGE,
+    ) -> list[PastChange]:
+        """The newest changes of one object before a place in the feed and up to a moment, newest first."""
+        rows = self._verbs["changes_of"].run(
+            connection,
+            {
+                "source": self.source,
+                "resource": resource,
+                "object_id": id_,
+                "before_seq": before_seq,
+                "until_ms": until_ms,
+                "limit": limit,
+            },
+        )
+        return [
+            PastChange(seq, kind, decode(before), decode(after), bool(is_live), cause, cause_seq, changed_ms)
+            for seq, kind, before, after, is_live, cause, cause_seq, changed_ms in rows
+        ]
+
+    def as_of(
+        self, connection: Connection, resource: str, id_: str, *, seq: int | None = None, as_of_ms: int | None = None
+    ) -> PastChange | None:
+        """The change that was the object's last at a moment, or at a place in the feed; its `after` is what was shown.
+
+        None: no handler had heard of it then. An object known from an embedded copy alone is shown without that.
+        """
+        found = self.history(
+            connection,
+            resource,
+            id_,
+            before_seq=END if seq is None else seq + 1,
+            until_ms=END if as_of_ms is None else as_of_ms,
+            limit=1,
+        )
+        return found[0] if found else None
+
+
+def check_resource(resource: str) -> None:
+    """ConfigError, naming the nearest one, unless this is a mirrored resource or relation."""
+    if resource not in _tables():
+        near = nearest(resource, _tables())
+        hint = f": did you mean {near!r}?" if near else f"; there are {', '.join(_tables())}"
+        raise ConfigError("resource", f"expected a mirrored resource, got {resource!r}{hint}")
+
+
+def _tables() -> dict[str, str]:
+    return {one.name: one.table for one in RESOURCES.values()} | {one.name: one.table for one in EDGES.values()}
+
+
+def _key(resource: str) -> tuple[str, ...]:
+    check_resource(resource)
+    edge = EDGES.get(resource)
+    return ("id",) if edge is None else tuple(column for _, column in edge.ends)
+
+
+def _columns(resource: str) -> tuple[str, ...]:
+    edge = EDGES.get(resource)
+    if edge is None:
+        return tuple(column for column, _ in RESOURCES[resource].columns)
+    return tuple(column for _, column in (*edge.ends, *([edge.scope] if edge.scope else [])))
+
+
+def _parted(resource: str, id_: str) -> tuple[str, str]:
+    if resource not in EDGES:
+        return id_, ""
+    one, _, other = id_.partition("/")
+    return one, other

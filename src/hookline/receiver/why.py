@@ -1,0 +1,237 @@
+"""Why is this object as it is? Put together from its row, its parents, the change feed and the inbox.
+
+The inbox has no index by object, since every event would pay for it and a question is rare: `why` reads the bodies of
+one source's whole inbox. What was pruned there can no longer be told. Decides nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from hookline.errors import InvalidBody
+from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
+from hookline.receiver.resources import EDGES, LISTED_IN, OPTIONAL, RESOURCES, observe
+from hookline.storage import Connection, Verbs
+from hookline.wire.event import Event
+
+Says: TypeAlias = Literal["upsert", "delete", "embedded", "read", "absent", "add", "remove"]
+
+ALL = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's value, and the event that last set it. `set_ms` is when that was applied, None where not known."""
+
+    name: str
+    value: Any
+    event_id: str | None
+    set_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """An event in the inbox that says something of the object.
+
+    Attributes:
+        says: what it says: `upsert`, `delete`, an `embedded` copy, `add` or `remove`.
+        created_us: when it happened at the source.
+        outcome: of the whole event: `applied`, `stale`, `noop`, …, or `waiting`.
+        reason: wishes that it left, or why it was set aside.
+        duplicates: how often it came again.
+    """
+
+    seq: int
+    event_id: str
+    type: str
+    says: Says
+    created_us: int
+    received_ms: int
+    outcome: str
+    reason: str | None
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParentState:
+    """What the object hangs on. Where nothing was heard of it, `is_live` is None, and it does not count."""
+
+    resource: str
+    id: str
+    is_known: bool
+    is_live: bool | None
+    deleted_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """All that is known of one object.
+
+    Attributes:
+        row: None where the mirror has none.
+        reasons: why it is shown or not, in words.
+        columns: with the event that set each.
+        parents: what it hangs on.
+        touches: the events about it that are still in the inbox, in order of arrival.
+        changes: what handlers were told, oldest first.
+        wishes: (event id, wish): what the source should be asked, since the events leave it open.
+    """
+
+    resource: str
+    id: str
+    row: MirroredRow | None
+    reasons: tuple[str, ...]
+    columns: tuple[Column, ...]
+    parents: tuple[ParentState, ...]
+    touches: tuple[Touch, ...]
+    changes: tuple[PastChange, ...]
+    wishes: tuple[tuple[str, str], ...]
+
+
+def why(verbs: Verbs, connection: Connection, resource: str, id_: str, *, source: str = "default") -> Why:
+    """Explain one object, known or not. Give it a snapshot for one moment.
+
+    Raises: ConfigError: no such resource.
+    """
+    check_resource(resource)
+    queries = MirrorQueries(verbs, source)
+    row = queries.row(connection, resource, id_)
+    changes = tuple(reversed(queries.history(connection, resource, id_, limit=ALL)))
+    touches = tuple(touch for name, touch in touches_of(verbs, connection, id_, source=source) if name == resource)
+    parents = tuple(_parents(queries, connection, row))
+    reasons = tuple(_reasons(queries, connection, row, parents, touches))
+    if not reasons and resource == "organization_membership":  # the one thing that its view knows besides
+        reasons = ("ended by a later membership of the same user in the same organization",)
+    return Why(
+        resource,
+        id_,
+        row,
+        reasons,
+        tuple(_columns(row, changes)),
+        parents,
+        touches,
+        changes,
+        tuple(
+            (touch.event_id, wish)
+            for touch in touches
+            if touch.outcome != "dead"
+            for wish in (touch.reason or "").split()
+            if wish.startswith("refetch:")
+        ),
+    )
+
+
+def touches_of(
+    verbs: Verbs, connection: Connection, id_: str, *, source: str = "default"
+) -> Iterator[tuple[str, Touch]]:
+    """(resource, event) of every event in the inbox about an object of this id, in order of arrival."""
+    # JSON may escape what is not ASCII, and keys of several parts are not in the bytes as such.
+    needle = max(id_.replace("%2F", "/").replace("%25", "%").split("/"), key=len)
+    named = {"source": source, "needle": needle.encode() if needle.isascii() else b'"'}
+    for seq, event_id, body, received_ms, outcome, reason, duplicates in verbs["inbox_about"].run(connection, named):
+        try:
+            event = Event.from_bytes(bytes(body))
+        except InvalidBody:
+            continue
+        observed = observe(event, event_id, received_ms, OPTIONAL)
+        said: list[tuple[str, str, Says, int]] = [
+            (seen.resource, seen.key, seen.kind, seen.clock[0]) for seen in observed.objects
+        ]
+        if (edge := observed.edge) is not None:
+            said.append((edge.resource, "/".join(edge.keys), edge.kind, edge.clock[0]))
+        for resource, key, says, created_us in said:
+            if key == id_:
+                yield (
+                    resource,
+                    Touch(seq, event_id, event.type, says, created_us, received_ms, outcome, reason, int(duplicates)),
+                )
+
+
+def _columns(row: MirroredRow | None, changes: tuple[PastChange, ...]) -> Iterator[Column]:
+    if row is None:
+        return
+    kind = RESOURCES.get(row.resource)
+    # By column: the value that the feed last left, and by which change.
+    set_by: dict[str, tuple[Any, PastChange]] = {}
+    for change in changes:
+        if kind is None or change.after is None:
+            continue
+        after = kind.values(change.after)
+        for (name, _), value in zip(kind.columns, after, strict=True):
+            if name not in set_by or set_by[name][0] != value:
+                set_by[name] = value, change
+    clock = row.clocks.get("content") or max(row.clocks.values(), default=None)
+    for name, value in row.columns.items():
+        known = set_by.get(name)
+        if known is not None and known[0] == value:
+            yield Column(name, value, known[1].cause, known[1].changed_ms)
+        else:  # a copy that nobody was told of, or a change while it was not shown: the newest content set it
+            yield Column(name, value, None if clock is None else clock[1] or None, None)
+
+
+def _parents(queries: MirrorQueries, connection: Connection, row: MirroredRow | None) -> Iterator[ParentState]:
+    if row is None:
+        return
+    edge = EDGES.get(row.resource)
+    above = RESOURCES[row.resource].parents if edge is None else (*edge.ends, *([edge.scope] if edge.scope else []))
+    for resource, column in above:
+        id_ = row.columns.get(column)
+        if id_ is not None:
+            parent = queries.row(connection, resource, id_)
+            if parent is None:
+                yield ParentState(resource, id_, is_known=False, is_live=None, deleted_at=None)
+            else:
+                yield ParentState(resource, id_, True, parent.is_live, parent.deleted_at)
+
+
+def _reasons(
+    queries: MirrorQueries,
+    connection: Connection,
+    row: MirroredRow | None,
+    parents: tuple[ParentState, ...],
+    touches: tuple[Touch, ...],
+) -> Iterator[str]:
+    if row is None:
+        if not touches:
+            yield "no event about it is in the inbox"
+        elif all(touch.outcome == "waiting" for touch in touches):
+            yield "its events wait to be applied"
+        else:
+            yield "its events left no row: see what became of each"
+        return
+    if row.is_live:
+        clock = max((at for name, at in row.clocks.items() if name in ("life", "stub", "add")), default=None)
+        proof = f" by {clock[1] or 'a read from the source'}" if clock else ""
+        yield f"shown: its latest proof of life{proof} is newer than every death that reaches it"
+        if row.columns.get("is_active") == 0:
+            yield "not active: its state is none that is known as active"
+        return
+    if row.resource in EDGES:
+        if row.clocks.get("remove", (-1, "")) >= row.clocks.get("add", (-1, "")):
+            yield f"removed by {row.clocks['remove'][1]}" if "remove" in row.clocks else "never added"
+    elif row.deleted_at is not None:
+        yield f"deleted at {row.deleted_at} by {row.clocks['death'][1] or 'an answer of the source'}"
+    for parent in parents:
+        if parent.is_known and not parent.is_live:
+            yield f"its {parent.resource} {parent.id} is not shown"
+        elif parent.is_known and (killer := _older_than_death(queries, connection, row, parent)):
+            yield f"its latest proof of life is older than the death of its {parent.resource} {parent.id} by {killer}"
+    holder = LISTED_IN.get(row.resource)
+    for parent in parents:
+        if parent.resource == holder and parent.is_known:
+            held = queries.row(connection, parent.resource, parent.id)
+            listed = None if held is None else RESOURCES[parent.resource].listed(held.payload)
+            if held is not None and listed is not None and row.id not in listed:
+                by = held.clocks["content"][1]
+                yield f"not in the list that {parent.resource} {parent.id} was last seen with, by {by}"
+
+
+def _older_than_death(
+    queries: MirrorQueries, connection: Connection, row: MirroredRow, parent: ParentState
+) -> str | None:
+    above = queries.row(connection, parent.resource, parent.id)
+    death = None if above is None else above.clocks.get("death")
+    proof = max((at for name, at in row.clocks.items() if name in ("life", "stub", "add")), default=(-1, ""))
+    return (death[1] or "an answer of the source") if death is not None and proof <= death else None

@@ -1,0 +1,129 @@
+"""`hookline mirror`: what people and machines are told of the mirror."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookline.cli import Exit, main
+from hookline.receiver.app import Receiver
+from hookline.testing import TurnedClock, sample_event, signed_request
+
+SECRET = "whsec_of_the_mirror"
+USER = "dsync.user.created"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a database in which a user was made, joined a group and was deleted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOOKLINE_DATABASE_URL", "sqlite:///hookline.db")
+    clock = TurnedClock()
+    with Receiver("sqlite:///hookline.db", secrets=[SECRET], clock=clock) as hooks:
+        for name in ("dsync.activated", USER, "dsync.group.user_added", "dsync.user.deleted"):
+            request = signed_request(sample_event(name), SECRET, timestamp_ms=clock.now_ms())
+            hooks.receive("POST", "/webhooks", request.headers, request.body, None)
+            hooks.drain()
+            clock.advance(60_000)
+    return tmp_path
+
+
+def user_id() -> str:
+    id_: str = sample_event(USER).data["id"]
+    return id_
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: Exit = Exit.OK) -> Any:
+    """The JSON that a command prints."""
+    assert main(["mirror", *arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_status_counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each resource has its line: rows, those alive, those in doubt."""
+    counts = {one["resource"]: (one["rows"], one["live"]) for one in told(capsys, "status")}
+    assert counts["directory_user"] == (1, 0)
+    assert counts["directory_group"] == (1, 1)
+
+    assert main(["mirror", "status"]) == Exit.OK
+    assert "directory_membership" in capsys.readouterr().out
+
+
+def test_list_shows_what_is_alive_or_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Dead ones only with --all."""
+    assert told(capsys, "list", "directory_user") == []
+    (row,) = told(capsys, "list", "directory_user", "--all")
+    assert (row["id"], row["email"]) == (user_id(), "ada@lanternworks.example")
+
+    assert main(["mirror", "list", "directory_group"]) == Exit.OK
+    assert sample_event("dsync.group.created").data["id"] in capsys.readouterr().out
+
+
+def test_show_has_columns_clocks_and_payload(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object, dead or alive."""
+    row = told(capsys, "show", "directory_user", user_id())
+    assert row["is_live"] is False
+    assert row["clocks"]["death"]["event"] == sample_event("dsync.user.deleted").id
+    assert row["payload"]["id"] == user_id()
+
+    assert main(["mirror", "show", "directory_user", user_id()]) == Exit.OK
+    assert f"directory_user {user_id()}: not shown" in capsys.readouterr().out
+
+
+def test_why_tells_the_reason_and_the_events(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The id alone is enough; the text has what the JSON has."""
+    found = told(capsys, "why", user_id())
+    assert found["resource"] == "directory_user"
+    assert [one["type"] for one in found["events"]] == [USER, "dsync.group.user_added", "dsync.user.deleted"]
+    assert found["reasons"][0].startswith("deleted at")
+
+    assert main(["mirror", "why", user_id()]) == Exit.OK
+    text = capsys.readouterr().out
+    assert found["reasons"][0] in text
+    assert all(one["event"] in text for one in found["events"])
+
+
+def test_history_and_as_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Newest first; as of a moment what was shown then, and exit 3 before there was anything."""
+    changes = told(capsys, "history", user_id())
+    assert [one["kind"] for one in changes] == ["deleted", "created"]
+    (then,) = told(capsys, "history", user_id(), "--as-of", changes[1]["at"])
+    assert (then["kind"], then["after"]["id"]) == ("created", user_id())
+
+    assert main(["mirror", "history", user_id()]) == Exit.OK
+    assert capsys.readouterr().out.count("\n") == 3
+    assert main(["mirror", "history", user_id(), "--as-of", "2001-01-01"]) == Exit.NOT_FOUND
+    assert main(["mirror", "history", user_id(), "--as-of", "yesterday"]) == Exit.USAGE
+
+
+@pytest.mark.parametrize("command", [["why", "nobody"], ["history", "nobody"], ["show", "directory_user", "nobody"]])
+def test_what_is_not_there_is_not_found(folder: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    """Exit 3, nothing on stdout, one JSON object on stderr."""
+    assert main(["mirror", *command, "--json"]) == Exit.NOT_FOUND
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert json.loads(err)["error"]["code"] == "not_found"
+
+
+def test_a_wrong_resource_is_a_usage_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the nearest name."""
+    assert main(["mirror", "list", "directory_usr"]) == Exit.USAGE
+    assert "did you mean 'directory_user'" in capsys.readouterr().err
+
+
+def test_no_database_is_made_by_looking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is not there is said, and not made; one without the receiver's tables is said too."""
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["mirror", "status", "--database-url", "sqlite:///typo.db"]) == Exit.FAILED
+    assert "no database typo.db" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty.db").touch()
+    assert main(["mirror", "status", "--database-url", "sqlite:///empty.db"]) == Exit.FAILED
+    assert "at migration 0" in capsys.readouterr().err
