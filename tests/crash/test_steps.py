@@ -70,7 +70,7 @@ STEPS: Final = (
     Step("receive, verified, before the commit", "door",      "inbox_put: before commit",      3, 0, 0),
     Step("receive, before the 200",              "door",      "inbox_put: after commit",       3, 0, 1),
     Step("apply, before it begins",              "worker",    "apply_mark: after commit",      1, 0, 0),
-    Step("apply, the mirror half written",       "worker",    "mirror_insert_directory_user: inside", 1, 0, 0),
+    Step("apply, the mirror written",            "worker",    "changes_add: inside",           1, 0, 0),
     Step("apply, before the commit",             "worker",    "apply_claim: before commit",    1, 0, 0),
     Step("apply, after the commit",              "worker",    "apply_claim: after commit",     1, 0, 0),
     Step("walk to children, before the commit",  "worker",    "cascades_end: before commit",   1, 0, 0),
