@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         WebhookError,
     )
     from hookline.receiver.app import Receiver
-    from hookline.receiver.handlers import Change
+    from hookline.receiver.handlers import Change, CurrentRun, current_run
     from hookline.receiver.verify import verify, verify_signature
     from hookline.wire.event import Event
 
@@ -33,6 +33,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "Change",
     "ConfigError",
+    "CurrentRun",
     "Event",
     "HooklineError",
     "InvalidBody",
@@ -45,14 +46,17 @@ __all__ = [
     "TransactionMisuse",
     "WebhookError",
     "__version__",
+    "current_run",
     "verify",
     "verify_signature",
 ]
 
 _HOMES = {
     "Change": "hookline.receiver.handlers",
+    "CurrentRun": "hookline.receiver.handlers",
     "Event": "hookline.wire.event",
     "Receiver": "hookline.receiver.app",
+    "current_run": "hookline.receiver.handlers",
     "verify": "hookline.receiver.verify",
     "verify_signature": "hookline.receiver.verify",
 }

@@ -6,11 +6,12 @@ database is opened (and, where it is Hookline's own, migrated) at the first use.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hookline.errors import ConfigError, StorageError
@@ -24,7 +25,7 @@ from hookline.receiver.rejections import Rejections
 from hookline.receiver.resources import OPTIONAL
 from hookline.receiver.wsgi import WsgiDoor
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
-from hookline.storage import Connection, Database, Dialect, connect
+from hookline.storage import Connection, Database, Dialect, Verbs, connect
 from hookline.storage.migrate import migrate
 from hookline.storage.outage import Outage
 from hookline.wire.signature import TOLERANCE_S
@@ -132,6 +133,7 @@ class Receiver:
         )
         self._rejections = Rejections(source)
         self._lock = threading.RLock()
+        self._compiled: Verbs | None = None
         self.opened: Opened | None = None
         self._failures: list[StorageError] = []
         self._flush_timer: threading.Timer | None = None
@@ -228,6 +230,24 @@ class Receiver:
         """Apply and run handlers on this thread until nothing is due: for tests, and for scripts."""
         self.worker().drain()
 
+    def is_active(self, resource: str, id: str) -> bool:  # noqa: A002 - what the tables call it
+        """Whether an object is alive in the mirror, its parents too, and in an active state: for permission checks.
+
+        Fails closed: what is unknown, not of this source, or in a state nobody knows is not active.
+
+        Args:
+            resource: `directory_user`, `directory_membership`, …
+            id: the object's; of a membership `group_id/user_id`.
+
+        Raises:
+            ConfigError: no such resource.
+            StorageUnavailable: it cannot be looked up; refuse access then.
+        """
+        from hookline.receiver.queries import is_active  # as for the worker
+
+        with self._reading() as connection:
+            return is_active(connection, self._verbs(), self.source, resource, id)
+
     def asgi(self) -> AsgiDoor:
         """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""
         return AsgiDoor(self)
@@ -322,6 +342,24 @@ class Receiver:
     def _app_database(self) -> _AppDatabase:
         assert self._transactions is not None
         return _AppDatabase(self._transactions)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        database = self.database
+        if database is not None:
+            with database.read() as connection:
+                yield connection
+        else:
+            assert self._transactions is not None
+            with self._transactions.begin() as transaction:
+                yield transaction.dbapi
+
+    def _verbs(self) -> Verbs:
+        if self._compiled is None:
+            database = self.database
+            dialect = database.dialect if database is not None else self._app_database().dialect
+            self._compiled = Verbs(_PACKAGE, dialect)
+        return self._compiled
 
     def _probe(self) -> None:
         database, statement = self.database, "select 1 from hookline_inbox limit 1"

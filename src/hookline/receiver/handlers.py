@@ -8,14 +8,17 @@ mark are one commit. This file keeps the list and checks it; running is work.py'
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
-from hookline.errors import ConfigError
+from hookline.errors import ConfigError, HooklineError
 from hookline.receiver.resources import EDGES, RESOURCES
+from hookline.rules.merge import is_active
 from hookline.wire.catalogue import CATALOGUE, is_pattern, matches, nearest
 
 HandlerKind: TypeAlias = Literal["fact", "change"]
@@ -49,6 +52,51 @@ class Change:
     is_live: bool
     cause: str | None
     source: str = "default"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether access may be granted now: shown *and* in an active state. Fails closed on words nobody knows."""
+        if self.resource in EDGES:
+            return self.is_live
+        return is_active(self.after, self.is_live, resource=self.resource)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRun:
+    """The run a handler is called for.
+
+    Attributes:
+        handler: the name its runs are kept under.
+        attempt: 1 for the first try, and one more for each further one of this run.
+        is_replay: somebody had it run again (or made it for something old) with a replay.
+        idempotency_key: for effects outside the database (mail, HTTP). The same for every attempt and every replay
+            of this handler and this event or change, and of no other.
+    """
+
+    handler: str
+    attempt: int
+    is_replay: bool
+    idempotency_key: str
+
+
+RUN: Final[ContextVar[CurrentRun]] = ContextVar("hookline_run")
+
+
+def current_run() -> CurrentRun:
+    """The run that the calling handler is in; also from what it calls and awaits, but not from threads it starts.
+
+    Raises: HooklineError outside of a handler.
+    """
+    try:
+        return RUN.get()
+    except LookupError:
+        raise HooklineError("current_run() is known only inside a handler, on the thread it was called on") from None
+
+
+def idempotency_key(handler: str, source: str, subject: str) -> str:
+    """A key for a handler and what it is told of: printable, and short enough for any API that takes one."""
+    text = "\n".join((handler, source, subject))
+    return f"hookline-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,3 +122,35 @@ class InboxStats:
     conflicts: int
     outcomes: dict[str, int] = field(default_factory=dict)
     rejections: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as people read it. `error` is a traceback without payloads; `event_id` is what it is about or caused it."""
+
+    row_id: int
+    handler: str
+    state: str
+    tries: int
+    due_ms: int
+    finished_ms: int | None
+    error: str | None
+    event_id: str | None
+    resource: str | None
+    object_id: str | None
+    replay_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerRow:
+    """A handler as people read it: `probe_ms` is when a paused one is tried next by itself, None for never."""
+
+    name: str
+    kind: str
+    pattern: str
+    paused_reason: str | None
+    probe_ms: int | None
+    registered_ms: int
+    pending: int
+    running: int
+    dead: int

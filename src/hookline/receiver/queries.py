@@ -1,11 +1,18 @@
-"""Looking into the inbox: for the command, the dashboard and whoever is on call. Nothing here writes.
+"""Looking into the inbox, the runs and the mirror: for the command, the dashboard and whoever is on call.
+
+Nothing here writes.
 
 Lists are read backwards from the newest entry, a page at a time; bodies only one by one.
 """
 
 from __future__ import annotations
 
-from hookline.receiver.model import InboxEntry, InboxStats
+import json
+
+from hookline.errors import ConfigError
+from hookline.receiver.model import HandlerRow, InboxEntry, InboxStats, RejectionRow, RunRow
+from hookline.receiver.resources import EDGES, RESOURCES
+from hookline.rules.merge import is_active as is_active_payload
 from hookline.storage import Connection, Verbs
 
 NEWEST = 2**63 - 1
@@ -52,6 +59,22 @@ class InboxQueries:
             },
         )
 
+    def runs(
+        self, connection: Connection, *, state: str | None = None, entry_seq: int | None = None, limit: int = PAGE
+    ) -> list[RunRow]:
+        """The newest runs, of one state or of one entry (and the changes it caused) if given."""
+        named = {"source": self._source, "state": state, "entry_seq": entry_seq, "limit": limit}
+        return [RunRow(*row) for row in self._verbs["runs_list"].run(connection, named)]
+
+    def rejections(self, connection: Connection, *, since_ms: int, limit: int = PAGE) -> list[RejectionRow]:
+        """What was refused from the minute of `since_ms` on, newest first."""
+        named = {"source": self._source, "since_ms": since_ms - since_ms % 60_000, "limit": limit}
+        return [RejectionRow(self._source, *row) for row in self._verbs["rejections_list"].run(connection, named)]
+
+    def handlers(self, connection: Connection) -> list[HandlerRow]:
+        """Every handler of any process, with its pause and its runs in numbers."""
+        return [HandlerRow(*row) for row in self._verbs["handlers_list"].run(connection, {})]
+
     def _page(
         self,
         connection: Connection,
@@ -72,3 +95,19 @@ class InboxQueries:
             },
         )
         return [InboxEntry(*row) for row in rows]
+
+
+def is_active(connection: Connection, verbs: Verbs, source: str, resource: str, id_: str) -> bool:
+    """Whether an object is shown and in an active state; False for what is unknown. ConfigError: no such resource."""
+    if (edge := EDGES.get(resource)) is not None:
+        left, _, right = id_.partition("/")
+        words = {"table": edge.table, "left": edge.ends[0][1], "right": edge.ends[1][1]}
+        named = {"source": source, "left": left, "right": right}
+        return bool(verbs.filled("each", "live_edge", words).run(connection, named))
+    if (known := RESOURCES.get(resource)) is None:
+        raise ConfigError("is_active", f"expected a mirrored resource, got {resource!r}")
+    rows = verbs.filled("each", "live_object", {"table": known.table}).run(connection, {"source": source, "id": id_})
+    if not rows:
+        return False
+    payload = None if rows[0][0] is None else json.loads(rows[0][0])
+    return is_active_payload(payload, True, resource=resource)

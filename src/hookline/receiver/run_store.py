@@ -31,13 +31,20 @@ class Run:
     change_seq: int | None
     attempt: int
     tries: int
+    replay_id: int | None = None
+
+    @property
+    def subject(self) -> str:
+        """What a handler can fail on: the object of a change, the entry of a fact."""
+        return self.object_key if self.object_key is not None else f"entry {self.inbox_seq}"
 
 
 class Due(NamedTuple):
     """When the next of each kind is due, Unix milliseconds, or None.
 
     `run_ms` may lie in the past for as long as a run waits for an earlier one of its object; `later_run_ms` is the
-    first that is still to come. `lease_ms` is when the first lease of any handler passes.
+    first that is still to come. `lease_ms` is when the first lease of any handler passes. `replay_id` is the oldest
+    replay that is not finished.
     """
 
     entry_ms: int | None
@@ -45,6 +52,7 @@ class Due(NamedTuple):
     run_ms: int | None
     later_run_ms: int | None
     lease_ms: int | None
+    replay_id: int | None
 
 
 class RunStore:
@@ -82,9 +90,11 @@ class RunStore:
             "limit": limit,
             "each": each,
         }
-        return sorted(
-            (Run(*row) for row in self._verbs["runs_claim"].run(connection, named)), key=lambda run: run.row_id
-        )
+        runs = [Run(*row) for row in self._verbs["runs_claim"].run(connection, named)]
+        if runs:
+            claimed = json.dumps(sorted({run.handler for run in runs}))
+            self._verbs["handlers_probing"].run(connection, {"handlers": claimed, "now_ms": now_ms})
+        return sorted(runs, key=lambda run: run.row_id)
 
     def lapsed(self, connection: Connection, now_ms: int, limit: int = 100) -> list[Run]:
         """Runs of any handler whose lease has passed."""
@@ -97,9 +107,13 @@ class RunStore:
         self._verbs["runs_extend"].run(connection, {"row_ids": row_ids, "leased_until_ms": leased_until_ms})
 
     def succeed(self, connection: Connection, run: Run, now_ms: int) -> bool:
-        """Mark a run as done; False if it is no longer this attempt's."""
-        named = {"row_id": run.row_id, "attempt": run.attempt, "now_ms": now_ms}
-        return self._verbs["runs_succeed"].count(connection, named) == 1
+        """Mark a run as done; False if it is no longer this attempt's. Its handler no longer fails in a row."""
+        named = {"row_id": run.row_id, "attempt": run.attempt, "now_ms": now_ms, "handler": run.handler}
+        if self._verbs["runs_succeed"].count(connection, named) != 1:
+            return False
+        self._verbs["failing_clear"].run(connection, named)
+        self._verbs["handlers_probed"].run(connection, named)
+        return True
 
     def fail(self, connection: Connection, run: Run, following: Next, error: str, now_ms: int) -> bool:
         """End an attempt as `following` says; False if it is no longer this attempt's."""
@@ -116,7 +130,8 @@ class RunStore:
             return False
         if waits and run.object_key is not None:
             self._verbs["runs_wait_behind"].run(
-                connection, {**named, "handler": run.handler, "object_key": run.object_key}
+                connection,
+                {**named, "handler": run.handler, "object_key": run.object_key, "change_seq": run.change_seq},
             )
         return True
 
@@ -140,11 +155,48 @@ class RunStore:
         self._verbs["runs_release"].run(connection, named)
         return True
 
-    def body(self, connection: Connection, inbox_seq: int) -> bytes:
-        """The bytes of a fact's event. LookupError where they are no longer kept."""
-        for _, body in self._verbs["runs_entry"].run(connection, {"seq": inbox_seq}):
+    def absent(self, connection: Connection, handlers: Sequence[str]) -> list[str]:
+        """Handlers for which runs wait and that are not among these."""
+        return [name for (name,) in self._verbs["handlers_absent"].run(connection, {"handlers": json.dumps(handlers)})]
+
+    def count_failing(self, connection: Connection, run: Run, *, now_ms: int, since_ms: int) -> int:
+        """Note that a handler failed on what this run is about; on how many things it did so in a row, since then."""
+        named = {"handler": run.handler, "object_key": run.subject, "now_ms": now_ms, "since_ms": since_ms}
+        self._verbs["failing_add"].run(connection, named)
+        return int(self._verbs["failing_count"].run(connection, named)[0][0])
+
+    def pause(self, connection: Connection, handler: str, reason: str, probe_ms: int | None) -> bool:
+        """Take no more runs of a handler; False where it is paused already, or unknown.
+
+        Args:
+            probe_ms: when one run is taken all the same, to see whether it works again; None for never.
+        """
+        named = {"handler": handler, "reason": reason, "probe_ms": probe_ms}
+        return self._verbs["handlers_pause"].count(connection, named) == 1
+
+    def resume(self, connection: Connection, handler: str) -> bool:
+        """End a handler's pause; False where it is not paused."""
+        self._verbs["failing_clear"].run(connection, {"handler": handler})
+        return self._verbs["handlers_resume"].count(connection, {"handler": handler}) == 1
+
+    def forget(self, connection: Connection, handler: str, now_ms: int) -> int | None:
+        """Delete a handler and give its waiting runs up: how many those were, or None where nobody knows it."""
+        named = {"handler": handler, "now_ms": now_ms}
+        if self._verbs["handlers_forget"].count(connection, named) != 1:
+            return None
+        self._verbs["failing_clear"].run(connection, named)
+        return self._verbs["runs_forget"].count(connection, named)
+
+    def retry_entry(self, connection: Connection, source: str, event_id: str, now_ms: int) -> bool:
+        """Queue a dead entry to be applied again, its handlers with it; False if there is no dead one of that id."""
+        named = {"source": source, "event_id": event_id, "now_ms": now_ms}
+        return self._verbs["inbox_retry"].count(connection, named) == 1
+
+    def entry(self, connection: Connection, inbox_seq: int) -> tuple[str, str, bytes]:
+        """Source, id and bytes of a fact's event. LookupError where they are no longer kept."""
+        for source, event_id, body in self._verbs["runs_entry"].run(connection, {"seq": inbox_seq}):
             if body is not None:
-                return bytes(body)
+                return source, event_id, bytes(body)
         raise LookupError("the event's body is no longer kept")
 
     def change(self, connection: Connection, change_seq: int) -> Change:

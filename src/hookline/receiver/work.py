@@ -9,7 +9,11 @@ the mirror. Each piece of work is one short transaction of its own:
   entries are tried one at a time;
 - a part of a walk (mirror.py);
 - a run: the handler's writes and the mark that it ran. The lease is 60 s and kept up by a heartbeat; the mark names
-  the attempt, so a worker that was taken for dead cannot commit.
+  the attempt, so a worker that was taken for dead cannot commit;
+- a part of a replay (replay.py), once nothing else is due.
+
+A handler that fails on `pause_after` different objects in a row is paused: its runs wait, the mirror and the other
+handlers go on. After a minute (then two, four, up to an hour) one run is tried; its success ends the pause.
 
 Any number of workers, in any number of processes, may work on one database.
 """
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import logging
 import queue
@@ -30,9 +35,19 @@ from typing import Any, Final
 
 from hookline.errors import HooklineError, OutcomeUnknown, StorageUnavailable
 from hookline.loop import Clock, SystemClock, run_loop
-from hookline.receiver.handlers import Change, Handler, LentTransaction, Registry, Transactions
+from hookline.receiver.handlers import (
+    RUN,
+    Change,
+    CurrentRun,
+    Handler,
+    LentTransaction,
+    Registry,
+    Transactions,
+    idempotency_key,
+)
 from hookline.receiver.mirror import Applied, apply, walk
 from hookline.receiver.mirror_store import Claimed, MirrorStore, Outcome
+from hookline.receiver.replay import Replay, Replays
 from hookline.receiver.run_store import Due, Run, RunStore
 from hookline.rules.lifecycle import after_run
 from hookline.rules.schedule import RUNS, Backoff
@@ -50,6 +65,10 @@ ENTRY_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=60, tries=ENTRY_TRIES
 BUSY_WAIT_MS: Final = 1_000
 # How often a run may find the database locked before that counts as its failure.
 GIVE_BACKS: Final = 5
+# On how many different objects a handler fails in a row, within the window, before it is paused.
+PAUSE_AFTER: Final = 20
+PAUSE_WINDOW_S: Final = 3_600
+PROBE_AFTER_S: Final = 60
 MAX_ERROR: Final = 8_000
 MAX_CAUSES: Final = 10
 
@@ -112,6 +131,7 @@ class Worker:
         concurrency: how many handlers run at once.
         backoff: how often and when a failed run is tried again.
         jitter: gives -1 to 1, for the retries.
+        pause_after: on how many different objects a handler may fail in a row before it is paused; None for never.
         optional: resources to mirror that are mirrored only where asked for (`resources.OPTIONAL`).
     """
 
@@ -124,6 +144,7 @@ class Worker:
         concurrency: int = 4,
         backoff: Backoff = RUNS,
         jitter: Callable[[], float] | None = None,
+        pause_after: int | None = PAUSE_AFTER,
         optional: Collection[str] = (),
     ) -> None:
         self._access = access
@@ -132,10 +153,12 @@ class Worker:
         self._clock = clock if clock is not None else SystemClock()
         self._concurrency = max(1, concurrency)
         self._backoff = backoff
+        self._pause_after = pause_after
         self._jitter = jitter or (lambda: random.uniform(-1, 1))  # noqa: S311 - spreads retries, guards nothing
         verbs = Verbs("hookline.receiver", access.dialect)
         self._mirror = MirrorStore(verbs)
         self._runs = RunStore(verbs)
+        self._replays = Replays(verbs, optional=self._optional)
         self.wake = threading.Event()
         self._is_registered = False
         self._is_first_batch = True
@@ -152,7 +175,14 @@ class Worker:
         if not self._is_registered:
             with self._access.write() as connection:
                 self._runs.register(connection, self._registry, self._clock.now_ms())
+                absent = self._runs.absent(connection, [handler.name for handler in self._registry])
             self._is_registered = True
+            if absent:
+                log.warning(
+                    "runs wait for handlers that this process does not have: %s. If no other process has them, "
+                    "`hookline handlers forget NAME` gives their runs up",
+                    ", ".join(absent),
+                )
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set (set `wake` as well); runs under way are finished first."""
@@ -201,6 +231,41 @@ class Worker:
         self._tell("runs")
         return done
 
+    def retry_entry(self, source: str, event_id: str) -> bool:
+        """Apply a dead entry again, its handlers with it; False if there is no dead entry of that id."""
+        with self._access.write() as connection:
+            done = self._runs.retry_entry(connection, source, event_id, self._clock.now_ms())
+        self._tell("inbox")
+        return done
+
+    def pause(self, handler: str, reason: str) -> bool:
+        """Take no more runs of a handler until it is resumed; False where it is paused already, or unknown."""
+        with self._access.write() as connection:
+            return self._runs.pause(connection, handler, reason, None)
+
+    def resume(self, handler: str) -> bool:
+        """Take a handler's runs again, in their order; False where it is not paused."""
+        with self._access.write() as connection:
+            done = self._runs.resume(connection, handler)
+        self._tell("runs")
+        return done
+
+    def forget(self, handler: str) -> int | None:
+        """Forget a handler that no process has any more and give its waiting runs up.
+
+        Returns: how many those were, or None where nobody knows it.
+        """
+        with self._access.write() as connection:
+            return self._runs.forget(connection, handler, self._clock.now_ms())
+
+    def step_replay(self, replay_id: int) -> Replay:
+        """Do the next part of a replay, in one transaction; how it stands then."""
+        with self._access.write() as connection:
+            replay = self._replays.step(connection, replay_id, self._clock.now_ms())
+        if replay.runs:
+            self._tell("runs")
+        return replay
+
     # -- one step ----------------------------------------------------------------------------------------------
 
     def _step_in_threads(self) -> int | None:
@@ -232,6 +297,10 @@ class Worker:
                 execute(run)
             # On threads the end of a run sets `wake`.
             more = more or (bool(taken) and not in_threads)
+        if due.replay_id is not None and not more:
+            # Last, so that what arrives now never waits for what is old.
+            made_runs = self.step_replay(due.replay_id).runs > 0 or made_runs
+            more = True
         if made_runs:
             self._tell("runs")
         return now_ms if more else self._next_ms(due, now_ms)
@@ -375,6 +444,7 @@ class Worker:
                 )
                 error = f"attempt {run.attempt}: unknown, its worker did not come back"
                 self._runs.fail(connection, run, following, error, now_ms)
+                self._count_failure(connection, run, "WorkerLost", now_ms)
         for run in lapsed:
             log.warning("run %d of %s: its worker did not come back", run.row_id, run.handler)
         return bool(lapsed)
@@ -427,13 +497,20 @@ class Worker:
             what: Event | Change
             if run.change_seq is not None:
                 what = self._runs.change(connection, run.change_seq)
+                source, subject = what.source, f"change {what.seq}"
             else:
                 assert run.inbox_seq is not None
-                what = Event.from_bytes(self._runs.body(connection, run.inbox_seq))
+                source, subject, body = self._runs.entry(connection, run.inbox_seq)
+                what = Event.from_bytes(body)
+        key = idempotency_key(run.handler, source, subject)
         with self._access.lent() as transaction:
-            result = handler.function(what, transaction.app)
-            if inspect.isawaitable(result):
-                loop.run(result)
+            token = RUN.set(CurrentRun(run.handler, run.tries, run.replay_id is not None, key))
+            try:
+                result = handler.function(what, transaction.app)
+                if inspect.isawaitable(result):
+                    loop.run(result)
+            finally:
+                RUN.reset(token)
             if not self._runs.succeed(transaction.dbapi, run, self._clock.now_ms()):
                 raise _LeaseLostError
 
@@ -462,7 +539,25 @@ class Worker:
             following.state,
         )
         with self._access.write() as connection:
-            self._runs.fail(connection, run, following, describe(failure), now_ms)
+            if self._runs.fail(connection, run, following, describe(failure), now_ms):
+                self._count_failure(connection, run, _class_name(failure), now_ms)
+
+    def _count_failure(self, connection: Connection, run: Run, kind: str, now_ms: int) -> None:
+        """Pause the handler if this is one object too many in a row."""
+        if self._pause_after is None:
+            return
+        since_ms = now_ms - PAUSE_WINDOW_S * 1000
+        count = self._runs.count_failing(connection, run, now_ms=now_ms, since_ms=since_ms)
+        if count < self._pause_after:
+            return
+        reason = f"failed on {count} different objects in a row, last with {kind}"
+        if self._runs.pause(connection, run.handler, reason, now_ms + PROBE_AFTER_S * 1000):
+            log.error(
+                "handler %s is paused: it %s. Its runs wait; the mirror and other handlers go on. "
+                "It is tried again by itself, or with `hookline handlers resume`",
+                run.handler,
+                reason,
+            )
 
     # -- threads -----------------------------------------------------------------------------------------------
 
@@ -505,7 +600,8 @@ class _Loop:
     def run(self, awaitable: Awaitable[Any]) -> None:
         if self._runner is None:
             self._runner = asyncio.Runner()
-        self._runner.run(_awaited(awaitable))
+        # A runner keeps the context of its first run; each run has one of its own (`current_run`).
+        self._runner.run(_awaited(awaitable), context=contextvars.copy_context())
 
     def close(self) -> None:
         if self._runner is not None:

@@ -1,5 +1,6 @@
--- Notes what became of entries; the last word stays.
+-- Notes what became of entries; the last word stays, but applying one again to no effect takes nothing back.
 insert into hookline_inbox_outcomes (seq, outcome, reason, finished_ms)
 values /*rows*/ (:seq, :outcome, :reason, :finished_ms)
 on conflict (seq) do update set
     outcome = excluded.outcome, reason = excluded.reason, finished_ms = excluded.finished_ms
+where excluded.outcome in ('applied', 'dead') or hookline_inbox_outcomes.outcome in ('dead', 'ignored')

@@ -1,2 +1,2 @@
 -- What a fact's run is about.
-select source, body from hookline_inbox where seq = :seq
+select source, event_id, body from hookline_inbox where seq = :seq
