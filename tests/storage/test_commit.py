@@ -221,3 +221,91 @@ def test_a_stream_without_end_does_not_put_a_commit_off_for_ever(written: Writte
     group.close()
 
     assert 1 < len(written.batches[0]) <= GATHER_TURNS + 1
+
+
+class Interrupt(BaseException):
+    """What a signal, or a server's timeout, raises wherever a thread happens to be."""
+
+
+def test_an_interrupted_leader_leaves_the_others_a_leader() -> None:
+    """Its own batch is in doubt, for all who shared it; the next thread writes as ever."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def commit(items: Sequence[int]) -> list[int]:
+        if 1 in items:
+            began.set()
+            assert go_on.wait(10)
+            raise Interrupt
+        return list(items)
+
+    group = GroupCommit(commit, name="test")
+    answers: dict[int, object] = {}
+
+    def put(item: int) -> None:
+        try:
+            answers[item] = group.put_inline(item)
+        except BaseException as error:
+            answers[item] = type(error)
+
+    leader = threading.Thread(target=put, args=(1,), daemon=True)
+    leader.start()
+    assert began.wait(10)
+    waiting = threading.Thread(target=put, args=(2,), daemon=True)
+    waiting.start()
+    go_on.set()
+    leader.join(10)
+    waiting.join(10)
+    later = threading.Thread(target=put, args=(3,), daemon=True)
+    later.start()
+    later.join(10)
+
+    assert answers == {1: Interrupt, 2: 2, 3: 3}
+
+
+def test_an_interrupted_waiter_is_nobodys_leader(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its item is taken back, and who comes after it is written all the same."""
+    written.held.clear()
+    group = GroupCommit(written, name="test")
+    answers: list[int] = []
+    leader = threading.Thread(target=lambda: answers.append(group.put_inline(1)), daemon=True)
+    leader.start()
+    assert written.started.wait(10)
+
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise Interrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hookline.storage.commit.threading.Event", Interrupted)
+        with pytest.raises(Interrupt):
+            group.put_inline(2)
+    written.held.set()
+    leader.join(10)
+    later = threading.Thread(target=lambda: answers.append(group.put_inline(3)), daemon=True)
+    later.start()
+    later.join(10)
+
+    assert answers == [10, 30]
+    assert written.batches == [[1], [3]]
+
+
+def test_an_interrupted_batch_answers_its_coroutines() -> None:
+    """They learn that it is in doubt, and the next batch is written."""
+
+    def commit(items: Sequence[int]) -> list[int]:
+        if 1 in items:
+            raise Interrupt
+        return list(items)
+
+    async def both() -> tuple[object, int]:
+        group = GroupCommit(commit, name="test")
+        async with asyncio.timeout(10):
+            with pytest.raises(OutcomeUnknown) as found:
+                await group.put(1)
+            second = await group.put(2)
+        group.close()
+        return found.value, second
+
+    _, second = asyncio.run(both())
+
+    assert second == 2

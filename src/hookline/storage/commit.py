@@ -9,6 +9,7 @@ Measured: five times a commit per request on a fast disk, thirty to sixty times 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -72,10 +73,14 @@ class GroupCommit(Generic[T, R]):
             self._slots.append(slot)
             leads = not self._is_led
             self._is_led = True
-        if not leads:
-            slot.ready.wait()
-        if slot.answer is None:
-            self._lead()
+        try:
+            if not leads:
+                slot.ready.wait()
+            if slot.answer is None:
+                self._lead()
+        except BaseException:
+            self._leave(slot)
+            raise
         assert slot.answer is not None  # a leader's own slot is first in its batch
         if isinstance(slot.answer[0], BaseException):
             raise slot.answer[0]
@@ -114,12 +119,13 @@ class GroupCommit(Generic[T, R]):
         return self._executor
 
     def _work(self, lane: _Lane[T, R], batch: list[tuple[T, asyncio.Future[R]]]) -> None:
-        answers = self._write([item for item, _ in batch])
+        answers: Sequence[R | Exception] = _interrupted(len(batch))
         try:
-            lane.loop.call_soon_threadsafe(self._finish, lane, batch, answers)
-        except RuntimeError:
-            # The loop was closed while the batch was being written: nobody is left to be told.
-            return
+            answers = self._write([item for item, _ in batch])
+        finally:
+            # RuntimeError: the loop was closed while the batch was being written, and nobody is left to be told.
+            with contextlib.suppress(RuntimeError):
+                lane.loop.call_soon_threadsafe(self._finish, lane, batch, answers)
 
     def _finish(
         self, lane: _Lane[T, R], batch: list[tuple[T, asyncio.Future[R]]], answers: Sequence[R | Exception]
@@ -146,15 +152,30 @@ class GroupCommit(Generic[T, R]):
     def _lead(self) -> None:
         with self._lock:
             batch, self._slots = self._slots[: self._max_batch], self._slots[self._max_batch :]
-        answers = self._write([slot.item for slot in batch])
-        for slot, answer in zip(batch, answers, strict=True):
-            slot.answer = (answer,)
-            slot.ready.set()
+        answers: Sequence[R | Exception] = _interrupted(len(batch))
+        try:
+            answers = self._write([slot.item for slot in batch])
+        finally:
+            for slot, answer in zip(batch, answers, strict=True):
+                slot.answer = (answer,)
+                slot.ready.set()
+            with self._lock:
+                self._hand_on()
+
+    def _leave(self, slot: _Slot[T, R]) -> None:
+        """A thread was interrupted while it waited (a signal, a server's timeout): the others must not wait for it."""
         with self._lock:
-            if self._slots:
-                self._slots[0].ready.set()
-            else:
-                self._is_led = False
+            if slot not in self._slots:
+                return
+            self._slots.remove(slot)
+            if slot.ready.is_set():
+                self._hand_on()
+
+    def _hand_on(self) -> None:
+        if self._slots:
+            self._slots[0].ready.set()
+        else:
+            self._is_led = False
 
     def _write(self, items: list[T]) -> Sequence[R | Exception]:
         try:
@@ -165,6 +186,10 @@ class GroupCommit(Generic[T, R]):
             if len(items) == 1:
                 return [error]
             return [answer for item in items for answer in self._write([item])]
+
+
+def _interrupted(count: int) -> list[Exception]:
+    return [OutcomeUnknown("the thread that wrote the batch was interrupted")] * count
 
 
 class _Lane(Generic[T, R]):
