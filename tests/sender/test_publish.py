@@ -365,6 +365,7 @@ def test_an_outbox_event_lives_and_dies_with_the_apps_transaction(
         ({"event": "a.b", "data": {}, "context": {"n": float("nan")}}, "context.n"),
         ({"event": "a.b", "data": {}, "organization_id": ""}, "organization_id"),
         ({"event": "a.b", "data": {}, "organization_id": 7}, "organization_id"),
+        ({"event": "a.b", "data": {}, "organization_id": "\ud800"}, "organization_id"),
         ({"event": "a.b", "data": {}, "created_at": "yesterday"}, "created_at"),
         ({"event": "a.b", "data": {}, "created_at": 1}, "created_at"),
         ({"event": "a.b", "data": {}, "organisation_id": "x"}, "organisation_id"),

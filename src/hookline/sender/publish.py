@@ -313,6 +313,9 @@ def draft_event(value: object, path: str = "") -> EventDraft:
         raise _invalid(_at(path, "organization_id"), "expected a string", organization_id)
     if organization_id is not None and not 0 < len(organization_id) <= MAX_ID_LENGTH:
         raise _refusal(_at(path, "organization_id"), f"expected 1 to {MAX_ID_LENGTH} characters")
+    if organization_id is not None and not organization_id.isprintable():
+        # Lone surrogates, which no database takes, among them.
+        raise _refusal(_at(path, "organization_id"), "expected printable characters")
     data_bytes = _member("data", data, path)
     context_bytes = b"" if context is None else _member("context", context, path)
     if len(data_bytes) + len(context_bytes) > MAX_EVENT_BYTES:
