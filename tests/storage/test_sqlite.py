@@ -14,6 +14,7 @@ import pytest
 
 from hookline.errors import ConfigError, StorageUnavailable, TransactionMisuse
 from hookline.storage import Database, connect
+from hookline.storage.filelock import FileLock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -448,3 +449,112 @@ def test_a_commit_right_after_subscribing_is_news(url: str, database: Database) 
     other.close()
 
     assert was_heard == [True, True]
+
+
+def test_an_interrupted_commit_leaves_nothing_open(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal between the last statement and the commit costs that transaction, not every later one."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_commit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            put(database, 1)
+    put(database, 2)
+
+    assert rows(database) == [2]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["/* audit */ commit", "-- audit\ncommit", ";\n/* a */ -- b\n END", "/**/rollback", "-- x\n/* y */begin"],
+)
+def test_a_comment_hides_no_ending(database: Database, statement: str) -> None:
+    """A handler's transaction is ended by Hookline, whatever stands before the word."""
+    with pytest.raises(TransactionMisuse), database.lent() as tx:
+        tx.execute("insert into t (a, b) values (1, 'x')")
+        tx.execute(statement)
+
+    assert rows(database) == []
+
+
+def test_a_kept_connection_holds_nobody_up(database: Database) -> None:
+    """What a handler writes after its end is refused: nobody would end that transaction."""
+    with database.lent() as tx:
+        kept = tx
+    with pytest.raises(TransactionMisuse, match="has ended"):
+        kept.execute("insert into t (a, b) values (1, 'x')")
+    put(database, 2)
+
+    assert rows(database) == [2]
+
+
+def _two_meet_in_getpid(monkeypatch: pytest.MonkeyPatch, pid: int) -> None:
+    """From here on this process is `pid`, and two threads ask for that at the same moment."""
+    meeting = threading.Barrier(2)
+    met = threading.local()
+
+    def getpid() -> int:
+        if threading.current_thread() is not threading.main_thread() and not hasattr(met, "has_met"):
+            met.has_met = True
+            meeting.wait(10)
+        return pid
+
+    monkeypatch.setattr(os, "getpid", getpid)
+
+
+@pytest.mark.parametrize("is_child", [False, True])
+def test_two_first_users_of_a_lock_exclude_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_child: bool
+) -> None:
+    """Whether the process made the lock or was forked afterwards: neither takes it away under the other."""
+    lock = FileLock(tmp_path / "a.db")
+    refreshed: list[object] = []
+    close = lock.close
+
+    def closed() -> None:
+        refreshed.append(lock)
+        close()
+
+    monkeypatch.setattr(lock, "close", closed)
+    _two_meet_in_getpid(monkeypatch, os.getpid() + is_child)
+    failures: list[Exception] = []
+
+    def use() -> None:
+        try:
+            lock.acquire(5)
+            lock.release()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=use) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    close()
+
+    assert failures == []
+    assert len(refreshed) == is_child
+
+
+def test_two_threads_of_a_child_begin_anew_together(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither goes on with the parent's connections, nor with ones the other has thrown away."""
+    put(database, 1)
+    given_up: list[object] = []
+    monkeypatch.setattr("hookline.storage.sqlite._abandoned", given_up)
+    writer = database._writer  # type: ignore[attr-defined]
+    with monkeypatch.context() as patch:
+        _two_meet_in_getpid(patch, os.getpid() + 1)
+        threads = [threading.Thread(target=put, args=(database, number)) for number in (2, 3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        kept = sorted(rows(database))
+        database.close()
+    writer.close()
+
+    assert kept == [1, 2, 3]
+    assert len(given_up) == 1

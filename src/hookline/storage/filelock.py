@@ -18,6 +18,8 @@ from hookline.errors import StorageUnavailable
 POLL_S = 0.0005
 POLL_LAST_S = 0.01
 
+_child_guard = threading.Lock()
+
 
 class FileLock:
     """A lock of two files beside the database: a turnstile that a waiter holds while it waits for the lock.
@@ -30,7 +32,7 @@ class FileLock:
         self._paths = (path.with_name(path.name + ".turn"), path.with_name(path.name + ".lock"))
         self._thread_lock = threading.Lock()
         self._files: tuple[int, int] | None = None
-        self._pid = 0
+        self._pid = os.getpid()
 
     def acquire(self, timeout_s: float) -> float:
         """Take the lock; the seconds left of `timeout_s`. StorageUnavailable when others hold it for longer."""
@@ -88,10 +90,13 @@ class FileLock:
                 return
 
     def _after_fork(self) -> None:
-        # A child shares the parent's open files and so its lock: it needs files of its own.
-        self.close()
-        self._thread_lock = threading.Lock()
-        self._pid = os.getpid()
+        # A child shares the parent's open files and so its lock: it needs files of its own. Once, and marked last: a
+        # second thread of the child that came here at the same time would take the lock away under the first.
+        with _child_guard:
+            if self._pid != os.getpid():
+                self.close()
+                self._thread_lock = threading.Lock()
+                self._pid = os.getpid()
 
 
 def _open(path: Path) -> int:

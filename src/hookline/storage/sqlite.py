@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,9 @@ BUSY_TIMEOUT_S = 5.0
 CHECKPOINT_CHANGES = 2_000
 # How often another process's commit is looked for (PRAGMA data_version, no disk access).
 POLL_S = 0.1
+
+# What may stand before a statement's first word.
+_LEADING = re.compile(r"(?:[\s;]++|--[^\n]*+|/\*(?s:.*?)(?:\*/|\Z))*+")
 
 _AWAY = {
     sqlite3.SQLITE_BUSY: "it is locked by another connection",
@@ -62,7 +66,6 @@ class SqliteDatabase:
 
     def _start_process(self) -> None:
         """Everything that belongs to one process; made anew in a forked child, whose copies are not to be touched."""
-        self._pid = os.getpid()
         self._lock = FileLock(self.path)
         self._writer: sqlite3.Connection | None = None
         self._readers: list[sqlite3.Connection] = []
@@ -72,6 +75,8 @@ class SqliteDatabase:
         self._guard = threading.Lock()
         self._poller: threading.Thread | None = None
         self._closed = threading.Event()
+        # Last: what another thread of a child finds once the number is right is all new.
+        self._pid = os.getpid()
 
     # -- transactions ------------------------------------------------------------------------------------------
 
@@ -98,6 +103,10 @@ class SqliteDatabase:
             self._commit(connection)
             self._checkpoint_if_due(connection)
         finally:
+            if self._writer is not None and self._writer.in_transaction:
+                # Interrupted on the way to the commit (a signal in the main thread), or refused by it: what stayed
+                # open would keep every later write away, here and in other processes.
+                self._roll_back(self._writer)
             self._lock.release()
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -210,9 +219,11 @@ class SqliteDatabase:
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():
-            # SQLite connections must not cross a fork, not even to be closed: the child forgets them unclosed.
-            _abandoned.append((self._writer, self._readers, self._lendable))
-            self._start_process()
+            with _child_guard:
+                if self._pid != os.getpid():
+                    # SQLite connections must not cross a fork, not even to be closed: the child forgets them unclosed.
+                    _abandoned.append((self._writer, self._readers, self._lendable))
+                    self._start_process()
 
     def _close_all(self) -> None:
         with self._guard:
@@ -325,6 +336,7 @@ class SqliteDatabase:
 
 
 _abandoned: list[Any] = []
+_child_guard = threading.Lock()
 
 C = TypeVar("C", bound=sqlite3.Connection)
 
@@ -335,10 +347,11 @@ class LentConnection(sqlite3.Connection):
     _lock: FileLock
     _timeout_s: float
     _is_writing: bool = False
+    _is_lent: bool = False
 
     def bind_lock(self, lock: FileLock, timeout_s: float) -> None:
         """Called once per loan by the database."""
-        self._lock, self._timeout_s = lock, timeout_s
+        self._lock, self._timeout_s, self._is_lent = lock, timeout_s, True
 
     @property
     def dbapi(self) -> LentConnection:
@@ -378,6 +391,9 @@ class LentConnection(sqlite3.Connection):
         """Take the write lock and open the transaction, unless that has happened already."""
         if self._is_writing:
             return
+        if not self._is_lent:
+            # Nobody would end that transaction, and its lock would keep everybody else from writing.
+            raise TransactionMisuse("the handler that was lent this connection has ended: write before it returns")
         left_s = self._lock.acquire(self._timeout_s)
         try:
             super().execute("pragma query_only=off")
@@ -389,6 +405,7 @@ class LentConnection(sqlite3.Connection):
 
     def finish(self, *, keep: bool) -> None:
         """Commit or roll back, give the lock back, and make the connection as new for the next loan."""
+        self._is_lent = False
         try:
             if self.in_transaction:
                 _finish_statement(self, "commit" if keep else "rollback")
@@ -436,7 +453,7 @@ class LentCursor(sqlite3.Cursor):
         return True
 
     def _refuse_endings(self, sql: str) -> None:
-        words = sql.lstrip(" \t\r\n;").lower().split(None, 2)
+        words = _LEADING.sub("", sql, count=1).lower().split(None, 2)
         first = words[0].rstrip(";") if words else ""
         if first in {"begin", "commit", "end"} or (first == "rollback" and "to" not in words[1:2]):
             raise TransactionMisuse(f"do not {first}: the transaction belongs to Hookline")
