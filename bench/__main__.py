@@ -8,9 +8,13 @@ import platform
 import sqlite3
 from collections.abc import Callable
 
-from bench import accepts, deliveries
+from bench import accepts, applies, deliveries
 
-MEASUREMENTS: dict[str, Callable[..., list[str]]] = {"accepts": accepts.measure, "deliveries": deliveries.measure}
+MEASUREMENTS: dict[str, Callable[..., list[str]]] = {
+    "accepts": accepts.measure,
+    "deliveries": deliveries.measure,
+    "applies": applies.measure,
+}
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the measurements pin cores: Linux alone")
 
 
-@pytest.mark.parametrize("name", ["accepts", "deliveries"])
-def test_a_measurement_reports_a_ratio(name: str) -> None:
+@pytest.mark.parametrize(("name", "scale"), [("accepts", "0.17"), ("applies", "0.05"), ("deliveries", "0.17")])
+def test_a_measurement_reports_a_ratio(name: str, scale: str) -> None:
     """A small run of each pair ends with both rates and their ratio, every answer having been checked."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench", name, "--rounds", "1", "--scale", "0.17"],
+        [sys.executable, "-m", "bench", name, "--rounds", "1", "--scale", scale],
         cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
