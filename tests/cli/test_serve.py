@@ -346,23 +346,23 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path, certificate: tu
 
 
 @pytest.mark.parametrize("part", ["sender", "receiver"])
-def test_a_database_that_cannot_be_opened_is_said(tmp_path: Path, part: str) -> None:
-    """A path that is not there, or no database, exits 1 with one clear line that says error and one that logs."""
-    for url in ("sqlite:///not/there/x.db", "sqlite:///letter.db"):
-        (tmp_path / "letter.db").write_text("Dear Ada, this is no database. " * 40, encoding="utf-8")
-        result = subprocess.run(
-            [sys.executable, "-m", "hookline", "serve", part],
-            cwd=tmp_path,
-            env=clean_environment(PORT="0", DATABASE_URL=url, WEBHOOK_SECRETS=SECRET),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
+def test_a_file_that_is_no_database_is_said(tmp_path: Path, part: str) -> None:
+    """It exits 1 with one clear line that says error and, of the receiver, one that logs."""
+    (tmp_path / "letter.db").write_text("Dear Ada, this is no database. " * 40, encoding="utf-8")
 
-        assert (result.returncode, result.stdout) == (Exit.FAILED, "")
-        assert result.stderr.splitlines()[-1].startswith("error: ")
-        assert "Traceback" not in result.stderr
+    result = subprocess.run(
+        [sys.executable, "-m", "hookline", "serve", part],
+        cwd=tmp_path,
+        env=clean_environment(PORT="0", DATABASE_URL="sqlite:///letter.db", WEBHOOK_SECRETS=SECRET),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+    assert (result.returncode, result.stdout) == (Exit.FAILED, "")
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -395,6 +395,9 @@ def test_every_part_stops_cleanly(start: Callable[..., Served], part: str, numbe
         (["receiver", "--app", "json:nothing"], {}, "json has no attribute 'nothing'"),
         (["receiver", "--app", "json:dumps"], {}, "expected a hookline.Receiver at json:dumps, got function"),
         ([], {"DATABASE_URL": "postgresql://db/x"}, "HOOKLINE_DATABASE_URL"),
+        ([], {"DATABASE_URL": "sqlite:///not/there/x.db"}, "HOOKLINE_DATABASE_URL: expected a file in a folder"),
+        (["receiver"], {"RECEIVER_DATABASE_URL": "sqlite:///."}, "HOOKLINE_RECEIVER_DATABASE_URL: expected a file"),
+        (["sender", "--database-url", "sqlite:///a.db?wait=1"], {}, "--database-url: the only option is"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_starts(

@@ -21,7 +21,7 @@ from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, lo
 from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
 from hookline.rules.schedule import Schedule
-from hookline.storage import connect
+from hookline.storage import connect, database_file
 
 if TYPE_CHECKING:
     from hookline.sender.model import Environment
@@ -77,6 +77,7 @@ def serve(
         check_tls(*tls)
     if part == "worker" and not worker:
         raise ConfigError("--no-worker", "leaves nothing of `serve worker`; expected it with all or receiver")
+    _check_databases(part, settings)
     with ExitStack() as ends:
         # First, since what follows writes: API keys that are made are told only once.
         listener = bind(config.host, config.port, is_tls=tls is not None) if part != "worker" else None
@@ -90,6 +91,17 @@ def serve(
             tls=tls,
             started=lambda: _say(plan, listener.url if listener is not None else None, as_json=as_json),
         )
+
+
+def _check_databases(part: Part, settings: Settings) -> None:
+    """Refuse a place where no database can be, under the name of the setting it came from."""
+    ends = {"all": ("receiver", "sender"), "sender": ("sender",)}.get(part, ("receiver",))
+    for end in ends:
+        if end == "receiver" and settings["app"] is not None:
+            continue  # the app's Receiver names its own
+        own = settings.resolved[f"{end}_database_url"]
+        entry = own if own.value is not None else settings.resolved["database_url"]
+        database_file(entry.value, setting=entry.origin if entry.origin != "default" else entry.setting.variable)
 
 
 @dataclass(slots=True)

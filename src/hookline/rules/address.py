@@ -176,7 +176,9 @@ def vet_url(url: str, *, environment: str, allowed: Sequence[Network] = (), allo
         return _refuse("malformed", "expected a URL such as https://example.com/webhooks, got one that cannot be read")
     schemes = ("https", "http") if allow_private or environment != "production" else ("https",)
     if parts.scheme not in schemes:
-        return _refuse("scheme", f"expected {' or '.join(schemes)}://…, got {(parts.scheme or 'no scheme')[:20]!r}")
+        came = repr(parts.scheme[:20]) if parts.scheme else "no scheme"
+        expected = " or ".join(f"{scheme}://…" for scheme in schemes)
+        return _refuse("scheme", f"expected {expected}, got {came}")
     if "@" in parts.netloc:
         return _refuse("credentials", "expected a URL without user name or password; endpoints verify the signature")
     if "#" in url:

@@ -19,7 +19,7 @@ from hookline.storage.verbs import Connection, Dialect, Row, Verb, Verbs
 
 T = TypeVar("T")
 
-__all__ = ["Connection", "Database", "Dialect", "Row", "Verb", "Verbs", "connect"]
+__all__ = ["Connection", "Database", "Dialect", "Row", "Verb", "Verbs", "connect", "database_file"]
 
 
 class Database(Protocol):
@@ -64,6 +64,31 @@ def connect(url: str, *, setting: str = "database_url") -> Database:
     Raises:
         ConfigError: under the name `setting`, for a URL of another kind.
     """
+    path, busy_timeout_s = _place(url, setting)
+    with _open_lock:
+        database, holders = _open.get(path, (None, 0))
+        if database is None:
+            database = _Shared(path, busy_timeout_s=busy_timeout_s)
+        _open[path] = (database, holders + 1)
+    return database
+
+
+def database_file(url: str, *, setting: str) -> Path:
+    """The file that `connect(url)` would use, which need not exist; its folder does.
+
+    Raises:
+        ConfigError: under the name `setting`, for a URL of another kind, or one that no file can be at.
+    """
+    path, _ = _place(url, setting)
+    if not path.parent.is_dir():
+        raise ConfigError(setting, f"expected a file in a folder that exists; there is no folder {path.parent}")
+    if path.is_dir():
+        raise ConfigError(setting, f"expected a file, got the folder {path}")
+    return path
+
+
+def _place(url: str, setting: str) -> tuple[Path, float]:
+    """The file of a URL, and how many seconds a write waits for others."""
     parts = urlsplit(url)
     if parts.scheme != "sqlite":
         raise ConfigError(
@@ -75,10 +100,4 @@ def connect(url: str, *, setting: str = "database_url") -> Database:
     timeout_ms = options.pop("busy_timeout_ms", str(int(BUSY_TIMEOUT_S * 1000)))
     if options or not timeout_ms.isdecimal():
         raise ConfigError(setting, "the only option is busy_timeout_ms, a whole number of milliseconds")
-    path = Path(unquote(parts.path[1:])).resolve()
-    with _open_lock:
-        database, holders = _open.get(path, (None, 0))
-        if database is None:
-            database = _Shared(path, busy_timeout_s=int(timeout_ms) / 1000)
-        _open[path] = (database, holders + 1)
-    return database
+    return Path(unquote(parts.path[1:])).resolve(), int(timeout_ms) / 1000
