@@ -11,6 +11,7 @@ from hookline.storage.verbs import MAX_ROWS, Verbs, compile_verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -108,3 +109,27 @@ def test_every_verb_of_ours_compiles(package: str) -> None:
     """Each .sql file of both ends keeps the rules."""
     for verb in Verbs(package, "sqlite").values():
         assert len(verb.guarantee) > 10, verb.name
+
+
+def test_one_verb_for_tables_that_are_alike(
+    connection: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words are filled in, a dialect's file stands in the place of the common one, and neither is a verb by itself."""
+    folder = tmp_path / "package_of_verbs" / "sql"
+    for place, text in (("each", "select :a, '{word}' from {table}"), ("postgres/each", "select :a from {table} p")):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "look.sql").write_text(f"-- Looks at a table.\n{text}")
+    (tmp_path / "package_of_verbs" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    connection.execute("insert into t values (1, 'x')")
+    words = {"table": "t", "word": "one"}
+
+    verbs = Verbs("package_of_verbs", "sqlite")
+    assert verbs.filled("each", "look", words).run(connection, {"a": 5}) == [(5, "one")]
+    assert verbs.filled("each", "look", {**words, "word": "other"}).run(connection, {"a": 6}) == [(6, "other")]
+    assert Verbs("package_of_verbs", "postgres").filled("each", "look", words)._head.text == "select %s from t p"
+    assert len(verbs) == 0
+    with pytest.raises(KeyError, match="word"):
+        verbs.filled("each", "look", {"table": "t"})
+    with pytest.raises(KeyError, match="other"):
+        verbs.filled("each", "other", words)
