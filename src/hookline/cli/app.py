@@ -26,6 +26,8 @@ app = cyclopts.App(
 )
 app.command("hookline.cli.demo:demo", name="demo", help="Watch both ends at work, with a bad wire in between.")
 app.command("hookline.cli.serve:serve", name="serve", help="Run the sender, the receiver, or both.")
+app.command("hookline.cli.inbox:inbox", name="inbox", help="What arrived, what became of it, and once more.")
+app.command("hookline.cli.handlers:handlers", name="handlers", help="The app's handlers: pause, resume, forget.")
 app.command("hookline.cli.sign:sign", name="sign", help="Sign a body as the sender does.")
 app.command("hookline.cli.sign:verify", name="verify", help="Say whether a signature holds, and why not.")
 app.command("hookline.cli.mirror:mirror", name="mirror", help="Show what the mirror holds, and why.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from cyclopts import Parameter
 import hookline
 from hookline.cli.log_setup import configure_logging
 from hookline.cli.parameters import AsJson
+from hookline.cli.receiver_app import named_receiver
 from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
 from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load
 from hookline.errors import ConfigError
@@ -173,7 +173,7 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
             plan.warnings.append(
                 f"{config.app} was built with its own settings; not used here: {', '.join(left_to_it)}"
             )
-        return _named(config.app, settings.resolved["app"].origin)
+        return named_receiver(config.app, settings.resolved["app"].origin)
     if config.webhook_secrets is None:
         plan.warnings.append("HOOKLINE_WEBHOOK_SECRETS is not set: every webhook is answered 503")
     options: dict[str, Any] = {
@@ -188,30 +188,6 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
         secrets=config.webhook_secrets,
         **{name: value for name, value in options.items() if value is not None},
     )
-
-
-def _named(name: str, origin: str) -> Receiver:
-    """The object at `module:attribute`, found from the working directory on.
-
-    Raises:
-        ConfigError: no such module or attribute, or it is no Receiver. What the module itself raises passes through.
-    """
-    module_name, _, attribute = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module_name + ".").startswith(error.name + "."):
-            raise
-        raise ConfigError(origin, f"no module {error.name!r} in {here} or among what is installed") from None
-    for step in attribute.split("."):
-        if not hasattr(found, step):
-            raise ConfigError(origin, f"{module_name} has no attribute {attribute!r}")
-        found = getattr(found, step)
-    if not isinstance(found, Receiver):
-        raise ConfigError(origin, f"expected a hookline.Receiver at {name}, got {type(found).__name__}")
-    return found
 
 
 def _add_door(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hookline.receiver.handlers import Transactions
+    from hookline.receiver.queries import InboxQueries
     from hookline.receiver.work import Worker
 
 log = logging.getLogger("hookline.receiver")
@@ -247,6 +248,14 @@ class Receiver:
 
         with self._reading() as connection:
             return is_active(connection, self._verbs(), self.source, resource, id)
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[tuple[InboxQueries, Connection]]:
+        """The queries of this source and a connection to run them on: for commands and dashboards."""
+        from hookline.receiver.queries import InboxQueries
+
+        with self._reading() as connection:
+            yield InboxQueries(self._verbs(), self.source), connection
 
     def asgi(self) -> AsgiDoor:
         """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""

@@ -56,11 +56,13 @@ class Selection:
 
     def parameters(self, source: str, last_seq: int = LAST) -> dict[str, Any]:
         """As the statements take it."""
-        prefix = self.type[:-1] if self.type is not None and self.type.endswith("*") else None
+        # '*' is everything, also what has no type since it cannot be read.
+        type_ = None if self.type == "*" else self.type
+        prefix = type_[:-1] if type_ is not None and type_.endswith("*") else None
         return {
             "source": source,
             "event_ids": None if self.event_ids is None else json.dumps(self.event_ids),
-            "type": self.type if prefix is None else None,
+            "type": type_ if prefix is None else None,
             "prefix": prefix,
             "from_seq": self.from_seq,
             "to_seq": min(self.to_seq, last_seq),

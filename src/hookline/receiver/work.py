@@ -47,7 +47,7 @@ from hookline.receiver.handlers import (
 )
 from hookline.receiver.mirror import Applied, apply, walk
 from hookline.receiver.mirror_store import Claimed, MirrorStore, Outcome
-from hookline.receiver.replay import Replay, Replays
+from hookline.receiver.replay import Mode, Replay, Replays, Selection
 from hookline.receiver.run_store import Due, Run, RunStore
 from hookline.rules.lifecycle import after_run
 from hookline.rules.schedule import RUNS, Backoff
@@ -257,6 +257,26 @@ class Worker:
         """
         with self._access.write() as connection:
             return self._runs.forget(connection, handler, self._clock.now_ms())
+
+    def count_replay(self, source: str, selection: Selection) -> int:
+        """How many entries a replay would apply again. Changes nothing."""
+        with self._access.read() as connection:
+            return self._replays.count(connection, source, selection)
+
+    def start_replay(
+        self, source: str, selection: Selection, *, mode: Mode = "mirror", handler: str | None = None
+    ) -> int:
+        """Begin a replay of what is there now; its number. Workers do it, or whoever calls `step_replay`.
+
+        Args:
+            mode: `mirror`: no handler is called; `handler`: the one named by `handler`; `all`.
+
+        Raises: LookupError where no handler of that name is known.
+        """
+        with self._access.write() as connection:
+            return self._replays.start(
+                connection, source, selection, now_ms=self._clock.now_ms(), mode=mode, handler=handler
+            )
 
     def step_replay(self, replay_id: int) -> Replay:
         """Do the next part of a replay, in one transaction; how it stands then."""

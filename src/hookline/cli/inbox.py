@@ -1,0 +1,377 @@
+"""`hookline inbox`: what arrived, what became of it, and once more."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any, Final
+
+import cyclopts
+from cyclopts import Parameter
+
+from hookline.cli import Exit, fail
+from hookline.cli.parameters import AsJson
+from hookline.cli.receiver_app import AppName, DatabaseUrl, receiver_in_force
+from hookline.cli.tables import print_json, print_table, printable, time_of
+from hookline.errors import ConfigError
+from hookline.receiver.model import InboxEntry, RunRow
+from hookline.receiver.queries import NEWEST, PAGE
+from hookline.receiver.replay import LAST, Mode, Selection
+from hookline.wire.timestamps import parse_us
+
+inbox = cyclopts.App(name="inbox", help="What arrived, what became of it, and once more.")
+
+DAY_MS: Final = 86_400_000
+_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
+
+
+@inbox.command(name="list")
+def list_(
+    *,
+    state: str | None = None,
+    before: int = NEWEST,
+    limit: int = PAGE,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """The newest entries first.
+
+    Parameters
+    ----------
+    state:
+        Only these: waiting, applied, stale, noop, fact, ignored or dead.
+    before:
+        Go on below this number.
+    limit:
+        How many at most.
+    """
+    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+        entries = queries.entries(connection, state=state, before_seq=before, limit=limit)
+    if as_json:
+        print_json([_entry(entry) for entry in entries])
+    else:
+        _print_entries(entries, empty="no entries")
+
+
+@inbox.command
+def show(
+    event_id: str,
+    /,
+    *,
+    body: Annotated[
+        bool, Parameter(negative=(), help="Print the bytes as they came: they hold personal data.")
+    ] = False,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """One entry, its runs, and their errors; exit 3 where there is none of that id.
+
+    Parameters
+    ----------
+    event_id:
+        As `inbox list` shows it.
+    """
+    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+        entry = queries.entry(connection, event_id)
+        runs = [] if entry is None else queries.runs(connection, entry_seq=entry.seq, limit=1_000)
+        raw = queries.body(connection, event_id) if body else None
+    if entry is None:
+        return fail("not_found", f"{printable(event_id)}: no entry of that id", Exit.NOT_FOUND, as_json=as_json)
+    text = None if raw is None else raw.decode("utf-8", "replace")
+    if as_json:
+        print_json({**_entry(entry), "runs": [asdict(run) for run in runs], **({"body": text} if body else {})})
+        return Exit.OK
+    for name, value in _entry(entry).items():
+        print(f"{name:<12} {printable(value)}")
+    _print_runs(runs, empty="no handler was called for it")
+    for run in runs:
+        if run.error:
+            print(f"\nrun {run.row_id}, {printable(run.handler)}:\n{printable(run.error)}")
+    if body:
+        print(printable(text if text is not None else "the body is no longer kept"))
+    return Exit.OK
+
+
+@inbox.command
+def dead(*, limit: int = PAGE, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Entries that cannot be applied, and runs that failed for good.
+
+    Parameters
+    ----------
+    limit:
+        How many of each at most.
+    """
+    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+        entries = queries.entries(connection, state="dead", limit=limit)
+        runs = queries.runs(connection, state="failed", limit=limit)
+    if as_json:
+        print_json({"entries": [_entry(entry) for entry in entries], "runs": [asdict(run) for run in runs]})
+        return
+    _print_entries(entries, empty="no dead entries")
+    _print_runs(runs, empty="no dead runs")
+
+
+@inbox.command
+def rejected(
+    *,
+    since: str = "1d",
+    limit: int = PAGE,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the door refused, per minute and reason, with the story of the first.
+
+    Parameters
+    ----------
+    since:
+        A time, or how long ago: 90s, 15m, 2h, 3d.
+    limit:
+        How many rows at most.
+    """
+    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+        rows = queries.rejections(connection, since_ms=_moment("--since", since) or 0, limit=limit)
+    if as_json:
+        print_json([row._asdict() for row in rows])
+        return
+    print_table(
+        ("MINUTE", "REASON", "TIMES", "THE FIRST"),
+        ((time_of(row.minute_ms), row.reason, row.times, row.sample) for row in rows),
+        empty="nothing was refused",
+    )
+
+
+@inbox.command
+def stats(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """The inbox in numbers; refusals of the last day."""
+    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+        found = asdict(queries.stats(connection, since_ms=_now_ms() - DAY_MS))
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        if isinstance(value, dict):
+            print("\n".join([f"{name}:", *(f"  {printable(word)}: {count}" for word, count in value.items())]))
+        else:
+            print(f"{name}: {printable(time_of(value) if name.endswith('_ms') else value)}")
+
+
+@inbox.command
+def retry(*targets: str, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> int:
+    """Try dead, skipped or waiting runs again now, or apply dead entries again.
+
+    Parameters
+    ----------
+    targets:
+        Numbers of runs, or ids of events.
+    """
+    with receiver_in_force(app, database_url) as receiver:
+        worker, source = receiver.worker(), receiver.source
+
+        def once_more(target: str) -> bool:
+            return worker.retry_run(int(target)) if _is_run(target) else worker.retry_entry(source, target)
+
+        return _each(targets, once_more, "retried", "nothing of that name is there to retry", as_json)
+
+
+@inbox.command
+def skip(*runs: str, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> int:
+    """Give waiting or dead runs up, so that they hold nothing behind them.
+
+    Parameters
+    ----------
+    runs:
+        Numbers of runs.
+    """
+    for run in runs:
+        if not _is_run(run):
+            raise ConfigError("skip", f"expected numbers of runs, got {printable(run)!r}")
+    with receiver_in_force(app, database_url) as receiver:
+        worker = receiver.worker()
+        return _each(
+            runs, lambda run: worker.skip_run(int(run)), "skipped", "no run of that number is there to skip", as_json
+        )
+
+
+@inbox.command
+def replay(
+    *event_ids: str,
+    type_: Annotated[str | None, Parameter("--type")] = None,
+    object_: Annotated[str | None, Parameter("--object")] = None,
+    from_seq: int = 0,
+    to_seq: int = LAST,
+    since: str | None = None,
+    until: str | None = None,
+    mirror_only: Annotated[bool, Parameter(negative=())] = False,
+    handler: str | None = None,
+    all_handlers: Annotated[bool, Parameter(negative=())] = False,
+    dry_run: Annotated[bool, Parameter(negative=())] = False,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Apply entries again: the mirror never moves back. Exit 6 where some could not be applied.
+
+    Parameters
+    ----------
+    event_ids:
+        These events; all filters given must hold.
+    type_:
+        A type, a prefix as in 'dsync.*', or '*' for everything.
+    object_:
+        Whatever speaks of the object of this id.
+    from_seq:
+        From this number of the inbox on.
+    to_seq:
+        Up to this number.
+    since:
+        Arrived since: a time, or how long ago: 90s, 15m, 2h, 3d.
+    until:
+        Arrived before.
+    mirror_only:
+        Call no handler. So it is without --handler and --all-handlers, too.
+    handler:
+        Call this one again; of changes it hears each object's newest.
+    all_handlers:
+        Call every handler again.
+    dry_run:
+        Only say how many entries it would be.
+    """
+    if mirror_only + all_handlers + (handler is not None) > 1:
+        raise ConfigError("replay", "expected one of --mirror-only, --handler and --all-handlers")
+    selection = Selection(
+        event_ids=event_ids or None,
+        type=type_,
+        object_id=object_,
+        from_seq=from_seq,
+        to_seq=to_seq,
+        since_ms=_moment("--since", since),
+        until_ms=_moment("--until", until),
+    )
+    if selection == Selection():
+        raise ConfigError("replay", "expected event ids or a filter; --type '*' is everything")
+    mode: Mode = "handler" if handler is not None else "all" if all_handlers else "mirror"
+    with receiver_in_force(app, database_url) as receiver:
+        worker = receiver.worker()
+        count = worker.count_replay(receiver.source, selection)
+        if count == 0 or dry_run:
+            if event_ids and count == 0:
+                return fail("not_found", "none of these events is there to replay", Exit.NOT_FOUND, as_json=as_json)
+            if as_json:
+                print_json({"would_replay": count} if dry_run else {"entries": 0, "runs": 0, "failed": 0})
+            else:
+                print(f"{'would replay' if dry_run else 'replayed'} {count} entries")
+            return Exit.OK
+        try:
+            number = worker.start_replay(receiver.source, selection, mode=mode, handler=handler)
+        except LookupError:
+            return fail("not_found", f"{printable(handler)}: no handler of that name", Exit.NOT_FOUND, as_json=as_json)
+        done = worker.step_replay(number)
+        while done.finished_ms is None:
+            done = worker.step_replay(number)
+    if as_json:
+        print_json({"replay": number, "entries": done.entries, "runs": done.runs, "failed": done.failed})
+    else:
+        print(f"replayed {done.entries} of {count} entries; runs made due: {done.runs}; failed: {done.failed}")
+    missing = len(event_ids) - count if event_ids and selection == Selection(event_ids=event_ids) else 0
+    return Exit.PARTLY_DONE if done.failed or missing > 0 else Exit.OK
+
+
+def _each(names: Sequence[str], do: Callable[[str], bool], word: str, problem: str, as_json: bool) -> int:
+    """Do something to each; 0 where all went, 6 where some did, 3 where none did."""
+    if not names:
+        raise ConfigError("inbox", "expected at least one argument")
+    done = [name for name in names if do(name)]
+    missing = [name for name in names if name not in done]
+    if as_json:
+        print_json({word: done, "not_found": missing})
+    else:
+        for name in done:
+            print(f"{word}: {printable(name)}")
+    if not missing:
+        return Exit.OK
+    exit_code = Exit.PARTLY_DONE if done else Exit.NOT_FOUND
+    return fail(
+        exit_code.name.lower(),
+        f"{', '.join(printable(name) for name in missing)}: {problem}",
+        exit_code,
+        as_json=as_json,
+    )
+
+
+def _print_entries(entries: Sequence[InboxEntry], *, empty: str) -> None:
+    print_table(
+        ("NUMBER", "EVENT", "TYPE", "ARRIVED", "STATE", "REASON", "REPEATS"),
+        (
+            (
+                entry.seq,
+                entry.event_id,
+                entry.type,
+                time_of(entry.received_ms),
+                entry.state,
+                entry.reason,
+                entry.duplicates + entry.conflicts,
+            )
+            for entry in entries
+        ),
+        empty=empty,
+    )
+
+
+def _print_runs(runs: Sequence[RunRow], *, empty: str) -> None:
+    print_table(
+        ("RUN", "HANDLER", "STATE", "TRIES", "EVENT", "OBJECT", "DUE OR DONE", "ERROR"),
+        (
+            (
+                run.row_id,
+                run.handler,
+                run.state,
+                run.tries,
+                run.event_id,
+                run.object_id,
+                time_of(run.finished_ms or run.due_ms),
+                run.error.strip().rsplit("\n", 1)[-1] if run.error else None,
+            )
+            for run in runs
+        ),
+        empty=empty,
+    )
+
+
+def _entry(entry: InboxEntry) -> dict[str, Any]:
+    return {
+        "seq": entry.seq,
+        "event_id": entry.event_id,
+        "type": entry.type,
+        "state": entry.state,
+        "reason": entry.reason,
+        "received_at": time_of(entry.received_ms),
+        "finished_at": time_of(entry.finished_ms),
+        "due_at": time_of(entry.due_ms),
+        "duplicates": entry.duplicates,
+        "conflicts": entry.conflicts,
+    }
+
+
+def _is_run(target: str) -> bool:
+    return target.isascii() and target.isdigit() and len(target) <= 18
+
+
+def _moment(flag: str, text: str | None) -> int | None:
+    """A time or an age, as Unix milliseconds."""
+    if text is None:
+        return None
+    if age := re.fullmatch(r"(\d{1,9})([smhd])", text):
+        return _now_ms() - int(age[1]) * _UNITS_MS[age[2]]
+    try:
+        return parse_us(text) // 1_000
+    except ValueError:
+        raise ConfigError(flag, f"expected a time, or an age as in 15m, 2h, 3d; got {printable(text)!r}") from None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
