@@ -587,3 +587,23 @@ def test_a_killed_process_leaves_a_run_that_comes_again(desk: Desk, company: Com
     assert told(desk) == [(event["id"], "dsync.user.created")]
     assert runs(desk) == [("h", "succeeded", 2)]
     assert desk.ids("directory_users") == ["user_1"]
+
+
+def test_a_late_heartbeat_keeps_nobody_elses_lease(desk: Desk, company: Company) -> None:
+    """A worker that was taken for dead keeps up its own attempt, not the one that took its place."""
+    pending_run(desk, company, Failing())
+    store = RunStore(Verbs("hookline.receiver", "sqlite"))
+    with desk.database.transaction() as connection:
+        (late,) = store.claim(
+            connection, ["h"], now_ms=desk.clock.now_ms(), leased_until_ms=desk.clock.now_ms(), limit=1, each=1
+        )
+    desk.clock.advance(1)
+    desk.new_worker(Registry()).drain()
+    desk.clock.advance(5_000)
+    claim(desk, "h")
+    lease_ms = desk.one("select leased_until_ms from hookline_runs")
+
+    with desk.database.transaction() as connection:
+        store.extend(connection, [late], lease_ms + 60_000)
+
+    assert desk.one("select leased_until_ms from hookline_runs") == lease_ms

@@ -102,9 +102,9 @@ class RunStore:
         return [Run(*row) for row in rows]
 
     def extend(self, connection: Connection, runs: Iterable[Run], leased_until_ms: int) -> None:
-        """Keep the leases of these runs."""
-        row_ids = json.dumps([run.row_id for run in runs])
-        self._verbs["runs_extend"].run(connection, {"row_ids": row_ids, "leased_until_ms": leased_until_ms})
+        """Keep the leases of these attempts."""
+        attempts = json.dumps([(run.row_id, run.attempt) for run in runs])
+        self._verbs["runs_extend"].run(connection, {"attempts": attempts, "leased_until_ms": leased_until_ms})
 
     def succeed(self, connection: Connection, run: Run, now_ms: int) -> bool:
         """Mark a run as done; False if it is no longer this attempt's. Its handler no longer fails in a row."""
