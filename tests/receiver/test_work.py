@@ -330,3 +330,19 @@ def test_the_apps_own_transactions_do(desk: Desk, company: Company) -> None:
     assert given == ["the app's session"]
     assert desk.rows("select state from hookline_runs") == [("succeeded",)]
     assert begun
+
+
+def test_a_clock_that_goes_back_strands_no_entry(desk: Desk, company: Company) -> None:
+    """What was kept while the clock stood a year ahead is applied now, not in a year; a retry keeps its wait."""
+    desk.clock.advance(365 * 86_400_000)
+    desk.put(company.user("created"))
+    desk.clock.advance(-365 * 86_400_000)
+    desk.worker.drain()
+    assert desk.one("select count(*) from hookline_directory_users_live") == 1
+
+    (seq,) = desk.put(company.user("updated"))
+    with desk.database.transaction() as connection:
+        connection.execute("update hookline_inbox_queue set due_ms = ?", (desk.clock.now_ms() + 60_000,))
+    desk.worker.drain()
+
+    assert desk.rows("select seq from hookline_inbox_queue") == [(seq,)]

@@ -255,6 +255,10 @@ class MirrorStore:
         """Let an entry wait until `due_ms`."""
         self._verbs["apply_postpone"].run(connection, {"seq": seq, "due_ms": due_ms})
 
+    def pull(self, connection: Connection, latest_ms: int, now_ms: int) -> None:
+        """Make entries due now that are due after `latest_ms`."""
+        self._verbs["apply_pull"].run(connection, {"latest_ms": latest_ms, "now_ms": now_ms})
+
     def note(self, connection: Connection, outcomes: Sequence[Outcome], now_ms: int) -> None:
         """Write down what became of entries."""
         self._verbs["apply_outcomes"].run_many(connection, [(*outcome, now_ms) for outcome in outcomes])

@@ -62,6 +62,8 @@ HEARTBEAT_S: Final = 20
 IDLE_S: Final = 5.0
 ENTRY_TRIES: Final = 3
 ENTRY_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=60, tries=ENTRY_TRIES)
+# No entry is made to wait as long as this (`ENTRY_BACKOFF`): one that is due later was kept under another clock.
+ENTRY_WAIT_MS: Final = 600_000
 BUSY_WAIT_MS: Final = 1_000
 # How often a run may find the database locked before that counts as its failure.
 GIVE_BACKS: Final = 5
@@ -302,6 +304,9 @@ class Worker:
             due = self._runs.due(connection, names, now_ms)
         more = made_runs = False
         is_walking = due.cascade_ms is not None
+        if due.entry_ms is not None and due.entry_ms > now_ms + ENTRY_WAIT_MS:
+            self._pull_entries(now_ms)
+            more = True
         if due.entry_ms is not None and due.entry_ms <= now_ms:
             done = self._apply(now_ms)
             more, made_runs, is_walking = True, done.runs > 0, is_walking or done.cascades > 0
@@ -360,6 +365,12 @@ class Worker:
 
     def _apply_claimed(self, connection: Connection, entries: Sequence[Claimed], now_ms: int) -> Applied:
         return apply(self._mirror, connection, entries, now_ms, optional=self._optional) if entries else Applied()
+
+    def _pull_entries(self, now_ms: int) -> None:
+        """The clock was set back: entries kept before that would wait until it is where it was."""
+        log.warning("the clock was set back: entries kept before that are applied now")
+        with self._access.write() as connection:
+            self._mirror.pull(connection, now_ms + ENTRY_WAIT_MS, now_ms)
 
     def _mark_first(self, now_ms: int) -> list[int]:
         """Mark what is about to be the first batch; its entries, if one of them was marked and never settled."""
