@@ -58,6 +58,16 @@ def test_a_key_is_asked_for_before_the_body_is_read(call: Client) -> None:
     assert (malformed.status, giant.status) == (401, 401)
 
 
+def test_a_forgotten_content_type_is_named(call: Client) -> None:
+    """curl's own `-d` sends a form's type: the refusal says which one is expected."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    answer = call("POST", "/webhook_endpoints", {"endpoint_url": "https://a.example", "events": []}, headers=form)
+
+    assert answer.status == 422
+    assert "Content-Type: application/json" in answer.json["errors"][0]["message"]
+
+
 def test_the_scheme_is_read_in_any_case(call: Client) -> None:
     """RFC 9110: the scheme is case-insensitive."""
     call.key = None

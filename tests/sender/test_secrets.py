@@ -117,6 +117,24 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_key_file_that_others_can_read_is_warned_of(
+    database: Database, store: SenderStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A start with it names the file and its mode, not the key; with mode 0600 it is silent."""
+    path = tmp_path / "app.db.key"
+    open_box(database, store, keys=None, key_file=path)
+    caplog.clear()
+    open_box(database, store, keys=None, key_file=path)
+    silent = not caplog.records
+    path.chmod(0o644)
+
+    open_box(database, store, keys=None, key_file=path)
+
+    assert silent
+    assert "can be read by others (mode 0644)" in caplog.text
+    assert path.read_text().strip() not in caplog.text
+
+
 def test_a_lost_key_file_is_not_replaced(database: Database, store: SenderStore, tmp_path: Path) -> None:
     """Where secrets exist, a missing key file is an error and no new file is made in its place."""
     path = tmp_path / "hookline.db.key"

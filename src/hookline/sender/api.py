@@ -363,7 +363,10 @@ def _from_validation(error: RequestValidationError) -> RequestError:
             return RequestError(400, "malformed_json", f"The request body is not JSON: {found['ctx']['error']}")
         field = _field(found["loc"])
         code = "required" if found["type"] == "missing" else "invalid"
-        errors.append({"code": code, "field": field, "message": f"{field}: {found['msg']}"})
+        # What the framework got instead of an object is often text: it decodes what is declared to be JSON alone.
+        is_no_object = found["type"] == "model_attributes_type" and field == "body"
+        message = "expected an object, sent as Content-Type: application/json" if is_no_object else found["msg"]
+        errors.append({"code": code, "field": field, "message": f"{field}: {message}"})
     return RequestError(422, "invalid_request_parameters", "The request parameters are invalid.", list(errors))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import stat
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -128,7 +129,7 @@ def open_box(database: Database, store: SenderStore, *, keys: Sequence[str] | No
 
 def _file_key(path: Path, *, may_make: bool) -> str:
     try:
-        return path.read_text("ascii").strip()
+        kept = path.read_text("ascii").strip()
     except FileNotFoundError:
         if not may_make:
             raise ConfigError(
@@ -137,6 +138,12 @@ def _file_key(path: Path, *, may_make: bool) -> str:
             ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(_SETTING, f"cannot read a key from {path}: {error}") from error
+    else:
+        if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
+            log.warning(
+                "%s can be read by others (mode %04o), and with it every endpoint secret: chmod 600 it", path, mode
+            )
+        return kept
     key = Fernet.generate_key()
     # Not named by the process id: in a container that is always 1, and a killed start may have left its draft.
     draft = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
