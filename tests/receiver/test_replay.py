@@ -182,6 +182,15 @@ def test_what_a_selection_holds(desk: Desk, company: Company, selection: Selecti
     assert replay(desk, selection).entries == expected
 
 
+def test_ids_of_any_shape_are_looked_at(desk: Desk, company: Company) -> None:
+    """An entry whose object calls a list or an object its id is passed over, and the others are found."""
+    for id_ in (["user_1"], {"user_1": 1}, 1, None):
+        desk.take(company.event("dsync.user.updated", {"id": id_}))
+    desk.take(company.user("created", "user_1"))
+
+    assert replay(desk, Selection(object_id="user_1")).entries == 1
+
+
 def test_a_range_of_time(desk: Desk, company: Company) -> None:
     """From `since_ms` on and before `until_ms`, by when they arrived."""
     since_ms = desk.clock.now_ms()

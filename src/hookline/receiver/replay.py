@@ -82,9 +82,10 @@ class Selection:
         except InvalidBody:
             return False
         seen = observe(event, entry.event_id, entry.received_ms)
-        ids = {event.data.get("id"), *(one.key for one in seen.objects)}
+        # A list: what a stranger calls an id may be anything JSON has.
+        ids = [event.data.get("id"), *(one.key for one in seen.objects)]
         if seen.edge is not None:
-            ids.update((*seen.edge.keys, "/".join(seen.edge.keys)))
+            ids += [*seen.edge.keys, "/".join(seen.edge.keys)]
         return self.object_id in ids
 
 
