@@ -254,3 +254,18 @@ def test_a_death_that_came_and_went_still_ends_what_is_older(desk: Desk, company
     assert desk.ids("directory_users") == ["user_1"]
     assert desk.members() == []
     assert desk.changes("directory_membership") == [("added", "group_1/user_1"), ("hidden", "group_1/user_1")]
+
+
+def test_a_flip_met_before_the_walk_goes_on_to_memberships(desk: Desk, company: Company) -> None:
+    """User and group have late updates in one batch with their organization's deletion: the walk finds both told
+    already, and the membership, which no known directory's walk would reach, is told all the same, and once.
+    """
+    added, user, group = company.member("added"), company.user("updated"), company.group("updated")
+    desk.take(added)
+    desk.take(company.organization("deleted"), user, group)
+
+    assert desk.changes("directory_membership") == [
+        ("added", "group_1/user_1"),
+        ("hidden", "group_1/user_1"),
+    ]
+    assert desk.members() == []
