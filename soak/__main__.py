@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Callable
 
-from soak import crash, merge
+from soak import crash, merge, races
 from soak.report import Report
 
-SOAKS: dict[str, Callable[..., Report]] = {"crash": crash.soak, "merge": merge.soak}
+SOAKS: dict[str, Callable[..., Report]] = {"crash": crash.soak, "merge": merge.soak, "races": races.soak}
 
 
 def main() -> int:
