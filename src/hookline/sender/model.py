@@ -14,6 +14,7 @@ ENVIRONMENTS: Final[tuple[Environment, ...]] = ("production", "staging")
 
 EndpointStatus: TypeAlias = Literal["enabled", "disabled"]
 DeliveryState: TypeAlias = Literal["pending", "running", "succeeded", "failed", "canceled", "held"]
+EventOrigin: TypeAlias = Literal["published", "test", "operational"]
 DeliveryOrigin: TypeAlias = Literal["published", "test", "replay"]
 AttemptKind: TypeAlias = Literal["scheduled", "manual", "probe"]
 AttemptOutcome: TypeAlias = Literal["succeeded", "failed", "gone", "unknown"]
@@ -27,6 +28,11 @@ class Endpoint:
     ours: deliveries are made and held. `secret_enc` is the ciphertext of `whsec_…`; only `secrets.SecretBox`
     opens it. `version` counts changes of url, status, secret or subscriptions. `schedule` is a JSON override
     or None. `events` are exact type names or patterns (`dsync.*`, `*`), sorted.
+
+    `timeout_ms` is of one whole attempt, None the default; `rate_limit_per_min` None is unlimited; `headers_enc` is
+    sealed JSON, a list of [name, value, is_sensitive]. `old_secret_enc` is the secret before the newest, until
+    `old_secret_until_ms`; `signs_with_old` says which of both goes first. `failing_since_ms` is the first failed
+    attempt since the last success, None while healthy. `is_half_open`: after we had it disabled, one delivery goes first.
     """
 
     row_id: int
@@ -43,6 +49,19 @@ class Endpoint:
     created_ms: int
     updated_ms: int
     deleted_ms: int | None
+    timeout_ms: int | None
+    rate_limit_per_min: int | None
+    headers_enc: str | None
+    standard_webhooks: bool
+    old_secret_enc: str | None
+    old_secret_until_ms: int | None
+    signs_with_old: bool
+    probe_failures: int
+    probe_after_ms: int | None
+    failing_since_ms: int | None
+    failing_attempts: int
+    failing_warned: int
+    is_half_open: bool
     events: tuple[str, ...] = ()
 
 

@@ -226,7 +226,16 @@ class SenderStore:
             connection, {"endpoint_rows": json.dumps(list(endpoints))}
         ):
             names.setdefault(endpoint_row, []).append(name)
-        return [replace(found, events=tuple(names.get(row, ()))) for row, found in endpoints.items()]
+        return [
+            replace(
+                found,
+                events=tuple(names.get(row, ())),
+                standard_webhooks=bool(found.standard_webhooks),
+                signs_with_old=bool(found.signs_with_old),
+                is_half_open=bool(found.is_half_open),
+            )
+            for row, found in endpoints.items()
+        ]
 
     # -- publishing --------------------------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 -- Reads one endpoint of an environment by its id, deleted or not.
 select p.row_id, p.id, p.environment, p.url, p.status, p.disabled_reason, p.paused_ms, p.description,
-       p.secret_enc, p.version, p.schedule, p.created_ms, p.updated_ms, p.deleted_ms
+       p.secret_enc, p.version, p.schedule, p.created_ms, p.updated_ms, p.deleted_ms, p.timeout_ms,
+       p.rate_limit_per_min, p.headers_enc, p.standard_webhooks, p.old_secret_enc, p.old_secret_until_ms,
+       p.signs_with_old, p.probe_failures, p.probe_after_ms, p.failing_since_ms, p.failing_attempts, p.failing_warned,
+       p.is_half_open
 from hookline_sender_endpoints p
 where p.environment = :environment and p.id = :id
