@@ -32,7 +32,7 @@ class Endpoint:
     `timeout_ms` is of one whole attempt, None the default; `rate_limit_per_min` None is unlimited; `headers_enc` is
     sealed JSON, a list of [name, value, is_sensitive]. `old_secret_enc` is the secret before the newest, until
     `old_secret_until_ms`; `signs_with_old` says which of both goes first. `failing_since_ms` is the first failed
-    attempt since the last success, None while healthy. `is_half_open`: after we had it disabled, one delivery goes first.
+    attempt since the last success, None while healthy. `is_half_open`: we had disabled it, and one delivery goes first.
     """
 
     row_id: int
