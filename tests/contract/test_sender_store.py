@@ -12,6 +12,7 @@ from hookline.rules.lifecycle import Next
 from hookline.sender.model import Delivery, Endpoint
 from hookline.sender.store import (
     LAST_ROW,
+    AuditFilter,
     DeliveryFilter,
     FeedFilter,
     IdempotencyRecord,
@@ -671,3 +672,86 @@ def test_a_setting_is_written_over(world: World) -> None:
 
     assert world.read(world.store.setting, "name") == "two"
     assert world.read(world.store.setting, "other") is None
+
+
+# -- versions and the audit trail
+
+
+def test_every_change_of_an_endpoint_keeps_a_version(world: World) -> None:
+    """Made, changed, paused, resumed, deleted: each from when it held, with what it asked for then."""
+    world.add_endpoint("we_1", "a.b")
+    endpoint = world.endpoint("we_1")
+    url = "https://new.example.com/"
+    world.write(world.store.change_endpoint, endpoint, url=url, events=["c.d", "a.*"], now_ms=2_000)
+    world.write(world.store.change_endpoint, world.endpoint("we_1"), status="disabled", now_ms=3_000)
+    world.write(world.store.pause_endpoint, world.endpoint("we_1"), now_ms=4_000)
+    world.write(world.store.resume_endpoint, world.endpoint("we_1"), since_ms=0, now_ms=5_000)
+    world.write(world.store.delete_endpoint, "production", "we_1", now_ms=6_000)
+
+    kept = world.read(world.store.endpoint_versions, endpoint.row_id, "newer", 0, 100)
+
+    assert [(item.version, item.from_ms) for item in kept] == [(n, n * 1_000) for n in range(1, 7)]
+    assert [item.url for item in kept] == ["https://we_1.example.com/", *[url] * 5]
+    assert [item.events for item in kept] == [("a.b",), *[("a.*", "c.d")] * 5]
+    assert [item.status for item in kept] == ["enabled", "enabled", *["disabled"] * 4]
+    assert [item.paused_ms for item in kept] == [None, None, None, 4_000, None, None]
+    assert [item.deleted_ms for item in kept] == [*[None] * 5, 6_000]
+    assert [item.version for item in world.read(world.store.endpoint_versions, endpoint.row_id, "older", 4, 2)] == [
+        3,
+        2,
+    ]
+
+
+@pytest.mark.parametrize(("at_ms", "version"), [(999, None), (1_000, 1), (1_999, 1), (2_000, 2), (9_000, 2)])
+def test_the_version_that_held_at_a_time(world: World, at_ms: int, version: int | None) -> None:
+    """From its own time on; before the endpoint was made there is none."""
+    world.add_endpoint("we_1", "a.b")
+    endpoint = world.endpoint("we_1")
+    world.write(world.store.change_endpoint, endpoint, events=["c.d"], now_ms=2_000)
+
+    found = world.read(world.store.endpoint_version_at, endpoint.row_id, at_ms)
+
+    assert (found.version if found else None) == version
+
+
+def test_a_version_noted_twice_holds_what_was_written_last(world: World) -> None:
+    """Whoever writes twice in a transaction notes it once more."""
+    world.add_endpoint("we_1", "a.b")
+    endpoint = world.endpoint("we_1")
+
+    def work(connection: Any) -> None:
+        connection.cursor().execute("update hookline_sender_endpoints set disabled_reason = 'failing'")
+        world.store.note_version(connection, endpoint.row_id)
+
+    world.database.run(work)
+    [kept] = world.read(world.store.endpoint_versions, endpoint.row_id, "newer", 0, 100)
+
+    assert (kept.version, kept.disabled_reason, kept.events) == (1, "failing", ("a.b",))
+
+
+def test_the_audit_trail_tells_who_did_what(world: World) -> None:
+    """In order, by environment, by action and object; either way from a place."""
+    for number, action in enumerate(["a.made", "a.changed", "b.made"], start=1):
+        world.write(
+            world.store.audit,
+            "production",
+            actor="key_1",
+            action=action,
+            object_id=action[0],
+            detail={"fields": ["url"]},
+            now_ms=number,
+        )
+    world.write(world.store.audit, "staging", actor="command", action="a.made", now_ms=9)
+
+    def listed(direction: Any, row: int, **wanted: Any) -> list[str]:
+        found = world.read(world.store.audit_entries, "production", AuditFilter(**wanted), direction, row, 100)
+        return [item.action for item in found]
+
+    first = world.read(world.store.audit_entries, "production", AuditFilter(), "newer", 0, 1)[0]
+    assert (first.actor, first.object_id, first.at_ms, first.detail) == ("key_1", "a", 1, '{"fields": ["url"]}')
+    assert listed("newer", first.row_id) == ["a.changed", "b.made"]
+    assert listed("older", LAST_ROW) == ["b.made", "a.changed", "a.made"]
+    assert listed("newer", 0, action="a.made") == ["a.made"]
+    assert listed("newer", 0, object_id="a") == ["a.made", "a.changed"]
+    assert world.read(world.store.has_audit_entry, "production", first.row_id)
+    assert not world.read(world.store.has_audit_entry, "staging", first.row_id)

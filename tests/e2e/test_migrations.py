@@ -163,6 +163,32 @@ def test_a_database_of_the_first_schema_is_brought_up_to_date(first: Path) -> No
     assert after == before
 
 
+def test_what_endpoints_asked_for_is_kept_as_their_first_version(first: Path) -> None:
+    """The version in force, from its last change on, with its list: also of one that asks for several types."""
+    with closing(sqlite3.connect(first)) as connection, connection:
+        [endpoint_row] = connection.execute("select min(row_id) from hookline_sender_endpoints").fetchone()
+        connection.execute(
+            "insert into hookline_sender_subscriptions values ('zebra.*', ?), ('alpha.made', ?)",
+            (endpoint_row, endpoint_row),
+        )
+        asked = connection.execute(
+            "select endpoint_row, event_type from hookline_sender_subscriptions order by endpoint_row, event_type"
+        ).fetchall()
+
+    database = connect(f"sqlite:///{first}")
+    migrate(database, "sender", "hookline.sender")
+    with database.read() as reader:
+        kept = reader.execute(
+            "select v.endpoint_row, v.events, v.version = p.version and v.from_ms = p.updated_ms and v.url = p.url "
+            "from hookline_sender_endpoint_versions v join hookline_sender_endpoints p on p.row_id = v.endpoint_row"
+        ).fetchall()
+    database.close()
+
+    assert len(json.loads({row: events for row, events, _ in kept}[endpoint_row])) > 2
+    assert [(row, name) for row, events, _ in sorted(kept) for name in json.loads(events)] == asked
+    assert all(is_same for _, _, is_same in kept)
+
+
 def test_both_ends_go_on_where_the_first_schema_stopped(first: Path) -> None:
     """Retries, a dead attempt, an unfed event, the inbox, a walk and runs: all go on; what comes next works as well."""
     ends = Ends(first, now_ms=START_MS + 7 * DAY_MS)

@@ -66,6 +66,49 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointVersion:
+    """An endpoint as it was from `from_ms` until its next version. `deleted_ms` is set in the last of a deleted one."""
+
+    endpoint_row: int
+    version: int
+    from_ms: int
+    url: str
+    status: EndpointStatus
+    disabled_reason: str | None
+    paused_ms: int | None
+    deleted_ms: int | None
+    events: tuple[str, ...]
+
+    @property
+    def row_id(self) -> int:
+        """Its place among the endpoint's versions."""
+        return self.version
+
+    @property
+    def id(self) -> str:
+        """The version as a cursor."""
+        return str(self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what: `actor` is a key's id or hint, or `command`; `detail` is JSON text without secrets and payloads."""
+
+    row_id: int
+    environment: Environment
+    at_ms: int
+    actor: str
+    action: str
+    object_id: str | None
+    detail: str
+
+    @property
+    def id(self) -> str:
+        """What the lists call it."""
+        return f"audit_{self.row_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """A published event. `body` is the canonical bytes: sent on every attempt, answered by `GET /events`."""
 

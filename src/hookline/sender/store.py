@@ -12,7 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from hookline.sender.model import Attempt, Delivery, Endpoint, Environment, StoredEvent
+from hookline.sender.model import (
+    Attempt,
+    AuditEntry,
+    Delivery,
+    Endpoint,
+    EndpointVersion,
+    Environment,
+    StoredEvent,
+)
 from hookline.storage.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -33,6 +41,14 @@ class DeliveryFilter:
     event_type: str | None = None
     event_row: int | None = None
     endpoint_row: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which lines of the audit trail to list; None leaves a side open."""
+
+    action: str | None = None
+    object_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +115,7 @@ class SenderStore:
         if not rows:
             return False
         self._subscribe(connection, rows[0][0], events)
+        self.note_version(connection, rows[0][0])
         return True
 
     def endpoint(
@@ -153,6 +170,7 @@ class SenderStore:
         if events is not None:
             self._verbs["subscriptions_clear"].run(connection, {"endpoint_row": endpoint.row_id})
             self._subscribe(connection, endpoint.row_id, events)
+        self.note_version(connection, endpoint.row_id)
         if status == "disabled" and endpoint.status == "enabled":
             self.hold(connection, endpoint.row_id, reason="endpoint_disabled", now_ms=now_ms)
         if status == "enabled" and endpoint.status == "disabled" and endpoint.paused_ms is None:
@@ -163,6 +181,7 @@ class SenderStore:
         self._verbs["endpoint_pause"].run(
             connection, {"row_id": endpoint.row_id, "paused_ms": now_ms, "now_ms": now_ms}
         )
+        self.note_version(connection, endpoint.row_id)
         self.hold(connection, endpoint.row_id, reason="endpoint_paused", now_ms=now_ms)
 
     def resume_endpoint(self, connection: Connection, endpoint: Endpoint, *, since_ms: int | None, now_ms: int) -> None:
@@ -171,6 +190,7 @@ class SenderStore:
         Nothing is released while the endpoint is disabled: that is another switch.
         """
         self._verbs["endpoint_pause"].run(connection, {"row_id": endpoint.row_id, "paused_ms": None, "now_ms": now_ms})
+        self.note_version(connection, endpoint.row_id)
         if endpoint.status == "disabled":
             return
         if since_ms is not None:
@@ -188,10 +208,39 @@ class SenderStore:
         )
         if not rows:
             return False
+        self.note_version(connection, rows[0][0])
         self._verbs["endpoint_deliveries_cancel"].run(
             connection, {"endpoint_row": rows[0][0], "reason": "endpoint_deleted", "now_ms": now_ms}
         )
         return True
+
+    def note_version(self, connection: Connection, endpoint_row: int) -> None:
+        """Keeps the endpoint as it is now under its `version`.
+
+        Whoever counts the version up (url, status, pause, secret, subscriptions, deletion, whatever turned it off)
+        calls this in the same transaction, after its last write: the verbs of this class do.
+        """
+        asked = [
+            name
+            for _, name in self._verbs["subscriptions_of"].run(
+                connection, {"endpoint_rows": json.dumps([endpoint_row])}
+            )
+        ]
+        self._verbs["endpoint_version_put"].run(connection, {"row_id": endpoint_row, "events": json.dumps(asked)})
+
+    def endpoint_versions(
+        self, connection: Connection, endpoint_row: int, direction: Direction, cursor_version: int, limit: int
+    ) -> list[EndpointVersion]:
+        """An endpoint's versions after or before one, nearest first."""
+        rows = self._verbs[f"endpoint_versions_{direction}"].run(
+            connection, {"endpoint_row": endpoint_row, "cursor_row": cursor_version, "limit": limit}
+        )
+        return [_version(row) for row in rows]
+
+    def endpoint_version_at(self, connection: Connection, endpoint_row: int, at_ms: int) -> EndpointVersion | None:
+        """The version that held at a time, or None: the endpoint was made later."""
+        rows = self._verbs["endpoint_version_at"].run(connection, {"endpoint_row": endpoint_row, "at_ms": at_ms})
+        return _version(rows[0]) if rows else None
 
     def hold(self, connection: Connection, endpoint_row: int, *, reason: str, now_ms: int) -> int:
         """Holds every delivery that waits for an endpoint; gives how many."""
@@ -418,6 +467,70 @@ class SenderStore:
     def put_setting(self, connection: Connection, name: str, value: str) -> None:
         """Writes one setting over what was there."""
         self._verbs["setting_put"].run(connection, {"name": name, "value": value})
+
+    # -- audit trail -------------------------------------------------------------------------------------------
+
+    def audit(
+        self,
+        connection: Connection,
+        environment: Environment,
+        *,
+        actor: str,
+        action: str,
+        object_id: str | None = None,
+        detail: Mapping[str, object] | None = None,
+        now_ms: int,
+    ) -> None:
+        """Adds a line to the audit trail, in the transaction of what it tells of.
+
+        Args:
+            actor: a key's id or hint (`api_parts.Actor`), or `command`.
+            action: an object and a verb, as `endpoint.created`.
+            object_id: what was acted on.
+            detail: what else is worth knowing; never a secret or a payload.
+        """
+        self._verbs["audit_put"].run(
+            connection,
+            {
+                "environment": environment,
+                "actor": actor,
+                "action": action,
+                "object_id": object_id,
+                "detail": json.dumps(detail or {}),
+                "now_ms": now_ms,
+            },
+        )
+
+    def audit_entries(
+        self,
+        connection: Connection,
+        environment: Environment,
+        wanted: AuditFilter,
+        direction: Direction,
+        cursor_row: int,
+        limit: int,
+    ) -> list[AuditEntry]:
+        """Lines of the trail after or before a row, nearest first."""
+        rows = self._verbs[f"audit_{direction}"].run(
+            connection,
+            {
+                "environment": environment,
+                "action": wanted.action,
+                "object_id": wanted.object_id,
+                "cursor_row": cursor_row,
+                "limit": limit,
+            },
+        )
+        return [AuditEntry(*row) for row in rows]
+
+    def has_audit_entry(self, connection: Connection, environment: Environment, row_id: int) -> bool:
+        """Whether the environment's trail has this line."""
+        return bool(self._verbs["audit_has"].run(connection, {"environment": environment, "row_id": row_id}))
+
+
+def _version(row: Row) -> EndpointVersion:
+    *kept, events = row
+    return EndpointVersion(*kept, tuple(json.loads(events)))
 
 
 def names_asked_by(event_type: str) -> list[str]:

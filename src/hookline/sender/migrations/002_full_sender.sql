@@ -38,9 +38,23 @@ create table hookline_sender_endpoint_versions (
     events text not null,
     primary key (endpoint_row, version)
 );
+-- Of what is there already the version in force is kept. Its list is put together name by name (no function that
+-- makes one is known to every database).
 insert into hookline_sender_endpoint_versions
     (endpoint_row, version, from_ms, url, status, disabled_reason, paused_ms, deleted_ms, events)
-select p.row_id, p.version, p.updated_ms, p.url, p.status, p.disabled_reason, p.paused_ms, p.deleted_ms, '[]'
+with recursive listed (endpoint_row, last_name, names) as (
+    select row_id, cast('' as text), cast('' as text) from hookline_sender_endpoints
+    union all
+    select l.endpoint_row, s.event_type, l.names || case when l.names = '' then '"' else ', "' end || s.event_type || '"'
+    from listed l
+    join hookline_sender_subscriptions s on s.endpoint_row = l.endpoint_row and s.event_type = (
+        select min(n.event_type)
+        from hookline_sender_subscriptions n
+        where n.endpoint_row = l.endpoint_row and n.event_type > l.last_name
+    )
+)
+select p.row_id, p.version, p.updated_ms, p.url, p.status, p.disabled_reason, p.paused_ms, p.deleted_ms,
+    '[' || (select l.names from listed l where l.endpoint_row = p.row_id order by length(l.names) desc limit 1) || ']'
 from hookline_sender_endpoints p;
 
 -- The token bucket of each endpoint with a rate limit, as one number: the time at which its bucket is full again.

@@ -1,0 +1,6 @@
+-- Reads an endpoint's versions after one, nearest first.
+select endpoint_row, version, from_ms, url, status, disabled_reason, paused_ms, deleted_ms, events
+from hookline_sender_endpoint_versions
+where endpoint_row = :endpoint_row and version > :cursor_row
+order by version
+limit :limit
