@@ -529,8 +529,7 @@ class SenderStore:
 
 
 def _version(row: Row) -> EndpointVersion:
-    *kept, events = row
-    return EndpointVersion(*kept, tuple(json.loads(events)))
+    return EndpointVersion(*row[:-1], events=tuple(json.loads(row[-1])))
 
 
 def names_asked_by(event_type: str) -> list[str]:
