@@ -529,7 +529,7 @@ class SenderStore:
 
 
 def _version(row: Row) -> EndpointVersion:
-    return EndpointVersion(*row[:-1], events=tuple(json.loads(row[-1])))
+    return replace(EndpointVersion(*row), events=tuple(json.loads(row[-1])))
 
 
 def names_asked_by(event_type: str) -> list[str]:
