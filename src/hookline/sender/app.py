@@ -19,6 +19,7 @@ from hookline.rules.address import Network, vet_ip, vet_url
 from hookline.rules.schedule import Schedule
 from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
+from hookline.sender.counters import Counters
 from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
 from hookline.sender.http import AiohttpExchange
 from hookline.sender.ids import IdMaker
@@ -69,6 +70,7 @@ class SenderApp:
         publisher: to publish without HTTP.
         registry: to manage endpoints without HTTP.
         store: the verbs, for whoever reads.
+        counters: what this process has counted.
 
     Raises:
         ConfigError: a key is wrong or missing.
@@ -99,6 +101,7 @@ class SenderApp:
         self._jitter = jitter or _draw_jitter
         self._make_exchange = make_exchange or self._default_exchange
         self._limits = limits or Limits()
+        self.counters = Counters()
         configured = dict(api_keys or {})
         migrate(database, "sender", "hookline.sender")
         self.store = SenderStore(database.dialect)
@@ -107,7 +110,7 @@ class SenderApp:
         self.made_keys = make_missing_keys(database, self.store, configured, now_ms=self._clock.now_ms())
         ids = IdMaker()
         check = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
-        self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids)
+        self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
         self.registry = Registry(database, self.store, self._box, clock=self._clock, ids=ids, check_url=check)
         context = CallContext(database, self.store, self.registry, self.publisher, keys, self._clock, ids)
         self._api = SenderApi(context, problems=self.problems)
@@ -138,6 +141,7 @@ class SenderApp:
             schedules=self._schedules,
             limits=self._limits,
             refuse_url=self._refuse_url,
+            counters=self.counters,
         )
         self._delivery_ended = False
         try:

@@ -27,6 +27,7 @@ from hookline.errors import StorageError
 from hookline.rules.lifecycle import Next, Target, after_attempt, before_attempt
 from hookline.rules.response import UNKNOWN, Outcome, Silence, judge, silence
 from hookline.rules.schedule import PRODUCTION, STAGING, Schedule
+from hookline.sender.counters import Counters
 from hookline.sender.delivery_store import Claimed, DeliveryStore, Discovery, Settlement
 from hookline.sender.http import CONNECT_TIMEOUT_S, TOTAL_TIMEOUT_S, Answer, ErrorCode, Headers, Request
 from hookline.sender.model import Attempt
@@ -112,8 +113,9 @@ class _Cycle:
 
     claimed: Sequence[Claimed] = ()
     short: Mapping[int, int | None] = field(default_factory=dict)
-    due: Sequence[tuple[int, int]] = ()
+    settled: Sequence[Settlement] = ()
     reclaimed: int = 0
+    overtaken: int = 0
 
 
 class Deliverer:
@@ -130,6 +132,7 @@ class Deliverer:
         refuse_url: asked before each attempt.
         connect_timeout_s, total_timeout_s: of one attempt.
         drain_timeout_s: how long a stop waits for attempts under way; by default as long as one may take.
+        counters: what is counted here.
     """
 
     def __init__(
@@ -147,6 +150,7 @@ class Deliverer:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         total_timeout_s: float = TOTAL_TIMEOUT_S,
         drain_timeout_s: float | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._database = database
         self._store = store
@@ -161,6 +165,7 @@ class Deliverer:
         self._connect_timeout_s = connect_timeout_s
         self._total_timeout_s = total_timeout_s
         self._drain_timeout_s = total_timeout_s + 5 if drain_timeout_s is None else drain_timeout_s
+        self._counters = counters if counters is not None else Counters()
         # Endpoints believed to have due work, least recently claimed first.
         self._ready: dict[int, None] = {}
         # When the others' next delivery is due: the earliest known, and a heap over it (stale entries are skipped).
@@ -225,6 +230,7 @@ class Deliverer:
             try:
                 is_busy = await self._step(executor, is_draining=is_draining)
             except StorageError as error:
+                self._counters.database_errors["deliver"] += 1
                 if not failures:
                     log.warning("deliveries: the database is not available, trying again: %s", error)
                 failures += 1
@@ -251,7 +257,7 @@ class Deliverer:
     async def _step(self, executor: ThreadPoolExecutor, *, is_draining: bool) -> bool:
         """One round; False where there was nothing to do."""
         loop = asyncio.get_running_loop()
-        now_ms = self._clock.now_ms()
+        now_ms = self._counters.heartbeat_ms = self._clock.now_ms()
         if not is_draining and self._is_discovery_due(now_ms):
             # News from here on may be of what this look does not see.
             self._has_news = False
@@ -293,7 +299,12 @@ class Deliverer:
                 self._finished = [*finished[position:], *self._finished]
                 raise
             except Exception:
-                log.exception("deliveries: attempt %d of %s cannot be recorded", one.attempt.number, one.claimed.id)
+                log.exception(
+                    "deliveries: attempt %d of %s cannot be recorded",
+                    one.attempt.number,
+                    one.claimed.id,
+                    extra=_log_ids(one.claimed),
+                )
             else:
                 self._take(cycle, {}, reclaim=False)
 
@@ -404,6 +415,7 @@ class Deliverer:
 
     def _take(self, cycle: _Cycle, slots: Mapping[int, int], *, reclaim: bool) -> None:
         """Act on what a transaction did: start attempts, and note which endpoints have more."""
+        self._count(cycle)
         for endpoint_row in slots:
             # Claimed last, so named last among equals.
             self._ready.pop(endpoint_row, None)
@@ -412,8 +424,9 @@ class Deliverer:
         for endpoint_row, due_ms in cycle.short.items():
             if due_ms is not None:
                 self._note_due(endpoint_row, due_ms)
-        for endpoint_row, due_ms in cycle.due:
-            self._note_due(endpoint_row, due_ms)
+        for settlement in cycle.settled:
+            if settlement.next.due_ms is not None:
+                self._note_due(settlement.claimed.endpoint_row, settlement.next.due_ms)
         self._has_unfed = False
         if reclaim:
             self._has_lapsed = cycle.reclaimed >= LAPSED_AT_ONCE
@@ -421,6 +434,17 @@ class Deliverer:
             row = claimed.endpoint_row
             self._in_flight[row] = self._in_flight.get(row, 0) + 1
             self._attempts[claimed.row_id] = asyncio.create_task(self._attempt(claimed))
+
+    def _count(self, cycle: _Cycle) -> None:
+        counters = self._counters
+        for settlement in cycle.settled:
+            counters.settled(settlement.claimed.environment, settlement.next)
+        if cycle.settled:
+            counters.settles.add(len(cycle.settled))
+        if cycle.claimed:
+            counters.claims.add(len(cycle.claimed))
+        counters.lapsed += cycle.reclaimed
+        counters.overtaken += cycle.overtaken
 
     # -- one attempt -------------------------------------------------------------------------------------------
 
@@ -461,9 +485,16 @@ class Deliverer:
                 outcome, detail = _judge(answer, self._clock.now_ms()), answer.detail
         except Exception as error:
             # Ours, not the stranger's: a secret that does not open, a fault in an exchange. The others go on.
-            log.exception("deliveries: attempt %d of %s could not be made", claimed.attempt, claimed.id)
+            log.exception(
+                "deliveries: attempt %d of %s could not be made", claimed.attempt, claimed.id, extra=_log_ids(claimed)
+            )
             outcome, detail = silence("connect"), f"the attempt could not be made: {type(error).__name__}"
         ended_ms = self._clock.now_ms()
+        duration_ms = round(answer.timings.total_ms) if answer is not None else ended_ms - started_ms
+        self._counters.attempt_ended(
+            claimed.environment, claimed.kind, outcome, duration_ms, answer.timings if answer is not None else None
+        )
+        _log_attempt(claimed, outcome, duration_ms)
         attempt = Attempt(
             delivery_row=claimed.row_id,
             number=claimed.attempt,
@@ -472,7 +503,7 @@ class Deliverer:
             reason=outcome.reason,
             status=outcome.status,
             started_ms=started_ms,
-            duration_ms=round(answer.timings.total_ms) if answer is not None else ended_ms - started_ms,
+            duration_ms=duration_ms,
             evidence=_evidence(claimed, headers, answer, detail),
         )
         return _Finished(claimed, outcome, ended_ms, attempt)
@@ -493,13 +524,14 @@ class Deliverer:
 
         def work(connection: Connection) -> _Cycle:
             now_ms = self._clock.now_ms()
-            due = self._settle(connection, finished, now_ms) if finished else []
+            settled = self._settle(connection, finished, now_ms) if finished else []
+            overtaken = len(finished) - len(settled)
             lapsed = self._lapsed(connection, mine, now_ms) if mine is not None else []
-            due += self._settle(connection, lapsed, now_ms) if lapsed else []
+            settled += self._settle(connection, lapsed, now_ms) if lapsed else []
             # What an app published in its own transaction enters the feed before its first attempt.
             self._store.feed_missing(connection)
-            claimed, short = self._claim(connection, slots, now_ms) if slots else ([], {})
-            return _Cycle(claimed, short, due, len(lapsed))
+            claimed, short, late = self._claim(connection, slots, now_ms) if slots else ([], {}, [])
+            return _Cycle(claimed, short, [*settled, *late], len(lapsed), overtaken)
 
         return self._database.run(work)
 
@@ -513,7 +545,8 @@ class Deliverer:
 
     def _claim(
         self, connection: Connection, slots: Mapping[int, int], now_ms: int
-    ) -> tuple[list[Claimed], dict[int, int | None]]:
+    ) -> tuple[list[Claimed], dict[int, int | None], list[Settlement]]:
+        """What to send now, when the endpoints that gave less than asked have more, and what came too late."""
         lease_ms = round((self._total_timeout_s + LEASE_MARGIN_S) * 1000)
         claimed = self._verbs.claim(connection, slots, now_ms=now_ms, leased_until_ms=now_ms + lease_ms)
         got: dict[int, int] = {}
@@ -537,10 +570,10 @@ class Deliverer:
             self._verbs.settle(connection, late, now_ms=now_ms)
         short = [endpoint_row for endpoint_row, asked in slots.items() if got.get(endpoint_row, 0) < asked]
         next_due = self._verbs.next_due(connection, short) if short else {}
-        return sent, {endpoint_row: next_due.get(endpoint_row) for endpoint_row in short}
+        return sent, {endpoint_row: next_due.get(endpoint_row) for endpoint_row in short}, late
 
-    def _settle(self, connection: Connection, finished: Sequence[_Finished], now_ms: int) -> list[tuple[int, int]]:
-        """Decide and store; gives (endpoint, due time) of what is to be tried again."""
+    def _settle(self, connection: Connection, finished: Sequence[_Finished], now_ms: int) -> list[Settlement]:
+        """Decide and store; gives what was stored: all but what others had taken over."""
         targets = self._verbs.targets(connection, {one.claimed.endpoint_row for one in finished})
         for one in finished:
             if one.outcome.kind == "gone":
@@ -555,16 +588,17 @@ class Deliverer:
         self._verbs.record(connection, [one.attempt for one in finished if one.claimed.row_id in moved])
         if len(moved) < len(finished):
             log.info("deliveries: %d attempts ended after others had taken them over", len(finished) - len(moved))
-        return [
-            (settlement.claimed.endpoint_row, settlement.next.due_ms)
-            for settlement in settlements
-            if settlement.next.due_ms is not None and settlement.claimed.row_id in moved
-        ]
+        return [settlement for settlement in settlements if settlement.claimed.row_id in moved]
 
     def _turn_off(self, connection: Connection, claimed: Claimed, targets: dict[int, Target], now_ms: int) -> None:
         if self._verbs.turn_off_gone(connection, claimed.endpoint_row, now_ms=now_ms):
             held = self._store.hold(connection, claimed.endpoint_row, reason="endpoint_gone", now_ms=now_ms)
-            log.warning("endpoint %s answered 410 Gone: disabled, %d deliveries held", claimed.endpoint_id, held)
+            log.warning(
+                "endpoint %s answered 410 Gone: disabled, %d deliveries held",
+                claimed.endpoint_id,
+                held,
+                extra=_log_ids(claimed),
+            )
         targets.setdefault(claimed.endpoint_row, "holding")
 
     def _decide(self, one: _Finished, target: Target) -> Next:
@@ -602,6 +636,33 @@ def _judge(answer: Answer, now_ms: int) -> Outcome:
         return silence(_SILENCES[answer.error or "local"])
     retry_after = next((value for name, value in answer.headers if name.lower() == "retry-after"), None)
     return judge(answer.status, retry_after=retry_after, now_ms=now_ms)
+
+
+def _log_ids(claimed: Claimed) -> dict[str, object]:
+    return {
+        "event_id": claimed.event_id,
+        "delivery_id": claimed.id,
+        "endpoint_id": claimed.endpoint_id,
+        "attempt": claimed.attempt,
+    }
+
+
+def _log_attempt(claimed: Claimed, outcome: Outcome, duration_ms: int) -> None:
+    """A line per attempt that failed; per success only where debug is asked for: there are thousands a second."""
+    level = logging.DEBUG if outcome.kind == "succeeded" else logging.INFO
+    if log.isEnabledFor(level):
+        log.log(
+            level,
+            "delivery %s of event %s: attempt %d %s (%s) in %d ms",
+            claimed.id,
+            claimed.event_id,
+            claimed.attempt,
+            outcome.kind,
+            outcome.reason,
+            duration_ms,
+            extra=_log_ids(claimed)
+            | {"outcome": outcome.kind, "reason": outcome.reason, "status": outcome.status, "duration_ms": duration_ms},
+        )
 
 
 def _lost(claimed: Claimed, now_ms: int) -> _Finished:

@@ -24,7 +24,8 @@ class Claimed:
     """A delivery in the hands of one loop: what its attempt needs, as it was when it was claimed.
 
     `attempt` is the number of the attempt now beginning. `first_ms` is when the first one began, `claimed_ms` when
-    this one was claimed. `body` is empty where only the bookkeeping of a lapsed lease is wanted.
+    this one was claimed. `body` is empty where only the bookkeeping of a lapsed lease is wanted. `traceparent` is the
+    W3C trace context that the event was published with.
     """
 
     row_id: int
@@ -44,6 +45,8 @@ class Claimed:
     secret_enc: str
     endpoint_version: int
     schedule: str | None
+    event_id: str
+    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hookline.errors import NotCanonical, RequestError
+from hookline.errors import NotCanonical, RequestError, StorageError
+from hookline.sender.counters import Counters
 from hookline.sender.idempotency import IdempotencyKey, refuse_other_use
 from hookline.sender.ids import IdMaker
 from hookline.storage.commit import GroupCommit
@@ -75,13 +77,25 @@ class Publisher:
     """Stores events and their deliveries.
 
     One per process and database; `close` ends its thread.
+
+    Args:
+        counters: what is counted here.
     """
 
-    def __init__(self, database: Database, store: SenderStore, *, clock: Clock, ids: IdMaker) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: SenderStore,
+        *,
+        clock: Clock,
+        ids: IdMaker,
+        counters: Counters | None = None,
+    ) -> None:
         self._database = database
         self._store = store
         self._clock = clock
         self._ids = ids
+        self._counters = counters if counters is not None else Counters()
         self._group: GroupCommit[Publication, tuple[Published, ...] | RequestError] = GroupCommit(
             self._commit, name="hookline-publish"
         )
@@ -95,11 +109,17 @@ class Publisher:
             RequestError: 409 `idempotency_key_reused` where the key was used for something else.
             StorageUnavailable: nothing was written.
         """
-        return _given(await self._group.put(publication))
+        began_s = time.perf_counter()
+        result = await self._group.put(publication)
+        self._counters.publish_waits.add(time.perf_counter() - began_s)
+        return _given(result)
 
     def publish_inline(self, publication: Publication) -> tuple[Published, ...]:
         """The same for a plain thread."""
-        return _given(self._group.put_inline(publication))
+        began_s = time.perf_counter()
+        result = self._group.put_inline(publication)
+        self._counters.publish_waits.add(time.perf_counter() - began_s)
+        return _given(result)
 
     def publish_on(
         self, connection: Connection, environment: Environment, drafts: Sequence[EventDraft]
@@ -110,14 +130,22 @@ class Publisher:
         deliveries by itself. The feed's lock is not held in a transaction of which we do not know the length.
         """
         publication = Publication(environment, tuple(drafts))
-        return _given(self._write(connection, [publication], is_ours=False)[0])
+        results, _ = self._write(connection, [publication], is_ours=False)
+        return _given(results[0])
 
     def close(self) -> None:
         """Finish what is being written."""
         self._group.close()
 
     def _commit(self, publications: Sequence[Publication]) -> list[tuple[Published, ...] | RequestError]:
-        results = self._database.run(lambda connection: self._write(connection, publications, is_ours=True))
+        try:
+            results, repeats = self._database.run(
+                lambda connection: self._write(connection, publications, is_ours=True)
+            )
+        except StorageError:
+            self._counters.database_errors["publish"] += 1
+            raise
+        self._count(publications, repeats)
         try:
             self._database.notify(DELIVERIES_CHANNEL)
         except Exception:
@@ -125,9 +153,18 @@ class Publisher:
             log.exception("a subscriber of %r failed after a commit", DELIVERIES_CHANNEL)
         return results
 
+    def _count(self, publications: Sequence[Publication], repeats: Collection[int]) -> None:
+        counters = self._counters
+        counters.commits.add(len(publications))
+        counters.repeated += len(repeats)
+        for position, publication in enumerate(publications):
+            if position not in repeats:
+                counters.published[publication.environment] += len(publication.drafts)
+
     def _write(
         self, connection: Connection, publications: Sequence[Publication], *, is_ours: bool
-    ) -> list[tuple[Published, ...] | RequestError]:
+    ) -> tuple[list[tuple[Published, ...] | RequestError], Collection[int]]:
+        """Each publication's result, and the positions of those that only repeated an idempotency key."""
         now_ms = self._clock.now_ms()
         composed = [self._compose(publication, now_ms) for publication in publications]
         repeats = self._take_keys(connection, publications, composed, now_ms)
@@ -138,12 +175,13 @@ class Publisher:
             for draft, published in zip(publication.drafts, composed[position], strict=True)
         ]
         self._put(connection, fresh, now_ms, is_ours=is_ours)
-        return [
+        results = [
             self._repeated(connection, publication, composed, repeats[position])
             if position in repeats
             else composed[position]
             for position, publication in enumerate(publications)
         ]
+        return results, repeats
 
     def _compose(self, publication: Publication, now_ms: int) -> tuple[Published, ...]:
         published = []

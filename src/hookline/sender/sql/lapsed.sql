@@ -1,7 +1,9 @@
 -- Reads running deliveries whose lease has passed, longest lapsed first: whoever claimed them is gone or late.
 select d.row_id, d.id, d.environment, d.endpoint_row, d.attempt, d.slots_used, d.unknown_attempts, d.next_kind,
-       d.planned_ms, d.first_ms, d.updated_ms, x'', p.id, p.url, p.secret_enc, p.version, p.schedule
+       d.planned_ms, d.first_ms, d.updated_ms, x'', p.id, p.url, p.secret_enc, p.version, p.schedule,
+       e.id, e.traceparent
 from hookline_sender_deliveries d
+join hookline_sender_events e on e.row_id = d.event_row
 join hookline_sender_endpoints p on p.row_id = d.endpoint_row
 where d.state = 'running' and d.leased_until_ms <= :now_ms
 order by d.leased_until_ms
