@@ -1,5 +1,6 @@
-"""200,000 histories on the pure rules, 20,000 through the tables with one worker and with four, and the naive rules
-beside ours. The models are tests/model; this file chooses sizes and writes the report.
+"""200,000 histories on the pure rules, 20,000 through the tables with one worker and with four, as many soups of events
+drawn part by part, and the naive rules beside ours. The models are tests/model; this file chooses sizes and writes the
+report.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.model import naive, stored
+from tests.model import naive, soup, stored
 from tests.model.judged import GUESSED_CONTENT, PLANS, Tally, run
 
 from soak.report import Report
 
 PURE = 200_000
 STORED = 20_000
+SOUPS = 20_000
 LIVES = 500
 """Of one object, five events each, in every order; and twenty times as many of a company, in one order each."""
 SLICE = 5_000
@@ -63,6 +65,15 @@ redelivery. Compared with the source: contents and typed columns of the `…_liv
 and the change feed, in which gains and losses of each object must alternate and end with what is shown. One worker is
 the real one; four are four stores taking turns in a drawn order, each turn a transaction of a drawn size.
 """
+_SOUPS = """\
+## What handlers are told, under any events
+
+Every part of every event is drawn on its own: users known from copies alone, memberships that name another directory
+or none, moves, ties, unknown parents. No source would send that, so there is no truth to compare with; but wherever an
+app was told of an object, the last `Change.is_active` it was told of must be what `is_active` answers, and
+`announced_live` must be the view. *Ended while shown*: access that went by an update. *Untold*: shown, known from
+copies alone, and never changed since.
+"""
 _NAIVE = """\
 ## Other rules on the same histories
 
@@ -84,6 +95,7 @@ def soak(*, seed: int, scale: float, say: Callable[[str], None]) -> Report:
     report = Report([*_INTRODUCTION.splitlines(), ""])
     _pure(report, seed, scale, say)
     _stored(report, seed, scale, say)
+    _soups(report, seed, scale, say)
     say("naive rules")
     lives = max(1, round(LIVES * scale))
     report.lines += [*_NAIVE.splitlines(), "", *naive.table(seed, lives)]
@@ -140,4 +152,26 @@ def _stored(report: Report, seed: int, scale: float, say: Callable[[str], None])
         numbers = (result.histories, result.events, result.turns, result.changes, result.losses, len(result.wrong))
         report.lines.append(f"| {workers} | {' | '.join(f'{one:,}' for one in numbers)} |")
         report.wrong += result.wrong
+    report.lines.append("")
+
+
+def _soups(report: Report, seed: int, scale: float, say: Callable[[str], None]) -> None:
+    count = max(1, round(SOUPS * scale))
+    report.lines += [
+        *_SOUPS.splitlines(),
+        "",
+        "| Workers | soups | events | changes announced | ended while shown | untold | wrong |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for workers in (1, 4):
+        total = soup.Result()
+        for first in range(0, count, SLICE):
+            with tempfile.TemporaryDirectory() as folder:
+                size = min(SLICE, count - first)
+                part = soup.run(Path(folder) / "soak.db", seed=f"{seed}/{first}", count=size, workers=workers)
+            total.add(part)
+            say(f"soups, workers {workers}: {total.soups:,} of {count:,}; {len(total.wrong)} wrong")
+        numbers = (total.soups, total.events, total.changes, total.ended, total.silent, len(total.wrong))
+        report.lines.append(f"| {workers} | {' | '.join(f'{one:,}' for one in numbers)} |")
+        report.wrong += total.wrong
     report.lines.append("")

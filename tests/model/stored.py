@@ -126,13 +126,13 @@ class Tables:
                 sources.append(source)
             early.sort(key=lambda one: one[0])
             rng.shuffle(late)
-            self.take(rng, [event for _, event in early])
-            self.take(rng, late)
+            self.take(rng, [body_of(event) for _, event in early])
+            self.take(rng, [body_of(event) for event in late])
             self.result.histories += len(sources)
             self.result.events += sum(len(source.sent) for source in sources)
             self._judge(sources)
 
-    def take(self, rng: random.Random, came: Sequence[Sent]) -> None:
+    def take(self, rng: random.Random, came: Sequence[bytes]) -> None:
         """Let events arrive a few at a time, workers at it meanwhile; then let them finish."""
         at = 0
         while at < len(came):
@@ -169,14 +169,12 @@ class Tables:
         ((count,),) = self.rows("select (select count(*) from hookline_inbox_queue) + count(*) from hookline_cascades")
         return bool(count)
 
-    def _put(self, events: Sequence[Sent]) -> None:
+    def _put(self, bodies: Sequence[bytes]) -> None:
         now_ms = self.clock.now_ms()
         entries = []
-        for event in events:
-            body = body_of(event)
-            type_ = json.loads(body)["event"]
-            digest = hashlib.sha256(body).digest()
-            entries.append(Entry("default", event.id, digest, type_, body, now_ms, now_ms, None))
+        for body in bodies:
+            event, digest = json.loads(body), hashlib.sha256(body).digest()
+            entries.append(Entry("default", event["id"], digest, event["event"], body, now_ms, now_ms, None))
         with self.database.transaction() as connection:
             self._inbox.put(connection, entries)
 
@@ -252,8 +250,12 @@ class Tables:
                 if bool(announced) != is_live:
                     wrong.append(f"{name} {id_}: announced_live {announced}, in the view {is_live}")
                 wrong += [f"{name} {id_}: {reason}" for reason in _untold(changes, is_live, bool(is_stub))]
-                if changes and is_live and not is_stub and payload is not None and changes[-1][2] != payload:
+                if changes and is_live and payload is not None and changes[-1][2] != payload:
                     wrong.append(f"{name} {id_}: last announced {changes[-1][2]}, shows {payload}")
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty the tables of all that has come."""
         with self.database.transaction() as connection:
             for table in ("hookline_changes", "hookline_inbox", "hookline_inbox_outcomes", *_tables()):
                 connection.execute(f"delete from {table}")

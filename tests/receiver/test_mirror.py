@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
-from hookline.wire.catalogue import sample
+import pytest
 
-from .company import Company, Desk
+from hookline import Change
+from hookline.wire.catalogue import sample
+from hookline.wire.timestamps import format_ms
+
+from .company import START_MS, Company, Desk, Event
 
 
 def test_a_created_user_is_a_row_with_typed_columns(desk: Desk, company: Company) -> None:
@@ -269,3 +273,81 @@ def test_a_flip_met_before_the_walk_goes_on_to_memberships(desk: Desk, company: 
         ("hidden", "group_1/user_1"),
     ]
     assert desk.members() == []
+
+
+def test_a_shown_stub_that_is_no_longer_active_is_told(desk: Desk, company: Company) -> None:
+    """A user of embedded copies alone who came back aloud with their directory: a newer copy that says `inactive` is an
+    `updated`, so that an app which keeps access from `on_change` ends it.
+    """
+    access: dict[str, bool] = {}
+
+    def keep(change: Change, tx: object) -> None:
+        access[change.id] = change.is_active
+
+    desk.hooks.on_change("directory_user", name="access")(keep)
+    told = []
+    for event in (
+        company.member("added"),
+        company.directory("deleted"),
+        company.directory("activated"),
+        company.member("added"),
+        with_user(company.member("added"), state="inactive", updated_at=format_ms((START_MS + 60_000) * 1_000)),
+    ):
+        desk.take(event)
+        told.append(access.get("user_1"))
+
+    assert told == [None, False, False, True, False]
+    assert desk.changes("directory_user") == [("hidden", "user_1"), ("shown", "user_1"), ("updated", "user_1")]
+    assert desk.one("select is_active from hookline_directory_users_live") == 0
+
+
+def with_user(event: Event, **fields: object) -> Event:
+    """The membership event with other fields in its copy of the user."""
+    return {**event, "data": {**event["data"], "user": {**event["data"]["user"], **fields}}}
+
+
+@pytest.mark.parametrize("names", [None, "dir_2"], ids=["no directory", "another"])
+def test_a_directorys_walk_comes_to_memberships_that_do_not_name_it(
+    desk: Desk, company: Company, names: str | None
+) -> None:
+    """A membership whose event named no directory, or not the one its user is in, ends aloud with that one."""
+    desk.take(company.directory("activated"), company.user("created"))
+    added = with_user(company.member("added", directory_id=names), directory_id=None)
+    del added["data"]["group"]["directory_id"]
+    desk.take(added)
+    desk.take(end := company.directory("deleted"))
+
+    assert desk.members() == []
+    assert desk.changes("directory_membership") == [("added", "group_1/user_1"), ("hidden", "group_1/user_1")]
+    assert (
+        desk.one("select cause from hookline_changes where resource = 'directory_membership' and kind = 'hidden'")
+        == (end["id"])
+    )
+    assert desk.rows("select * from hookline_cascades") == []
+
+
+def test_an_organizations_walk_comes_to_users_whose_directory_is_not_its_own(desk: Desk, company: Company) -> None:
+    """A user's directory is known, but nobody said it was the organization's: the walk goes on to their memberships."""
+    desk.take(company.directory("activated", organization_id=None), company.user("created"))
+    desk.take(company.member("added", directory_id=None))
+    desk.take(company.organization("deleted"))
+
+    assert desk.ids("directories") == ["dir_1"]
+    assert desk.members() == []
+    assert desk.changes("directory_membership") == [("added", "group_1/user_1"), ("hidden", "group_1/user_1")]
+
+
+def test_a_life_without_newer_content_ends_what_the_deletion_said(desk: Desk, company: Company) -> None:
+    """The object lives again by an event whose content is older than the deletion's: its own content is shown, in the
+    payload and in the columns, and it hangs on what that names.
+    """
+    late = format_ms((START_MS + 60_000) * 1_000)
+    desk.take(company.user("created", updated_at=late, organization_id="org_2"))
+    desk.take(company.user("deleted", updated_at=format_ms((START_MS + 90_000) * 1_000), first_name="Gone"))
+    assert desk.one("select organization_id from hookline_directory_users") == "org_1"
+    desk.take(company.user("updated", first_name="Old"))
+
+    ((payload, name, above),) = desk.rows("select payload, first_name, organization_id from hookline_directory_users")
+    assert (json.loads(payload)["first_name"], name, above) == ("Ada", "Ada", "org_2")
+    desk.take(company.organization("deleted", "org_1"))
+    assert desk.ids("directory_users") == ["user_1"]

@@ -3,8 +3,9 @@
 Rows are read bottom-up (memberships, users and groups, directories, organizations) and worked on top-down, so that
 whoever needs a parent sees it as this transaction leaves it. Entries of one object are joined in memory in their
 order; rules/merge.py decides each. What is *shown* of an object (alive, and its parents) is compared with what was
-announced: every difference is one Change, and `announced_live` keeps it exactly one. An object known only from an
-embedded copy is announced silently, since no event said it was created; its loss is announced like any other.
+announced: every difference is one Change, and `announced_live` keeps it exactly one. The birth of an object known only
+from an embedded copy is silent, since no event said it was created; whatever changes in it afterwards, and its loss, is
+announced like any other's.
 
 Where an object's payload lists its children (an organization's domains), the list is complete as of that payload: it
 is the floor of rules/merge.py for those that are not in it. The floor is read off the parent as it stands, and never
@@ -86,6 +87,7 @@ _ALOUD: Final[dict[Verdict, ChangeKind]] = {
     "recreated": "recreated",
 }
 _LISTED_AT_ONCE: Final = 500
+_SCOPES: Final = frozenset(edge.scope[0] for edge in EDGES.values() if edge.scope is not None)
 _RANK: Final[dict[OutcomeKind, int]] = {"noop": 0, "stale": 1, "applied": 2}
 
 
@@ -283,7 +285,7 @@ class _Batch:
                     kind = "hidden" if state.deleted_us is None else "deleted"
                 elif verdict != "stub":  # which is born silently
                     kind = _ALOUD.get(verdict, "shown") if verdict != "updated" else "shown"
-            elif is_live and state.life != NEVER:
+            elif is_live:  # of a stub too: only its birth is silent
                 kind = _ALOUD.get(verdict)
             if kind is not None:
                 after = row.shown if is_live else None
@@ -440,19 +442,34 @@ class _Batch:
     def _walk_objects(self, resource: Resource, cascade: Cascade, keys: Sequence[tuple[str, ...]]) -> None:
         wanted = [(cascade.source, (resource.name, id_)) for (id_,) in keys]
         self._load(wanted)
-        for key in wanted:
-            row = self._objects[key]
-            if row is None or row.state is None:
-                continue
+        rows = [row for key in wanted if (row := self._objects[key]) is not None and row.state is not None]
+        for row in rows:
+            assert row.state is not None
             alive = is_alive(row.state, self._parents_of(row), floor=self._floor_of(row))
             self._announce(row, alive, cascade.cause)
-            # Flipped or not: what died above may be later than a child's own proof. A user or group in a known
-            # directory needs no walk of its own: the directory's comes to its memberships.
-            is_reached = any(
-                above[0] == "directory" and self._objects.get((row.source, above)) for above in _above(row)
+        # Flipped or not: what died above may be later than a child's own proof.
+        for row in self._not_reached(resource, cascade, rows):
+            self._moved[row.source, row.key] = cascade.cause
+
+    def _not_reached(self, resource: Resource, cascade: Cascade, rows: Sequence[ObjectRow]) -> list[ObjectRow]:
+        """Those whose own children this walk, or one that it queues, does not come to anyway.
+
+        The walk of a directory comes to the memberships that name it. So a user or group needs a walk of its own only
+        for those that name another or none; and met on an organization's walk, only if its directory is not.
+        """
+        if cascade.resource in _SCOPES:
+            ids, scope_id = [row.id for row in rows], cascade.object_id
+            outside = self._store.having_children(
+                self._connection, resource.name, cascade.source, ids, outside=scope_id
             )
-            if not is_reached:
-                self._moved[row.source, row.key] = cascade.cause
+            return [row for row in rows if row.id in outside]
+        top = cascade.resource, cascade.object_id
+
+        def is_met_again(row: ObjectRow) -> bool:
+            above = (self._objects.get((row.source, key)) for key in _above(row))
+            return any(one is not None and one.state is not None and top in _above(one) for one in above)
+
+        return [row for row in rows if not is_met_again(row)]
 
     def _walk_edges(self, edge: Edge, cascade: Cascade, keys: Sequence[tuple[str, ...]]) -> None:
         wanted = [(cascade.source, edge.name, (one, other)) for one, other in keys]

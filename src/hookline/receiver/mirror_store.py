@@ -6,6 +6,7 @@ Decides nothing (mirror.py does) and opens no transaction: every function runs o
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -140,7 +141,12 @@ class ObjectRow:
     def put_state(self, state: ObjectState) -> None:
         """Replace the state; the shown text and the parents follow its payload."""
         before = self.state
-        if before is None or state.payload is not before.payload or state.reduced is not before.reduced:
+        if (
+            before is None
+            or state.payload is not before.payload
+            or state.reduced is not before.reduced
+            or (state.deleted_us is None) != (before.deleted_us is None)  # whether `reduced` counts
+        ):
             current = state.current
             self.shown = encode(current)
             self.parent_ids = self.resource.parent_ids(current)
@@ -206,15 +212,15 @@ class MirrorStore:
             parent: [name for name, table in self._tables.items() if parent in table.children] for parent in RESOURCES
         }
         # Most of them are in no relation, and one question tells of many which are.
-        self._ends = {
-            end: [
-                verbs.filled("each", "mirror_ends", {"table": edge.table, "end": column})
-                for edge in EDGES.values()
-                for of, column in edge.ends
-                if of == end
-            ]
-            for end in {end for edge in EDGES.values() for end, _ in edge.ends}
-        }
+        self._ends: dict[str, list[Verb]] = defaultdict(list)
+        self._ends_outside: dict[str, list[Verb]] = defaultdict(list)
+        for edge in EDGES.values():
+            for end, column in edge.ends:
+                words = {"table": edge.table, "end": column}
+                self._ends[end].append(verbs.filled("each", "mirror_ends", words))
+                if edge.scope is not None:
+                    verb = verbs.filled("each", "mirror_ends_outside", {**words, "scope": edge.scope[1]})
+                    self._ends_outside[end].append(verb)
         self.leaf_parents = frozenset(end for end in self._ends if set(self._child_tables[end]) <= EDGES.keys())
         self._writers = {name: _object_writer(resource) for name, resource in RESOURCES.items()}
 
@@ -386,10 +392,17 @@ class MirrorStore:
         """The resources and edges that hang on a resource, in the order in which they are walked."""
         return self._child_tables[resource]
 
-    def having_children(self, connection: Connection, resource: str, source: str, ids: Sequence[str]) -> list[str]:
-        """Those of these objects, which can only be ends of relations, that are one's."""
+    def having_children(
+        self, connection: Connection, resource: str, source: str, ids: Sequence[str], *, outside: str | None = None
+    ) -> list[str]:
+        """Those of these objects, which can only be ends of relations, that are one's; with `outside`, of one whose
+        scope is another or not known.
+        """
+        verbs = self._ends[resource] if outside is None else self._ends_outside[resource]
         named = {"source": source, "ids": json.dumps(list(ids))}
-        return sorted({id_ for verb in self._ends[resource] for (id_,) in verb.run(connection, named)})
+        if outside is not None:
+            named["scope_id"] = outside
+        return sorted({id_ for verb in verbs for (id_,) in verb.run(connection, named)})
 
     def children(
         self, connection: Connection, child: str, source: str, parent: ObjectKey, after: Sequence[str], limit: int
