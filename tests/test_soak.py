@@ -12,7 +12,6 @@ import pytest
 from soak.report import Report
 
 from tests.model import stored
-from tests.model.source import Sent
 
 
 def test_the_merge_soak_reports_and_finds_nothing_wrong() -> None:
@@ -46,7 +45,7 @@ def test_what_is_wrong_fails_the_run(monkeypatch: pytest.MonkeyPatch, capsys: py
 class Damaged(stored.Tables):
     """Tables that somebody writes into after each round of arrivals."""
 
-    def take(self, rng: random.Random, came: Sequence[Sent]) -> None:
+    def take(self, rng: random.Random, came: Sequence[bytes]) -> None:
         super().take(rng, came)
         repeat = """insert into hookline_changes (source, resource, object_id, kind, is_live, before, changed_ms)
             select source, resource, object_id, kind, is_live, before, changed_ms from hookline_changes

@@ -91,7 +91,7 @@ def soup(rng: random.Random, number: int) -> list[bytes]:
         draw = rng.random()
         if draw < 0.35:
             type_ = f"dsync.group.user_{rng.choice(('added', 'added', 'added', 'removed'))}"
-            data = {"user": user(), "group": group()}
+            data: dict[str, Any] = {"user": user(), "group": group()}
             if rng.random() < 0.5:
                 data["directory_id"] = rng.choice(directories)
         elif draw < 0.55:
