@@ -413,6 +413,25 @@ def test_a_published_event_is_answered_as_it_is_stored(call: Client) -> None:
     assert answer.body in call("GET", EVENTS_URL).body
 
 
+@pytest.mark.parametrize(
+    ("headers", "kept"),
+    [
+        ({"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, True),
+        ({"traceparent": "00-00000000000000000000000000000000-00f067aa0ba902b7-01"}, False),
+        ({}, False),
+    ],
+)
+def test_the_trace_of_the_request_stays_with_the_event(
+    call: Client, context: CallContext, headers: dict[str, str], kept: bool
+) -> None:
+    """A traceparent that is none costs nobody the event."""
+    assert call("POST", "/api/v1/events", EVENT, headers=headers).status == 201
+
+    with context.database.read() as connection:
+        rows = connection.execute("select traceparent from hookline_sender_events").fetchall()
+    assert rows == [(headers["traceparent"] if kept else None,)]
+
+
 def test_a_batch_answers_ids_in_order(call: Client) -> None:
     """`{"data": [{"id": …}, …]}`, in the order of the request."""
     events = [EVENT | {"data": {"n": turn}} for turn in range(50)]

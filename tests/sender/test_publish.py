@@ -144,6 +144,17 @@ def test_a_time_of_the_event_itself_is_kept(database: Database, store: SenderSto
     assert feed(database, store)[0].created_ms == 1_769_860_800_123
 
 
+def test_the_trace_of_its_publisher_is_kept(database: Database, publisher: Publisher) -> None:
+    """With every event of the call; none where the call had none."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    publisher.publish_inline(Publication("production", (draft(), draft()), traceparent=trace))
+    publisher.publish_inline(publication())
+
+    with database.read() as connection:
+        rows = connection.execute("select origin, traceparent from hookline_sender_events order by row_id").fetchall()
+    assert rows == [("published", trace), ("published", trace), ("published", None)]
+
+
 def test_ids_grow_in_feed_order(database: Database, store: SenderStore, publisher: Publisher) -> None:
     """What one process publishes is listed in the order of its ids."""
 
@@ -407,6 +418,17 @@ def test_a_bad_batch_is_refused_whole(value: Any, field: str) -> None:
     assert caught.value.status == 422
     assert caught.value.errors is not None
     assert caught.value.errors[0]["field"] == field
+
+
+def test_a_batch_is_bounded_in_bytes() -> None:
+    """Forty events of a size that is allowed are together too many."""
+    large = USER | {"data": {"x": "y" * (MAX_EVENT_BYTES - 100)}}
+
+    with pytest.raises(RequestError, match="expected a batch of at most") as caught:
+        draft_batch([large] * 40)
+
+    assert caught.value.errors is not None
+    assert caught.value.errors[0]["field"] == "events[32]"
 
 
 def test_a_batch_of_a_thousand_is_one_commit_in_order(

@@ -26,6 +26,7 @@ from hookline.sender.api_parts import CallContext, environment_of, idempotency_k
 from hookline.sender.publish import EventDraft, Publication, draft_batch, draft_event
 from hookline.storage.outage import Outage
 from hookline.wire.canonical import loads_strict
+from hookline.wire.traceparent import parse_traceparent
 
 if TYPE_CHECKING:
     from hookline.sender.idempotency import IdempotencyKey
@@ -133,8 +134,9 @@ class SenderApi:
         await call.answer(status, answer)
 
     async def _publish_body(self, call: _Call, decoded: _Decoded, used: IdempotencyKey | None) -> tuple[int, bytes]:
+        traceparent = parse_traceparent(call.single_text(b"traceparent"))
         published = await self._context.publisher.publish(
-            Publication(call.scope["hookline.environment"], decoded.drafts, used)
+            Publication(call.scope["hookline.environment"], decoded.drafts, used, traceparent)
         )
         if decoded.is_batch:
             return 201, json.dumps({"data": [{"id": item.id} for item in published]}).encode()
@@ -195,6 +197,11 @@ class _Call:
                 found: bytes = value
                 return found
         return None
+
+    def single_text(self, name: bytes) -> str | None:
+        """A header that counts only where it comes once."""
+        found = [value for key, value in self.scope["headers"] if key == name]
+        return found[0].decode("latin-1") if len(found) == 1 else None
 
     async def body(self) -> bytes:
         """The whole body. RequestError 413 where it is longer than MAX_BODY_BYTES."""

@@ -180,7 +180,14 @@ PUBLISH_OPERATION: Final = {
             "in": "header",
             "required": False,
             "schema": {"type": "string", "maxLength": 255},
-        }
+        },
+        {
+            "name": "traceparent",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "W3C trace context, kept with the events; one that is not valid is ignored.",
+        },
     ],
     "requestBody": {
         "required": True,

@@ -37,6 +37,8 @@ DELIVERIES_CHANNEL: Final = "deliveries"
 
 MAX_BATCH_EVENTS: Final = 1_000
 MAX_EVENT_BYTES: Final = 256 * 1024
+# What the events of one call come to together; a thousand ordinary ones are about 1 MB.
+MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 MAX_ID_LENGTH: Final = 200
 
 # Any well-formed dotted name: the catalogue's, and a user's own (`invoice.paid`).
@@ -66,11 +68,12 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What one call publishes: all of it or nothing."""
+    """What one call publishes: all of it or nothing. `traceparent` is the call's own, already checked."""
 
     environment: Environment
     drafts: tuple[EventDraft, ...]
     idempotency: IdempotencyKey | None = None
+    traceparent: str | None = None
 
 
 class Publisher:
@@ -169,7 +172,7 @@ class Publisher:
         composed = [self._compose(publication, now_ms) for publication in publications]
         repeats = self._take_keys(connection, publications, composed, now_ms)
         fresh = [
-            (publication.environment, draft, published)
+            (publication, draft, published)
             for position, publication in enumerate(publications)
             if position not in repeats
             for draft, published in zip(publication.drafts, composed[position], strict=True)
@@ -258,7 +261,7 @@ class Publisher:
     def _put(
         self,
         connection: Connection,
-        fresh: Sequence[tuple[Environment, EventDraft, Published]],
+        fresh: Sequence[tuple[Publication, EventDraft, Published]],
         now_ms: int,
         *,
         is_ours: bool,
@@ -270,17 +273,18 @@ class Publisher:
             [
                 {
                     "id": published.id,
-                    "environment": environment,
+                    "environment": publication.environment,
                     "type": draft.type,
                     "organization_id": draft.organization_id,
                     "body": published.body,
                     "created_ms": now_ms if draft.created_ms is None else draft.created_ms,
                     "now_ms": now_ms,
+                    "traceparent": publication.traceparent,
                 }
-                for environment, draft, published in fresh
+                for publication, draft, published in fresh
             ],
         )
-        types = {(environment, draft.type) for environment, draft, _ in fresh}
+        types = {(publication.environment, draft.type) for publication, draft, _ in fresh}
         wanting: dict[tuple[str, str], list[tuple[int, str | None]]] = {}
         for match in self._store.endpoints_matching(connection, types):
             wanting.setdefault((match.environment, match.event_type), []).append(
@@ -289,7 +293,7 @@ class Publisher:
         deliveries: list[Mapping[str, object]] = [
             {
                 "id": self._ids.make("delivery", now_ms),
-                "environment": environment,
+                "environment": publication.environment,
                 "event_row": rows[published.id],
                 "endpoint_row": endpoint_row,
                 "origin": "published",
@@ -298,13 +302,13 @@ class Publisher:
                 "reason": held_reason,
                 "now_ms": now_ms,
             }
-            for environment, draft, published in fresh
-            for endpoint_row, held_reason in wanting.get((environment, draft.type), ())
+            for publication, draft, published in fresh
+            for endpoint_row, held_reason in wanting.get((publication.environment, draft.type), ())
         ]
         self._store.add_deliveries(connection, deliveries)
         if is_ours:
             # The last write before the commit (DESIGN 4, The feed).
-            self._store.feed(connection, [(environment, rows[published.id]) for environment, _, published in fresh])
+            self._store.feed(connection, [(item.environment, rows[published.id]) for item, _, published in fresh])
         else:
             self._store.feed_later(connection, [rows[published.id] for _, _, published in fresh])
 
@@ -367,7 +371,15 @@ def draft_batch(value: object) -> tuple[EventDraft, ...]:
         raise _invalid("events", "expected a list of at least one event", value)
     if len(value) > MAX_BATCH_EVENTS:
         raise _refusal("events", f"expected at most {MAX_BATCH_EVENTS} events in a batch, got {len(value)}")
-    return tuple(draft_event(item, f"events[{index}]") for index, item in enumerate(value))
+    drafts: list[EventDraft] = []
+    total = 0
+    for index, item in enumerate(value):
+        draft = draft_event(item, f"events[{index}]")
+        total += len(draft.data) + len(draft.context)
+        if total > MAX_BATCH_BYTES:
+            raise _refusal(f"events[{index}]", f"expected a batch of at most {MAX_BATCH_BYTES} bytes as compact JSON")
+        drafts.append(draft)
+    return tuple(drafts)
 
 
 def _created_ms(value: Mapping[str, Any], path: str) -> int | None:

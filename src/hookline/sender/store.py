@@ -32,6 +32,8 @@ LAST_ROW: Final = (1 << 63) - 1
 
 Direction: TypeAlias = Literal["newer", "older"]
 
+_EVENT_DEFAULTS: Final[dict[str, object]] = {"origin": "published", "traceparent": None}
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryFilter:
@@ -289,8 +291,12 @@ class SenderStore:
     # -- publishing --------------------------------------------------------------------------------------------
 
     def add_events(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> dict[str, int]:
-        """Adds events (id, environment, type, organization_id, body, created_ms, now_ms); gives id to row."""
-        return {row[1]: row[0] for row in self._verbs["event_put"].run_many(connection, rows)}
+        """Adds events (id, environment, type, organization_id, body, created_ms, now_ms); gives id to row.
+
+        A row may also say its origin, by default `published`, and the traceparent of its publisher.
+        """
+        filled = [{**_EVENT_DEFAULTS, **row} for row in rows]
+        return {row[1]: row[0] for row in self._verbs["event_put"].run_many(connection, filled)}
 
     def endpoints_matching(self, connection: Connection, types: Iterable[tuple[str, str]]) -> list[Match]:
         """Every endpoint to make deliveries for, by (environment, event type), as of this transaction."""

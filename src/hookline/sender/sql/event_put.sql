@@ -1,4 +1,6 @@
 -- Adds events; their ids are new by construction, so a repeated id fails the whole statement.
-insert into hookline_sender_events (id, environment, type, organization_id, body, created_ms, published_ms)
-values /*rows*/ (:id, :environment, :type, :organization_id, :body, :created_ms, :now_ms)
+insert into hookline_sender_events
+    (id, environment, type, organization_id, body, created_ms, published_ms, origin, traceparent)
+values
+    /*rows*/ (:id, :environment, :type, :organization_id, :body, :created_ms, :now_ms, :origin, :traceparent)
 returning row_id, id
