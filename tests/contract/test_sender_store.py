@@ -242,17 +242,31 @@ def test_a_deleted_endpoint_is_gone_once(world: World) -> None:
     assert world.endpoint("we_1").deleted_ms == 7
 
 
-def test_a_secret_is_rewritten_without_a_new_version(world: World) -> None:
-    """Re-encryption changes the ciphertext alone, of deleted endpoints too."""
+def test_what_is_sealed_is_rewritten_without_a_new_version(world: World) -> None:
+    """Re-encryption changes the ciphertexts alone: both secrets, headers and API keys, of deleted endpoints too."""
     world.add_endpoint("we_1")
     world.add_endpoint("we_2")
+    row = world.endpoint("we_1").row_id
+    world.write(
+        world.store.rotate_secret, row, secret_enc="new", old_secret_enc="sealed", old_secret_until_ms=9, now_ms=1
+    )
     world.write(world.store.delete_endpoint, "production", "we_2", now_ms=7)
+    with world.database.transaction() as connection:
+        connection.execute("update hookline_sender_endpoints set headers_enc = 'headers' where id = 'we_1'")
+        connection.execute(
+            "insert into hookline_sender_keys (key_hash, environment, created_ms, key_enc)"
+            " values ('hash', 'staging', 1, 'key'), ('other', 'production', 1, null)"
+        )
 
-    stored = world.read(world.store.endpoint_secrets)
-    world.write(world.store.replace_endpoint_secret, stored[0][0], "sealed anew")
+    world.write(world.store.reseal, lambda token: f"again {token}")
 
-    assert [secret_enc for _, secret_enc in stored] == ["sealed", "sealed"]
-    assert (world.endpoint("we_1").secret_enc, world.endpoint("we_1").version) == ("sealed anew", 1)
+    one, two = world.endpoint("we_1"), world.endpoint("we_2")
+    assert (one.secret_enc, one.old_secret_enc, one.headers_enc) == ("again new", "again sealed", "again headers")
+    assert (one.version, two.version) == (2, 2)
+    assert (two.secret_enc, two.old_secret_enc, two.headers_enc) == ("again sealed", None, None)
+    with world.database.read() as connection:
+        keys = connection.execute("select key_enc from hookline_sender_keys order by key_hash").fetchall()
+    assert [key for [key] in keys] == ["again key", None]
 
 
 # -- matching

@@ -36,8 +36,9 @@ def put_secret(database: Database, store: SenderStore, box: SecretBox, secret: s
 
 def stored_secret(database: Database, store: SenderStore) -> str:
     with database.read() as connection:
-        [(_, secret_enc)] = store.endpoint_secrets(connection)
-    return secret_enc
+        endpoint = store.endpoint(connection, "production", "we_1")
+    assert endpoint is not None
+    return endpoint.secret_enc
 
 
 def test_a_secret_is_whsec_and_25_base62_characters() -> None:

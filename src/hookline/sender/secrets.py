@@ -8,6 +8,7 @@ instead of at the first delivery.
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import secrets
@@ -42,6 +43,15 @@ _HOW_TO_MAKE: Final = (
 def make_secret() -> str:
     """A new endpoint secret, about 149 bits of randomness."""
     return SECRET_PREFIX + "".join(secrets.choice(_BASE62) for _ in range(_SECRET_LENGTH))
+
+
+def standard_secret(secret: str) -> str:
+    """The same secret in the form that Standard Webhooks libraries take: `whsec_` and base 64.
+
+    They decode what follows the prefix; what comes out are the bytes of our secret as shown, which key both kinds of
+    signature. So an endpoint has one key, and two ways to write it down.
+    """
+    return SECRET_PREFIX + base64.b64encode(secret.encode()).decode("ascii")
 
 
 def mask_secret(secret: str) -> str:
@@ -118,8 +128,7 @@ def open_box(database: Database, store: SenderStore, *, keys: Sequence[str] | No
         if token is not None and box.is_newest(token):
             return
         # The check value changes hands last, with the secrets: it never vouches for a key that cannot open them.
-        for row_id, secret_enc in store.endpoint_secrets(connection):
-            store.replace_endpoint_secret(connection, row_id, box.seal(box.open(secret_enc)))
+        store.reseal(connection, lambda token: box.seal(box.open(token)))
         store.put_setting(connection, _CHECK_NAME, box.seal(_CHECK_TEXT))
 
     if check is None or not box.is_newest(check):

@@ -8,7 +8,7 @@ of its own, beside the loop.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -256,13 +256,55 @@ class SenderStore:
             connection, {"endpoint_row": endpoint_row, "since_ms": since_ms, "now_ms": now_ms}
         )
 
-    def endpoint_secrets(self, connection: Connection) -> list[tuple[int, str]]:
-        """Row and encrypted secret of every endpoint, deleted ones too."""
-        return [(row[0], row[1]) for row in self._verbs["endpoint_secrets"].run(connection)]
+    def rotate_secret(
+        self,
+        connection: Connection,
+        endpoint_row: int,
+        *,
+        secret_enc: str,
+        old_secret_enc: str | None,
+        old_secret_until_ms: int | None,
+        now_ms: int,
+    ) -> None:
+        """Gives a live endpoint a new secret, and the one before it to be used until a time, or none."""
+        if self._verbs["endpoint_rotate"].run(
+            connection,
+            {
+                "row_id": endpoint_row,
+                "secret_enc": secret_enc,
+                "old_secret_enc": old_secret_enc,
+                "old_secret_until_ms": old_secret_until_ms,
+                "now_ms": now_ms,
+            },
+        ):
+            self.note_version(connection, endpoint_row)
 
-    def replace_endpoint_secret(self, connection: Connection, row_id: int, secret_enc: str) -> None:
-        """Writes the same secret under another key."""
-        self._verbs["endpoint_secret_put"].run(connection, {"row_id": row_id, "secret_enc": secret_enc})
+    def revoke_old_secret(self, connection: Connection, endpoint_row: int, *, now_ms: int) -> bool:
+        """Forgets the secret before the newest. False where there was none: nothing is written."""
+        if not self._verbs["endpoint_old_secret_revoke"].run(connection, {"row_id": endpoint_row, "now_ms": now_ms}):
+            return False
+        self.note_version(connection, endpoint_row)
+        return True
+
+    def reseal(self, connection: Connection, reseal: Callable[[str], str]) -> None:
+        """Writes everything that is kept encrypted anew: secrets, headers, API keys; of deleted endpoints too.
+
+        Args:
+            reseal: the same text under the newest key.
+        """
+        for row_id, *sealed in self._verbs["endpoint_secrets"].run(connection):
+            secret_enc, old_secret_enc, headers_enc = [None if one is None else reseal(one) for one in sealed]
+            self._verbs["endpoint_secret_put"].run(
+                connection,
+                {
+                    "row_id": row_id,
+                    "secret_enc": secret_enc,
+                    "old_secret_enc": old_secret_enc,
+                    "headers_enc": headers_enc,
+                },
+            )
+        for key_hash, key_enc in self._verbs["keys_sealed"].run(connection):
+            self._verbs["key_sealed_put"].run(connection, {"key_hash": key_hash, "key_enc": reseal(key_enc)})
 
     def _subscribe(self, connection: Connection, endpoint_row: int, events: Sequence[str]) -> None:
         rows = [{"event_type": name, "endpoint_row": endpoint_row} for name in sorted(set(events))]

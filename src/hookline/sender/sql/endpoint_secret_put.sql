@@ -1,2 +1,6 @@
--- Writes an endpoint's secret encrypted anew; the secret itself is the same, so no version is counted.
-update hookline_sender_endpoints set secret_enc = :secret_enc where row_id = :row_id
+-- Writes what an endpoint keeps encrypted anew; what it says is the same, so no version is counted.
+update hookline_sender_endpoints
+set secret_enc = :secret_enc,
+    old_secret_enc = :old_secret_enc,
+    headers_enc = :headers_enc
+where row_id = :row_id

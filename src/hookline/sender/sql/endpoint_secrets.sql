@@ -1,2 +1,2 @@
--- Reads every endpoint's encrypted secret, deleted ones too: a new encryption key rewrites them all.
-select row_id, secret_enc from hookline_sender_endpoints order by row_id
+-- Reads everything that endpoints keep encrypted, deleted ones too: a new encryption key rewrites it all.
+select row_id, secret_enc, old_secret_enc, headers_enc from hookline_sender_endpoints order by row_id
