@@ -601,8 +601,8 @@ def test_a_decision_never_overtakes_a_worker(world: World, delivery_id: str, sta
     assert (delivery.state, delivery.leased_until_ms, delivery.reason) == (state, 99, None)
 
 
-def test_disabling_holds_what_waits_and_enabling_releases_it(world: World, delivery_id: str) -> None:
-    """A disabled endpoint gets nothing, and nothing is lost; a retry keeps its time."""
+def test_disabling_holds_what_waits(world: World, delivery_id: str) -> None:
+    """A disabled endpoint gets nothing, and nothing is lost; a retry keeps its time. Enabling alone lets nothing go."""
     world.write(world.store.change_endpoint, world.endpoint("we_1"), status="disabled", now_ms=2_500)
     held = world.delivery(delivery_id)
 
@@ -610,49 +610,7 @@ def test_disabling_holds_what_waits_and_enabling_releases_it(world: World, deliv
 
     released = world.delivery(delivery_id)
     assert (held.state, held.reason, held.due_ms) == ("held", "endpoint_disabled", 5_000)
-    assert (released.state, released.reason, released.due_ms) == ("pending", None, 5_000)
-
-
-@pytest.mark.parametrize(
-    ("since_ms", "states"),
-    [
-        (0, ["pending", "pending"]),
-        (3_000, ["canceled", "pending"]),
-        (None, ["canceled", "canceled"]),
-    ],
-)
-def test_resuming_releases_what_is_asked_for(
-    world: World, delivery_id: str, since_ms: int | None, states: list[str]
-) -> None:
-    """All, since a time, or none; what is not wanted is canceled with its reason."""
-    world.write(world.store.pause_endpoint, world.endpoint("we_1"), now_ms=2_500)
-    endpoint_row = world.endpoint("we_1").row_id
-    world.add_delivery("delivery_2", world.add_event("event_2"), endpoint_row, state="held", now_ms=3_000)
-    paused = (world.endpoint("we_1").paused_ms, world.delivery(delivery_id).reason)
-
-    world.write(world.store.resume_endpoint, world.endpoint("we_1"), since_ms=since_ms, now_ms=4_000)
-
-    found = [world.delivery(name) for name in (delivery_id, "delivery_2")]
-    assert paused == (2_500, "endpoint_paused")
-    assert world.endpoint("we_1").paused_ms is None
-    assert [delivery.state for delivery in found] == states
-    assert {delivery.reason for delivery in found if delivery.state == "canceled"} <= {"not_resumed"}
-
-
-def test_two_switches_must_both_be_on(world: World, delivery_id: str) -> None:
-    """Enabling a paused endpoint and resuming a disabled one release nothing yet."""
-    world.write(world.store.pause_endpoint, world.endpoint("we_1"), now_ms=1)
-    world.write(world.store.change_endpoint, world.endpoint("we_1"), status="disabled", now_ms=2)
-
-    world.write(world.store.resume_endpoint, world.endpoint("we_1"), since_ms=None, now_ms=3)
-    after_resume = world.delivery(delivery_id).state
-    world.write(world.store.pause_endpoint, world.endpoint("we_1"), now_ms=4)
-    world.write(world.store.change_endpoint, world.endpoint("we_1"), status="enabled", now_ms=5)
-    after_enable = world.delivery(delivery_id).state
-    world.write(world.store.resume_endpoint, world.endpoint("we_1"), since_ms=0, now_ms=6)
-
-    assert (after_resume, after_enable) == ("held", "held")
-    assert world.delivery(delivery_id).state == "pending"
+    assert released.state == "held"
 
 
 def test_one_endpoints_switches_leave_the_others_alone(world: World, delivery_id: str) -> None:
@@ -699,7 +657,7 @@ def test_every_change_of_an_endpoint_keeps_a_version(world: World) -> None:
     world.write(world.store.change_endpoint, endpoint, url=url, events=["c.d", "a.*"], now_ms=2_000)
     world.write(world.store.change_endpoint, world.endpoint("we_1"), status="disabled", now_ms=3_000)
     world.write(world.store.pause_endpoint, world.endpoint("we_1"), now_ms=4_000)
-    world.write(world.store.resume_endpoint, world.endpoint("we_1"), since_ms=0, now_ms=5_000)
+    world.write(world.store.resume_endpoint, world.endpoint("we_1"), now_ms=5_000)
     world.write(world.store.delete_endpoint, "production", "we_1", now_ms=6_000)
 
     kept = world.read(world.store.endpoint_versions, endpoint.row_id, "newer", 0, 100)

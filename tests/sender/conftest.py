@@ -16,7 +16,9 @@ from cryptography.fernet import Fernet
 
 from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
+from hookline.sender.holding import Holding
 from hookline.sender.ids import IdMaker
+from hookline.sender.job_store import JobStore
 from hookline.sender.keys import KeyRing
 from hookline.sender.publish import Publisher
 from hookline.sender.registry import Registry
@@ -132,7 +134,8 @@ def context(database: Database, store: SenderStore, box: SecretBox, clock: Turne
     check = TargetCheck(lookup=lambda _host: ["93.184.215.14"])
     publisher = Publisher(database, store, clock=clock, ids=ids)
     keys = KeyRing(database, store, {"production": LIVE_KEY, "staging": TEST_KEY}, clock=clock)
-    registry = Registry(database, store, box, clock=clock, ids=ids, check_url=check)
+    holding = Holding(JobStore(database.dialect))
+    registry = Registry(database, store, box, holding, clock=clock, ids=ids, check_url=check)
     yield CallContext(database, store, registry, publisher, keys, clock, ids)
     publisher.close()
 

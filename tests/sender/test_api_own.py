@@ -143,26 +143,52 @@ def test_a_pause_holds_and_a_resume_sends(call: Client, delivery: Any, clock: Tu
         ({}, ["pending", "pending"]),
         ({"deliver": "all"}, ["pending", "pending"]),
         ({"deliver": "none"}, ["canceled", "canceled"]),
+        ({"deliver": "latest"}, ["pending", "canceled"]),
         ({"since": "2025-11-24T16:00:00.001Z"}, ["pending", "canceled"]),
+        ({"deliver": "since", "since": "2025-11-24T16:00:00.001Z"}, ["pending", "canceled"]),
     ],
 )
 def test_resuming_asks_what_to_send(
-    call: Client, delivery: Any, clock: TurnedClock, body: Any, states: list[str]
+    call: Client, endpoint: Any, clock: TurnedClock, body: Any, states: list[str]
 ) -> None:
-    """All, none, or what was made since a time; newest first here."""
-    url = f"/api/v1/endpoints/{delivery['endpoint_id']}"
+    """All, none, the newest of each object, or what was made since a time; newest first here.
+
+    Asked before, the same call counts and changes nothing.
+    """
+    url = f"/api/v1/endpoints/{endpoint['id']}"
+    event = {"event": "dsync.user.created", "data": {"object": "directory_user", "id": "x"}}
+    call("POST", "/api/v1/events", event)
     call("POST", f"{url}/pause")
     clock.advance(1000)
-    call("POST", "/api/v1/events", EVENT)
+    call("POST", "/api/v1/events", event)
 
+    before = call("POST", f"{url}/resume", body | {"dry_run": True})
+    unchanged = (call("GET", url).json["paused_at"], [item["state"] for item in deliveries(call)])
     call("POST", f"{url}/resume", body)
 
+    assert before.json == {
+        "object": "resume_preview",
+        "endpoint_id": endpoint["id"],
+        "held": 2,
+        "to_send": states.count("pending"),
+        "to_cancel": states.count("canceled"),
+    }
+    assert unchanged == ("2025-11-24T16:00:00.000Z", ["held", "held"])
     assert [item["state"] for item in deliveries(call)] == states
 
 
 @pytest.mark.parametrize(
     "body",
-    [{"deliver": "some"}, {"since": "soon"}, {"deliver": "none", "since": "2026-01-01"}, [], "all"],
+    [
+        {"deliver": "some"},
+        {"deliver": "since"},
+        {"since": "soon"},
+        {"deliver": "none", "since": "2026-01-01"},
+        {"deliver": "latest", "since": "2026-01-01", "dry_run": True},
+        {"dry_run": "maybe"},
+        [],
+        "all",
+    ],
 )
 def test_a_bad_resume_is_422_and_changes_nothing(call: Client, delivery: Any, body: Any) -> None:
     """The endpoint stays paused."""

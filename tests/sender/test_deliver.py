@@ -21,8 +21,11 @@ from hookline.rules.address import vet_url
 from hookline.rules.schedule import Schedule
 from hookline.sender.deliver import CHANNEL, DISCOVERY_MS, Deliverer, Limits
 from hookline.sender.delivery_store import DeliveryStore, Discovery
+from hookline.sender.holding import Choice, Holding
 from hookline.sender.http import AiohttpExchange, Answer, ErrorCode, Exchange, Request, Timings
 from hookline.sender.interventions import cancel_delivery, retry_delivery
+from hookline.sender.job_store import Job, JobStore
+from hookline.sender.jobs import JobRunner, Part
 from hookline.sender.model import Attempt, Delivery, Endpoint, Environment
 from hookline.sender.store import SenderStore
 from hookline.storage import Connection, Database
@@ -530,7 +533,9 @@ def test_paused_endpoint_waits(world: World) -> None:
             await until(lambda: world.clock.next_due_ms() == world.clock.now_ms() + DISCOVERY_MS, "the loop asleep")
             sent_while_paused = len(exchange.sent)
             paused = world.endpoint()
-            world.database.run(lambda c: world.store.resume_endpoint(c, paused, since_ms=0, now_ms=NOW_MS))
+            world.database.run(lambda c: world.store.resume_endpoint(c, paused, now_ms=NOW_MS))
+            holding = Holding(JobStore(world.database.dialect))
+            world.database.run(lambda c: holding.begin(c, paused.row_id, Choice(), now_ms=NOW_MS))
             world.database.notify(CHANNEL)
             await until(lambda: world.states() == {"succeeded": 4}, "all four")
         return sent_while_paused
@@ -776,6 +781,55 @@ def test_idle_makes_one_statement_in_five_seconds(world: World, monkeypatch: pyt
 
     assert 9 <= len(ten_rounds) <= 10
     assert world.clock.now_ms() >= NOW_MS + 9 * DISCOVERY_MS
+
+
+def test_jobs_cost_no_looks_of_their_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a job that is due later, deliveries and jobs together ask once in 5 s; when it is due, it is done."""
+    statements: list[str] = []
+    connect = SqliteDatabase._connect
+
+    def traced(self: SqliteDatabase, **options: Any) -> Any:
+        connection = connect(self, **options)
+        if threading.current_thread().name != "hookline-data-version":
+            connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(SqliteDatabase, "_connect", traced)
+    world.database.close()
+    jobs = JobStore(world.database.dialect)
+    due_ms = NOW_MS + 10 * DISCOVERY_MS
+    done: list[int] = []
+
+    def work_once(connection: Connection, job: Job, now_ms: int) -> Part:
+        done.append(now_ms)
+        return Part(None, {})
+
+    runner = JobRunner(world.database, jobs, clock=world.clock, kinds={"kind": work_once})
+    world.database.run(lambda tx: jobs.put(tx, "kind", "subject", {}, due_ms=due_ms))
+
+    async def work() -> list[str]:
+        thread = threading.Thread(target=runner.run)
+        thread.start()
+        try:
+            async with running(a_deliverer(world, Scripted(), note_job=runner.note_due)):
+                await until(lambda: world.clock.next_due_ms() == NOW_MS + DISCOVERY_MS, "the loop asleep")
+                await asyncio.sleep(0.3)
+                statements.clear()
+                for _ in range(9):
+                    world.clock.set(world.clock.now_ms() + DISCOVERY_MS)
+                    await until(lambda: (world.clock.next_due_ms() or 0) > world.clock.now_ms(), "both asleep")
+                idle = list(statements)
+                world.clock.set(due_ms)
+                await until(lambda: bool(done), "the job")
+                return idle
+        finally:
+            runner.stop()
+            thread.join()
+
+    idle = run(work())
+
+    assert 8 <= len(idle) <= 9
+    assert done == [due_ms]
 
 
 def test_statements_per_delivery(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ Secrets are masked here, except in the answer to the call that makes them.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
@@ -26,11 +27,12 @@ from hookline.sender.api_parts import (
     time_ms,
     time_text,
 )
+from hookline.sender.holding import Choice
 from hookline.sender.interventions import cancel_delivery, retry_delivery
 from hookline.sender.model import DeliveryState
 from hookline.sender.publish import DELIVERIES_CHANNEL, MAX_BATCH_EVENTS, MAX_ID_LENGTH
 from hookline.sender.queries import DeliveryQuery, delivery_detail, delivery_page, endpoint_page
-from hookline.sender.registry import check_patterns, not_found
+from hookline.sender.registry import check_patterns, invalid_parameters, not_found
 from hookline.sender.secrets import mask_secret
 from hookline.wire.catalogue import CATALOGUE, sampled_types
 
@@ -83,10 +85,26 @@ class UpdateEndpoint(BaseModel):
 
 
 class ResumeEndpoint(BaseModel):
-    """What becomes of held deliveries: all are sent, none, or those made since a time."""
+    """What becomes of held deliveries.
 
-    deliver: Literal["all", "none"] = "all"
+    All are sent; those made `since` a time; the `latest` of each object (of its held events the newest, and every
+    event that is about no object); or none. What is not sent is canceled. With `dry_run` nothing happens: the answer
+    says how many each would be.
+    """
+
+    deliver: Literal["all", "since", "latest", "none"] | None = None
     since: str | None = None
+    dry_run: bool = False
+
+
+class ResumePreview(BaseModel):
+    """What resuming would do: `held` is the sum of the others."""
+
+    object: Literal["resume_preview"]
+    endpoint_id: str
+    held: int
+    to_send: int
+    to_cancel: int
 
 
 class OwnDelivery(BaseModel):
@@ -333,18 +351,29 @@ def _add_endpoints(routes: APIRouter, context: CallContext) -> None:
     @routes.post(
         "/endpoints/{endpoint_id}/resume",
         tags=["endpoints"],
-        response_model=OwnEndpoint,
-        responses=answers(401, 404, 422),
+        response_model=OwnEndpoint | ResumePreview,
+        responses=answers(401, 404, 409, 422),
     )
     def resume_endpoint(
         environment: Caller, endpoint_id: str, used: Action, body: ResumeEndpoint | None = None
     ) -> dict[str, Any]:
-        """End a pause: send what was held, all or since a time, or none of it."""
+        """End a pause, or enable again what Hookline disabled, and choose what becomes of held deliveries."""
         wanted = body or ResumeEndpoint()
-        if wanted.deliver == "none" and wanted.since is not None:
-            raise conflicting("deliver", "since")
-        since_ms = None if wanted.deliver == "none" else time_ms("since", wanted.since) or 0
-        return shown(context.registry.resume(environment, endpoint_id, since_ms=since_ms, idempotency=used))
+        choice = _choice(wanted)
+        if wanted.dry_run:
+            count = context.registry.count_held(environment, endpoint_id, choice)
+            return {"object": "resume_preview", "endpoint_id": endpoint_id, **asdict(count)}
+        return shown(context.registry.resume(environment, endpoint_id, choice, idempotency=used))
+
+
+def _choice(wanted: ResumeEndpoint) -> Choice:
+    deliver = wanted.deliver or ("all" if wanted.since is None else "since")
+    if wanted.since is not None and deliver != "since":
+        raise conflicting("deliver", "since")
+    since_ms = time_ms("since", wanted.since)
+    if deliver == "since" and since_ms is None:
+        raise invalid_parameters([{"code": "required", "field": "since", "message": "since: expected a time"}])
+    return Choice(deliver, since_ms or 0)
 
 
 def _add_deliveries(routes: APIRouter, context: CallContext) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,12 +18,16 @@ from hookline.errors import StorageError
 from hookline.loop import SystemClock
 from hookline.rules.address import Network, vet_ip, vet_url
 from hookline.rules.schedule import Schedule
+from hookline.sender import holding
 from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
 from hookline.sender.counters import Counters
 from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
+from hookline.sender.holding import Holding
 from hookline.sender.http import AiohttpExchange
 from hookline.sender.ids import IdMaker
+from hookline.sender.job_store import JobStore
+from hookline.sender.jobs import JobRunner
 from hookline.sender.keys import KeyRing, make_missing_keys
 from hookline.sender.model import Environment
 from hookline.sender.publish import Publisher
@@ -111,7 +116,11 @@ class SenderApp:
         ids = IdMaker()
         check = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
         self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
-        self.registry = Registry(database, self.store, self._box, clock=self._clock, ids=ids, check_url=check)
+        self._jobs = JobStore(database.dialect)
+        self._holding = Holding(self._jobs)
+        self.registry = Registry(
+            database, self.store, self._box, self._holding, clock=self._clock, ids=ids, check_url=check
+        )
         context = CallContext(database, self.store, self.registry, self.publisher, keys, self._clock, ids)
         self._api = SenderApi(context, problems=self.problems)
         self._delivery_ended = False
@@ -129,8 +138,9 @@ class SenderApp:
             await self._api(scope, receive, send)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop` is set, then finish what is under way."""
+        """Deliver and do jobs until `stop` is set, then finish what is under way."""
         exchange = self._make_exchange()
+        jobs = JobRunner(self._database, self._jobs, clock=self._clock, kinds={holding.KIND: self._holding.do_part})
         deliverer = Deliverer(
             self._database,
             self.store,
@@ -142,12 +152,20 @@ class SenderApp:
             limits=self._limits,
             refuse_url=self._refuse_url,
             counters=self.counters,
+            note_job=jobs.note_due,
         )
         self._delivery_ended = False
+        executor = ThreadPoolExecutor(1, thread_name_prefix="hookline-jobs")
+        working = asyncio.get_running_loop().run_in_executor(executor, jobs.run)
+        stopping = asyncio.create_task(_stop_with(stop, jobs))
         try:
             await deliverer.run(stop)
         finally:
             self._delivery_ended = True
+            stopping.cancel()
+            jobs.stop()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+            executor.shutdown()
             await exchange.close()
 
     def problems(self) -> list[str]:
@@ -193,6 +211,12 @@ class SenderApp:
 
 def _key_file(database: Database) -> Path | None:
     return Path(f"{database.path}.key") if isinstance(database, SqliteDatabase) else None
+
+
+async def _stop_with(stop: asyncio.Event, jobs: JobRunner) -> None:
+    """Jobs end with the stop, while the attempts under way may take their time."""
+    await stop.wait()
+    jobs.stop()
 
 
 def _draw_jitter() -> float:

@@ -133,6 +133,8 @@ class Deliverer:
         connect_timeout_s, total_timeout_s: of one attempt.
         drain_timeout_s: how long a stop waits for attempts under way; by default as long as one may take.
         counters: what is counted here.
+        note_job: told when the next job is due, by every discovery that finds one: so that jobs cost no looks of
+            their own.
     """
 
     def __init__(
@@ -151,6 +153,7 @@ class Deliverer:
         total_timeout_s: float = TOTAL_TIMEOUT_S,
         drain_timeout_s: float | None = None,
         counters: Counters | None = None,
+        note_job: Callable[[int], None] | None = None,
     ) -> None:
         self._database = database
         self._store = store
@@ -162,6 +165,7 @@ class Deliverer:
         self._schedules = schedules
         self._limits = limits
         self._refuse_url = refuse_url
+        self._note_job = note_job
         self._connect_timeout_s = connect_timeout_s
         self._total_timeout_s = total_timeout_s
         self._drain_timeout_s = total_timeout_s + 5 if drain_timeout_s is None else drain_timeout_s
@@ -355,6 +359,8 @@ class Deliverer:
             self._note_due(endpoint_row, due_ms)
         self._has_lapsed = discovery.lease_ms is not None and discovery.lease_ms <= asked_ms
         self._has_unfed = discovery.has_unfed
+        if discovery.job_ms is not None and self._note_job is not None:
+            self._note_job(discovery.job_ms)
 
     def _note_due(self, endpoint_row: int, due_ms: int) -> None:
         known = self._due.get(endpoint_row)

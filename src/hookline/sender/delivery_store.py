@@ -63,12 +63,13 @@ class Discovery:
     """The work there is: (endpoint row, earliest due time) of each open endpoint that has pending deliveries.
 
     `lease_ms` is when the first lease passes or passed, None where nothing runs. `has_unfed` says whether events
-    published on an app's connection wait for their place in the feed.
+    published on an app's connection wait for their place in the feed. `job_ms` is when the next job is due (jobs.py).
     """
 
     endpoints: Sequence[tuple[int, int]]
     lease_ms: int | None
     has_unfed: bool
+    job_ms: int | None = None
 
 
 class DeliveryStore:
@@ -140,6 +141,7 @@ class DeliveryStore:
             [(row[1], row[2]) for row in rows if row[0] == "endpoint"],
             others["lease"],
             others["unfed"] is not None,
+            others["job"],
         )
 
     def next_due(self, connection: Connection, endpoint_rows: Collection[int]) -> dict[int, int]:

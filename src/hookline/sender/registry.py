@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from hookline.errors import RequestError
+from hookline.sender.holding import Choice
 from hookline.sender.idempotency import IdempotencyKey, take_key
 from hookline.sender.publish import DELIVERIES_CHANNEL
 from hookline.sender.secrets import make_secret
@@ -18,6 +19,7 @@ from hookline.wire.catalogue import WEBHOOK_TYPES, nearest
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
+    from hookline.sender.holding import HeldCount, Holding
     from hookline.sender.ids import IdMaker
     from hookline.sender.model import Endpoint, EndpointStatus, Environment
     from hookline.sender.secrets import SecretBox
@@ -34,6 +36,7 @@ class Registry:
     """Endpoints of both environments.
 
     Args:
+        holding: lets held deliveries go.
         check_url: raises RequestError 422 `invalid_url` for a URL that may not be called from an environment.
     """
 
@@ -42,6 +45,7 @@ class Registry:
         database: Database,
         store: SenderStore,
         box: SecretBox,
+        holding: Holding,
         *,
         clock: Clock,
         ids: IdMaker,
@@ -50,6 +54,7 @@ class Registry:
         self._database = database
         self._store = store
         self._box = box
+        self._holding = holding
         self._clock = clock
         self._ids = ids
         self._check_url = check_url
@@ -109,7 +114,7 @@ class Registry:
     ) -> Endpoint:
         """Change what is given; with nothing given nothing changes, the version neither.
 
-        Disabling holds what waits for the endpoint, enabling releases it.
+        Disabling holds what waits for the endpoint; enabling one that is not paused sends all that is held.
 
         Raises:
             RequestError: 404 `entity_not_found`, 409 `duplicate_endpoint`, 422 `invalid_url`.
@@ -133,6 +138,8 @@ class Registry:
                 description=description,
                 now_ms=now_ms,
             )
+            if status == "enabled" and endpoint.status == "disabled":
+                self._holding.begin(connection, endpoint.row_id, Choice(), now_ms=now_ms)
             return _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
 
         return self._run_and_wake(write)
@@ -170,14 +177,14 @@ class Registry:
         self,
         environment: Environment,
         endpoint_id: str,
+        choice: Choice,
         *,
-        since_ms: int | None,
         idempotency: IdempotencyKey | None = None,
     ) -> Endpoint:
-        """End a pause; resuming what is not paused changes nothing.
+        """End a pause, or enable again what Hookline disabled, and let go of what is held as chosen.
 
-        Args:
-            since_ms: held deliveries made at or after this are sent, older ones canceled; 0 sends all, None none.
+        What a person disabled stays so, and what it holds too. Of an endpoint that is open already what is still
+        held is let go as chosen now, a release under way included; its version stays.
 
         Raises:
             RequestError: 404; 409 `idempotency_key_reused`.
@@ -187,11 +194,19 @@ class Registry:
         def write(connection: Connection) -> Endpoint:
             endpoint = _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
             repeated = take_key(connection, self._store, environment, idempotency, endpoint_id, now_ms=now_ms)
-            if repeated is None and endpoint.paused_ms is not None:
-                self._store.resume_endpoint(connection, endpoint, since_ms=since_ms, now_ms=now_ms)
+            if repeated is None:
+                if endpoint.paused_ms is not None or endpoint.disabled_reason not in (None, "by_person"):
+                    self._store.resume_endpoint(connection, endpoint, now_ms=now_ms)
+                self._holding.begin(connection, endpoint.row_id, choice, now_ms=now_ms)
             return _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
 
         return self._run_and_wake(write)
+
+    def count_held(self, environment: Environment, endpoint_id: str, choice: Choice) -> HeldCount:
+        """What `resume` with this choice would come to now. RequestError 404 where there is no such endpoint."""
+        with self._database.snapshot() as connection:
+            endpoint = _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
+            return self._holding.count(connection, endpoint.row_id, choice)
 
     def _run_and_wake(self, write: Callable[[Connection], Endpoint]) -> Endpoint:
         endpoint = self._database.run(write)

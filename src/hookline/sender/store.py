@@ -158,7 +158,7 @@ class SenderStore:
         description: str | None = None,
         now_ms: int,
     ) -> None:
-        """Changes what is given. Turning the endpoint off holds what waits for it, turning it on releases that."""
+        """Changes what is given. Turning the endpoint off holds what waits for it; letting that go is `holding`'s."""
         self._verbs["endpoint_change"].run(
             connection,
             {
@@ -175,8 +175,6 @@ class SenderStore:
         self.note_version(connection, endpoint.row_id)
         if status == "disabled" and endpoint.status == "enabled":
             self.hold(connection, endpoint.row_id, reason="endpoint_disabled", now_ms=now_ms)
-        if status == "enabled" and endpoint.status == "disabled" and endpoint.paused_ms is None:
-            self.release(connection, endpoint.row_id, since_ms=0, now_ms=now_ms)
 
     def pause_endpoint(self, connection: Connection, endpoint: Endpoint, *, now_ms: int) -> None:
         """Pauses an endpoint and holds what waits for it."""
@@ -186,20 +184,10 @@ class SenderStore:
         self.note_version(connection, endpoint.row_id)
         self.hold(connection, endpoint.row_id, reason="endpoint_paused", now_ms=now_ms)
 
-    def resume_endpoint(self, connection: Connection, endpoint: Endpoint, *, since_ms: int | None, now_ms: int) -> None:
-        """Ends a pause: held deliveries made since a time wait again, older ones are canceled; None cancels all.
-
-        Nothing is released while the endpoint is disabled: that is another switch.
-        """
-        self._verbs["endpoint_pause"].run(connection, {"row_id": endpoint.row_id, "paused_ms": None, "now_ms": now_ms})
+    def resume_endpoint(self, connection: Connection, endpoint: Endpoint, *, now_ms: int) -> None:
+        """Ends a pause and enables again what we disabled, not what a person did. What is held stays so (`holding`)."""
+        self._verbs["endpoint_resume"].run(connection, {"row_id": endpoint.row_id, "now_ms": now_ms})
         self.note_version(connection, endpoint.row_id)
-        if endpoint.status == "disabled":
-            return
-        if since_ms is not None:
-            self.release(connection, endpoint.row_id, since_ms=since_ms, now_ms=now_ms)
-        self._verbs["endpoint_deliveries_drop"].run(
-            connection, {"endpoint_row": endpoint.row_id, "reason": "not_resumed", "now_ms": now_ms}
-        )
 
     def delete_endpoint(
         self, connection: Connection, environment: Environment, endpoint_id: str, *, now_ms: int
@@ -248,12 +236,6 @@ class SenderStore:
         """Holds every delivery that waits for an endpoint; gives how many."""
         return self._verbs["endpoint_deliveries_hold"].count(
             connection, {"endpoint_row": endpoint_row, "reason": reason, "now_ms": now_ms}
-        )
-
-    def release(self, connection: Connection, endpoint_row: int, *, since_ms: int, now_ms: int) -> int:
-        """Lets held deliveries made at or after a time wait again; gives how many."""
-        return self._verbs["endpoint_deliveries_release"].count(
-            connection, {"endpoint_row": endpoint_row, "since_ms": since_ms, "now_ms": now_ms}
         )
 
     def rotate_secret(

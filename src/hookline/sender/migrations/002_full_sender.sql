@@ -73,8 +73,36 @@ alter table hookline_sender_events add column traceparent text;
 alter table hookline_sender_deliveries add column replay_row integer;
 create index hookline_sender_deliveries_replay on hookline_sender_deliveries (replay_row) where replay_row is not null;
 
+-- Work that is done in parts and outlives its process: replays, releases of what was held, retention. A row is there
+-- while there is work; a part and the row's next time are one commit, and whoever does it holds the row until then.
+-- subject: a replay's id, an endpoint's row, an environment. detail: JSON, how far it came. failures: in a row.
+create table hookline_sender_jobs (
+    row_id integer primary key,
+    kind text not null,
+    subject text not null,
+    detail text not null,
+    due_ms integer not null,
+    failures integer not null default 0,
+    unique (kind, subject)
+);
+create index hookline_sender_jobs_due on hookline_sender_jobs (due_ms);
+
+-- Objects whose newest held event a release has met: their older ones are not sent. version is the endpoint's when the
+-- release began; what an interrupted one has met means nothing to the next.
+create table hookline_sender_release_objects (
+    endpoint_row integer not null,
+    version integer not null,
+    object_sha256 text not null,
+    primary key (endpoint_row, version, object_sha256)
+);
+-- A release takes what is held in the order of events.
+drop index hookline_sender_deliveries_held;
+create index hookline_sender_deliveries_held on hookline_sender_deliveries (endpoint_row, event_row, row_id)
+    where state = 'held';
+
 -- A replay walks events by row_id up to last_event_row and makes new deliveries; position is the last row done.
--- filter is JSON; state is that of the lifecycle; total was counted when it was made, made and skipped are so far.
+-- filter is JSON; state is pending while its job is there, then succeeded, canceled or failed. total was counted when
+-- it was made; made and skipped are so far, skipped as JSON: how many by reason.
 create table hookline_sender_replays (
     row_id integer primary key,
     id text not null unique,
@@ -84,18 +112,14 @@ create table hookline_sender_replays (
     reason text,
     total integer not null,
     made integer not null default 0,
-    skipped integer not null default 0,
+    skipped text not null,
     position integer not null,
     last_event_row integer not null,
     rate_per_s integer,
-    due_ms integer,
-    leased_until_ms integer,
-    attempt integer not null default 0,
     created_ms integer not null,
     updated_ms integer not null,
     finished_ms integer
 );
-create index hookline_sender_replays_open on hookline_sender_replays (due_ms) where state in ('pending', 'running');
 create index hookline_sender_replays_listed on hookline_sender_replays (environment, row_id);
 
 -- Event types of one's own. schema is JSON Schema; mode says what it does when an event is published.

@@ -1,6 +1,6 @@
 -- Finds every open endpoint with pending deliveries and its earliest due time, by stepping from endpoint to endpoint
--- in the index, so that its cost grows with endpoints, not with deliveries. Two more rows tell when the first lease
--- passes, and whether events published on an app's connection wait for their place in the feed.
+-- in the index, so that its cost grows with endpoints, not with deliveries. Three more rows tell when the first lease
+-- passes, whether events published on an app's connection wait for their place in the feed, and when a job is due.
 with recursive e (endpoint_row) as (
     select min(q.endpoint_row) from hookline_sender_deliveries q where q.state = 'pending'
     union all
@@ -25,3 +25,5 @@ union all
 select 'lease', null, min(r.leased_until_ms) from hookline_sender_deliveries r where r.state = 'running'
 union all
 select 'unfed', null, min(u.event_row) from hookline_sender_unfed u
+union all
+select 'job', null, min(j.due_ms) from hookline_sender_jobs j

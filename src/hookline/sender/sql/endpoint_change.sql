@@ -1,5 +1,5 @@
 -- Changes a live endpoint and counts its version up; a parameter that is null leaves its column alone.
--- Turning it on by hand forgets why it was off.
+-- Turning it on by hand forgets why it was off; one that we disabled for failing is then half open.
 update hookline_sender_endpoints
 set url = coalesce(cast(:url as text), url),
     disabled_reason = case
@@ -7,6 +7,7 @@ set url = coalesce(cast(:url as text), url),
         when :status = 'enabled' then null
         else 'by_person'
     end,
+    is_half_open = case when :status = 'enabled' and disabled_reason = 'failing' then 1 else is_half_open end,
     status = coalesce(cast(:status as text), status),
     description = coalesce(cast(:description as text), description),
     version = version + 1,

@@ -1,0 +1,2 @@
+-- Ends a job.
+delete from hookline_sender_jobs where kind = :kind and subject = :subject

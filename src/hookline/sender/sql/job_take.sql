@@ -1,0 +1,7 @@
+-- Takes the job that has been due longest, until the end of the transaction: nobody else has it meanwhile.
+update hookline_sender_jobs
+set failures = failures
+where row_id = (
+    select j.row_id from hookline_sender_jobs j where j.due_ms <= :now_ms order by j.due_ms limit 1
+)
+returning row_id, kind, subject, detail, failures
