@@ -33,6 +33,7 @@ bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
 
 docs: $(READY) ## write the tables of docs/ that are made from the code
 	$(BIN)/python -m docs.events
+	$(BIN)/python -m docs.configuration
 
 soak: $(READY) ## run the tests' models at their large sizes, for minutes; ARGS='--help'
 	@$(BIN)/python -m soak $(ARGS)

@@ -313,6 +313,9 @@ def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
         "max_body": "1",
         "webhook_tolerance": "1",
         "app": "a:b",
+        "metrics_listen": "[::1]:9464",
+        "metrics_token": "0123456789abcdef",
+        "drain_delay": "5s",
     }
     assert other.keys() == SETTINGS.keys()
     plain = dataclasses.asdict(loaded(tmp_path).serve())

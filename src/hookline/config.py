@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from hookline.errors import ConfigError
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
@@ -74,6 +74,16 @@ class Setting:
         return "--" + self.name.replace("_", "-")
 
 
+class HostAndPort(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """A setting, the value in force and where that came from (`--port`, `HOOKLINE_PORT`, `hookline.toml`, …)."""
@@ -93,6 +103,8 @@ class Resolved:
         if isinstance(self.value, Schedule):
             gaps_s = [later - earlier for earlier, later in pairwise((0.0, *self.value.offsets_s))]
             return ", ".join(f"{gap_s:g}s" for gap_s in gaps_s) or "none"
+        if isinstance(self.value, HostAndPort):
+            return str(self.value)
         if isinstance(self.value, tuple):
             return ", ".join(str(item) for item in self.value)
         return _without_password(str(self.value))
@@ -136,6 +148,9 @@ class ServeConfig:
     tls_key: Path | None
     log_level: LogLevel
     log_format: LogFormat
+    metrics_listen: HostAndPort | None
+    metrics_token: str | None = field(repr=False)
+    drain_delay_s: float
     sender: SenderConfig
     receiver: ReceiverConfig
 
@@ -267,6 +282,13 @@ def _fernet_key(raw: object) -> str:
     return text
 
 
+def _host_and_port(raw: object) -> HostAndPort:
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:\s]+):([0-9]{1,5})", _text(raw))
+    if match is None or int(match[2]) > 65_535:
+        raise ValueError
+    return HostAndPort(match[1].strip("[]"), int(match[2]))
+
+
 def _schedule(raw: object) -> Schedule:
     text = ", ".join(_text(item) for item in raw) if isinstance(raw, list) else _text(raw)
     schedule = parse_schedule("" if text.lower() == "none" else text, setting="")
@@ -358,6 +380,33 @@ _TABLE: tuple[Setting, ...] = (
         "Lines for people or JSON; auto looks at whether stderr is a terminal.",
         "server",
         default="auto",
+        flag=True,
+    ),
+    Setting(
+        "metrics_listen",
+        _host_and_port,
+        "an address and a port, as 127.0.0.1:9464",
+        "/metrics, /healthz and /readyz on a port of their own, in plain http.",
+        "server",
+        unset="they are on the port itself; a worker has none",
+        flag=True,
+    ),
+    Setting(
+        "metrics_token",
+        _token(r"[A-Za-z0-9_.~\-]{16,200}"),
+        "16 or more letters, digits, '_', '-', '.' or '~'",
+        "Bearer token that /metrics asks for.",
+        "server",
+        secret=True,
+        unset="/metrics is open on metrics_listen; on the port itself to this machine alone, and not through a proxy",
+    ),
+    Setting(
+        "drain_delay",
+        _amount(_DURATIONS),
+        "a duration, as 5, '5s' or '1m'",
+        "How long after SIGTERM the port still answers, /readyz with 503.",
+        "server",
+        default="0",
         flag=True,
     ),
     Setting(
@@ -535,6 +584,9 @@ class Settings:
             tls_key=self["tls_key"],
             log_level=self["log_level"],
             log_format=self["log_format"],
+            metrics_listen=self["metrics_listen"],
+            metrics_token=self["metrics_token"],
+            drain_delay_s=self["drain_delay"],
             sender=self.sender(),
             receiver=self.receiver(),
         )

@@ -445,3 +445,44 @@ def test_serve_takes_every_setting_that_may_be_a_flag() -> None:
 
     assert inspect.signature(serve).parameters.keys() - own == {s.name for s in SETTINGS.values() if s.flag}
     assert not [s.name for s in SETTINGS.values() if s.flag and s.secret]
+
+
+def test_metrics_of_both_ends_on_one_port(start: Callable[..., Served]) -> None:
+    """/metrics shows sender, receiver and process to this machine; a proxied request needs the token."""
+    served = start()
+    served.post_event(1)
+
+    status, body = served.request("GET", "/metrics")
+    proxied, _ = served.request("GET", "/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
+
+    text = body.decode()
+    assert (status, proxied) == (200, 401)
+    for name in (
+        'hookline_build_info{python="',
+        'hookline_receiver_entries_total{kind="accepted"} 1.0',
+        'hookline_sender_backlog{environment="production",state="due"} 0.0',
+        "process_resident_memory_bytes",
+    ):
+        assert name in text
+
+
+def test_a_worker_has_a_port_for_its_probes(start: Callable[..., Served]) -> None:
+    """--metrics-listen gives a process without a port one for /healthz, /readyz and /metrics."""
+    worker = start("worker", "--metrics-listen", "127.0.0.1:0", METRICS_TOKEN="scrape-0123456789abcdef")
+    probes = Served(worker.process, worker.facts["probes"])
+
+    statuses = [probes.request("GET", path)[0] for path in ("/healthz", "/readyz", "/metrics")]
+    allowed, body = probes.request("GET", "/metrics", headers={"Authorization": "Bearer scrape-0123456789abcdef"})
+
+    assert worker.facts["url"] is None
+    assert statuses == [200, 200, 401]
+    assert allowed == 200
+    assert b"hookline_receiver_worker_round_timestamp_seconds" in body
+
+
+def test_a_taken_port_for_probes_is_said(start: Callable[..., Served], tmp_path: Path) -> None:
+    """It exits 2, under the name of its own setting."""
+    taken = start("receiver").facts["url"].removeprefix("http://")
+
+    with pytest.raises(AssertionError, match=r"exit 2\n.*HOOKLINE_METRICS_LISTEN: cannot listen on .*in use"):
+        start("worker", METRICS_LISTEN=taken)

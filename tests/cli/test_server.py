@@ -11,17 +11,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from hookline.cli import Exit
+from hookline.cli.probes import Probes
 from hookline.cli.server import SAME_STOP_S, AsgiReceive, AsgiSend, Scope, Switch, ThreadedLoop, bind
 from hookline.errors import ConfigError
 
 PROGRAM = """
 import asyncio, json, sys, threading
+from prometheus_client import CollectorRegistry
+from hookline.cli.probes import Probes
 from hookline.cli.server import Switch, ThreadedLoop, bind, serve_until_told
 
 mode = sys.argv[1]
@@ -44,12 +48,19 @@ def run(stop):
     stop.wait()
     print("worker stopped", flush=True)
 
+probes = Probes(problems=lambda: ["it is tired"] if mode == "unready" else [], registry=CollectorRegistry())
+side = bind("127.0.0.1", 0, is_tls=False) if mode == "beside" else None
 listener = bind("127.0.0.1", 0, is_tls=False) if mode != "portless" else None
 code = serve_until_told(
-    Switch(door=None, sender=app, is_ready=lambda: mode != "unready") if listener else None,
+    Switch(door=None, sender=app, probes=probes) if listener else None,
     listener,
     [ThreadedLoop(run, wake=lambda: None, name="worker")],
-    started=lambda: print(json.dumps({"url": listener.url if listener else None}), flush=True),
+    started=lambda: print(
+        json.dumps({"url": listener.url if listener else None, "side": side.url if side else None}), flush=True
+    ),
+    beside=(probes.alone(), side) if side else None,
+    drain=probes.drain,
+    drain_delay_s=0.5 if mode == "delay" else 0,
 )
 print("left", code, flush=True)
 sys.exit(code)
@@ -78,6 +89,14 @@ def line(process: subprocess.Popen[str]) -> str:
 def connection(process: subprocess.Popen[str]) -> http.client.HTTPConnection:
     """A connection to the URL it says it serves."""
     return http.client.HTTPConnection(json.loads(line(process))["url"].removeprefix("http://"), timeout=10)
+
+
+def ask(url: str, path: str) -> tuple[int, bytes]:
+    """Status and body of one GET on a connection of its own."""
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)) as client:
+        client.request("GET", path)
+        answer = client.getresponse()
+        return answer.status, answer.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -144,6 +163,52 @@ def test_background_work_that_ends_takes_the_process_along(mode: str) -> None:
     assert ("the worker broke" in errors) == (mode == "crash")
 
 
+def test_while_it_drains_it_is_alive_and_not_ready() -> None:
+    """On the port beside, /readyz says 503 from the first signal on until everything else has stopped."""
+    with running("beside") as process:
+        urls = json.loads(line(process))
+        slow = http.client.HTTPConnection(urls["url"].removeprefix("http://"), timeout=10)
+        slow.request("GET", "/slow")
+        assert line(process) == "slow began"
+        before = ask(urls["side"], "/readyz")
+        process.send_signal(signal.SIGTERM)
+        while (during := ask(urls["side"], "/readyz")) == before:
+            pass
+        alive = ask(urls["side"], "/healthz")
+        answer = slow.getresponse().read()
+        slow.close()
+        process.communicate(timeout=20)
+
+    assert before == (200, b"ok\n")
+    assert during == (503, b"not ready\ndraining\n")
+    assert alive == (200, b"ok\n")
+    assert answer == b"/slow"
+    assert process.returncode == Exit.OK
+
+
+def test_with_a_delay_the_port_answers_on_for_a_while() -> None:
+    """A balancer that asks after the signal is told that this process is not ready, on the port itself."""
+    with running("delay") as process:
+        url = json.loads(line(process))["url"]
+        process.send_signal(signal.SIGTERM)
+        while (readiness := ask(url, "/readyz"))[0] == 200:
+            pass
+        work = ask(url, "/anything")
+        process.communicate(timeout=20)
+
+    assert readiness == (503, b"not ready\ndraining\n")
+    assert work == (200, b"/anything")
+    assert process.returncode == Exit.OK
+
+
+def test_an_unready_process_says_why() -> None:
+    """/readyz names what keeps the process from its work."""
+    with running("unready") as process:
+        answer = ask(json.loads(line(process))["url"], "/readyz")
+
+    assert answer == (503, b"not ready\nit is tired\n")
+
+
 @pytest.mark.parametrize(("mode", "status"), [("serve", 200), ("unready", 503)])
 def test_health_and_readiness(mode: str, status: int) -> None:
     """/healthz says that the process lives, /readyz whether it can do its work."""
@@ -190,7 +255,7 @@ def test_the_switch_sends_each_path_to_its_end(ends: set[str], path: str, end: s
         door=recording("door"),
         sender=recording("sender"),
         is_senders=lambda path: path.startswith("/api"),
-        is_ready=lambda: True,
+        probes=Probes(problems=list, registry=CollectorRegistry()),
     )
     asyncio.run(switch({"type": "http", "path": path, "method": "POST"}, receive, send))
 

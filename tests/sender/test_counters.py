@@ -7,9 +7,10 @@ import logging
 
 import pytest
 
+from hookline.counting import Histogram
 from hookline.errors import StorageUnavailable
 from hookline.rules.response import UNKNOWN
-from hookline.sender.counters import Counters, Histogram, reason_class
+from hookline.sender.counters import Counters, reason_class
 from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.ids import IdMaker
 from hookline.sender.publish import Publication, Publisher, draft_event
@@ -63,6 +64,7 @@ def test_the_loop_counts_attempts_and_what_they_left(world: World) -> None:
     assert counters.phases["connect"].sum == pytest.approx(0.004)
     assert (sum(counters.claims.counts), sum(counters.settles.counts)) == (2, 2)
     assert counters.heartbeat_ms is not None
+    assert (counters.in_flight, counters.in_flight_limit, counters.proven, counters.failing) == (0, 500, 1, 0)
 
 
 def test_the_loop_counts_what_was_lost(world: World) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from cyclopts import Parameter
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.registry import Collector
 
 import hookline
 from hookline.cli.log_setup import configure_logging
 from hookline.cli.parameters import AsJson
+from hookline.cli.probes import Probes
 from hookline.cli.receiver_app import named_receiver
 from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
 from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load
 from hookline.errors import ConfigError
+from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
 from hookline.rules.schedule import Schedule
 from hookline.storage import connect, database_file
@@ -57,6 +61,8 @@ def serve(
     webhook_tolerance: Annotated[Text, _flag("webhook_tolerance")] = None,
     tls_cert: Annotated[Text, _flag("tls_cert")] = None,
     tls_key: Annotated[Text, _flag("tls_key")] = None,
+    metrics_listen: Annotated[Text, _flag("metrics_listen")] = None,
+    drain_delay: Annotated[Text, _flag("drain_delay")] = None,
     log_level: Annotated[Text, _flag("log_level")] = None,
     log_format: Annotated[Text, _flag("log_format")] = None,
     as_json: AsJson = False,
@@ -83,13 +89,26 @@ def serve(
         listener = bind(config.host, config.port, is_tls=tls is not None) if part != "worker" else None
         if listener is not None:
             ends.callback(listener.socket.close)
+        side = (
+            bind(*config.metrics_listen, is_tls=False, setting="HOOKLINE_METRICS_LISTEN")
+            if config.metrics_listen
+            else None
+        )
+        if side is not None:
+            ends.callback(side.socket.close)
         plan = _plan(part, settings, ends, has_worker=worker)
+        probes = _probes(plan, config.metrics_token)
+        if side is not None:
+            plan.facts["probes"] = {"url": side.url}
         return serve_until_told(
-            _switch(plan) if listener is not None else None,
+            _switch(plan, probes) if listener is not None else None,
             listener,
             plan.background,
             tls=tls,
             started=lambda: _say(plan, listener.url if listener is not None else None, as_json=as_json),
+            beside=(probes.alone(), side) if side is not None else None,
+            drain=probes.drain,
+            drain_delay_s=config.drain_delay_s,
         )
 
 
@@ -112,7 +131,8 @@ class _Plan:
     door: AsgiApp | None = None
     is_senders: Callable[[str], bool] = lambda _: False
     background: list[Background] = field(default_factory=list)
-    readiness: list[Callable[[], bool]] = field(default_factory=list)
+    problems: list[Callable[[], Sequence[str]]] = field(default_factory=list)
+    metrics: list[Collector] = field(default_factory=list)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -124,6 +144,7 @@ def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) 
         receiver = _receiver(plan, settings, config.receiver)
         ends.callback(receiver.close)
         receiver.open()
+        plan.metrics.append(ReceiverMetrics(receiver))
         if part != "worker":
             _add_door(plan, receiver, config.receiver)
         if has_worker:
@@ -157,7 +178,8 @@ def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
     ends.callback(sender.close)
     plan.sender, plan.is_senders = sender, is_sender_path
     plan.background.append(sender)
-    plan.readiness.append(lambda: not sender.problems())
+    plan.problems.append(sender.problems)
+    plan.metrics.append(SenderMetrics(sender))
     plan.facts["sender"] = {"path": "/", "database": _shown(config.database_url), "made_api_keys": sender.made_keys}
 
 
@@ -192,7 +214,7 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
 
 def _add_door(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:
     plan.door = receiver.asgi()
-    plan.readiness.append(receiver.is_ready)
+    plan.problems.append(lambda: () if receiver.is_ready() else ("the door cannot keep webhooks",))
     path = DOOR_PATH if config.path_token is None else f"{DOOR_PATH}/<HOOKLINE_PATH_TOKEN>"
     plan.facts["receiver"] = (
         {"path": path, "database": _shown(config.database_url)} if config.app is None else {"app": config.app}
@@ -204,15 +226,28 @@ def _add_worker(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None
     # Now, so that a handler whose registration is refused stops the start.
     worker.register()
     plan.background.append(ThreadedLoop(worker.run, wake=worker.wake.set, name="hookline-worker"))
+    plan.problems.append(worker.problems)
     plan.facts["worker"] = {"handlers": len(receiver.handlers), "app": config.app}
 
 
-def _switch(plan: _Plan) -> Switch:
+def _probes(plan: _Plan, token: str | None) -> Probes:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    for collector in (BuildInfo(), *plan.metrics):
+        registry.register(collector)
+    return Probes(
+        problems=lambda: [problem for problems in plan.problems for problem in problems()],
+        registry=registry,
+        token=token,
+    )
+
+
+def _switch(plan: _Plan, probes: Probes) -> Switch:
     return Switch(
         door=plan.door,
         sender=plan.sender,
         is_senders=plan.is_senders if plan.door is not None else lambda _: True,
-        is_ready=lambda: all(is_ready() for is_ready in plan.readiness),
+        probes=probes,
     )
 
 
@@ -242,6 +277,8 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
         count = worker["handlers"]
         whose = f"{count} handler{'' if count == 1 else 's'} of {worker['app']}" if worker["app"] else "no handlers"
         yield f"  worker    applies events; {whose}"
+    if probes := facts.get("probes"):
+        yield f"  probes    {probes['url']}/healthz /readyz /metrics"
     yield "Ctrl-C stops it."
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import uvicorn
 
 from hookline.cli import Exit
+from hookline.cli.probes import PATHS, Probes
 from hookline.errors import ConfigError
 
 log = logging.getLogger("hookline.serve")
@@ -45,7 +46,7 @@ class Switch:
         door: the receiver's application.
         sender: the sender's application.
         is_senders: whether a path is the sender's; asked where there are both.
-        is_ready: asked by `GET /readyz`, on a thread; `/healthz` answers as long as the process does.
+        probes: answers `probes.PATHS` for both.
     """
 
     def __init__(
@@ -54,28 +55,21 @@ class Switch:
         door: AsgiApp | None,
         sender: AsgiApp | None,
         is_senders: Callable[[str], bool] = lambda _: True,
-        is_ready: Callable[[], bool],
+        probes: Probes,
     ) -> None:
         self._sender = sender or door
         self._door = door or sender
         self._is_senders = is_senders
-        self._is_ready = is_ready
+        self._probes = probes
 
     async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
         path: str = scope.get("path", "")
-        if scope["type"] == "http" and path in {"/healthz", "/readyz"} and scope["method"] in {"GET", "HEAD"}:
-            await self._health(path, send)
+        if scope["type"] == "http" and path in PATHS:
+            await self._probes(scope, receive, send)
             return
         app = self._sender if self._is_senders(path) else self._door
         if app is not None:
             await app(scope, receive, send)
-
-    async def _health(self, path: str, send: AsgiSend) -> None:
-        is_well = path == "/healthz" or await asyncio.to_thread(self._is_ready)
-        status, content = (200, b"ok\n") if is_well else (503, b"not ready\n")
-        headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
 
 
 class Background(Protocol):
@@ -133,8 +127,8 @@ class Listener:
     url: str
 
 
-def bind(host: str, port: int, *, is_tls: bool) -> Listener:
-    """Take the port before anything else starts.
+def bind(host: str, port: int, *, is_tls: bool, setting: str = "") -> Listener:
+    """Take the port before anything else starts. `setting` is the one to name, where it is not host and port.
 
     Raises:
         ConfigError: it is taken, may not be taken, or the host is not this machine's.
@@ -145,7 +139,7 @@ def bind(host: str, port: int, *, is_tls: bool) -> Listener:
         )[0]
     except (OSError, UnicodeError) as error:
         raise ConfigError(
-            "HOOKLINE_HOST", f"expected a name or address of this machine, got {host!r}: {error}"
+            setting or "HOOKLINE_HOST", f"expected a name or address of this machine, got {host!r}: {error}"
         ) from None
     listening = socket.socket(family, kind, protocol)
     try:
@@ -154,7 +148,7 @@ def bind(host: str, port: int, *, is_tls: bool) -> Listener:
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
-        raise ConfigError("HOOKLINE_PORT", f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise ConfigError(setting or "HOOKLINE_PORT", f"cannot listen on {host}:{port}: {error.strerror}") from None
     name = f"[{host}]" if ":" in host else host
     return Listener(listening, f"{'https' if is_tls else 'http'}://{name}:{listening.getsockname()[1]}")
 
@@ -200,6 +194,9 @@ def serve_until_told(
     *,
     tls: tuple[Path, Path] | None = None,
     started: Callable[[], None] = lambda: None,
+    beside: tuple[AsgiApp, Listener] | None = None,
+    drain: Callable[[], None] = lambda: None,
+    drain_delay_s: float = 0.0,
 ) -> int:
     """Run until a signal, or until something that should run on does not.
 
@@ -208,6 +205,9 @@ def serve_until_told(
         background: started before the port is listened on, stopped after it is closed.
         tls: certificate chain and key.
         started: called once, when requests are accepted and all of `background` runs.
+        beside: what answers on a port of its own, in plain http, until everything else has stopped.
+        drain: called at the first signal.
+        drain_delay_s: how long after that the port is still open, for balancers that ask before they send.
 
     Returns:
         0 after a signal; 1 when something ended by itself, which is logged.
@@ -215,7 +215,7 @@ def serve_until_told(
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(app, listener, background, tls, started))
+        return runner.run(_serve(app, listener, background, tls, started, beside, drain, drain_delay_s))
 
 
 async def _serve(
@@ -224,6 +224,9 @@ async def _serve(
     background: Sequence[Background],
     tls: tuple[Path, Path] | None,
     started: Callable[[], None],
+    beside: tuple[AsgiApp, Listener] | None,
+    drain: Callable[[], None],
+    drain_delay_s: float,
 ) -> int:
     told, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -234,30 +237,48 @@ async def _serve(
     told_task = asyncio.create_task(told.wait())
     watched: set[asyncio.Task[Any]] = {told_task, *tasks}
     server: _Server | None = None
+    side: _Server | None = None
+    sides: set[asyncio.Task[Any]] = set()
+    if beside is not None:
+        side = _server(beside[0], None)
+        sides.add(asyncio.create_task(side.serve(sockets=[beside[1].socket])))
+        watched |= sides
+        await _listening(side, watched)
     if app is not None and listener is not None:
         server = _server(app, tls)
         watched.add(asyncio.create_task(server.serve(sockets=[listener.socket])))
-        listening = asyncio.create_task(server.listening.wait())
-        await asyncio.wait({listening, *watched}, return_when=asyncio.FIRST_COMPLETED)
-        listening.cancel()
+        await _listening(server, watched)
     if not any(task.done() for task in watched):
         started()
     await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
     was_told = told_task.done()
     told_task.cancel()
-    watched -= {told_task, *tasks}
+    watched -= {told_task, *tasks, *sides}
+    drain()
+    if was_told and server is not None:
+        await asyncio.sleep(drain_delay_s)
     if server is not None:
         # The port first, so that what comes in late still finds the rest at work.
         server.should_exit = True
         await asyncio.wait(watched)
     stop.set()
-    results = await asyncio.gather(*tasks, *watched, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    if side is not None:
+        side.should_exit = True
+    results = await asyncio.gather(*tasks, *watched, *sides, return_exceptions=True)
     errors = [result for result in results if isinstance(result, BaseException)]
     for error in errors:
         log.error("stopped by an error", exc_info=error)
     if not was_told and not errors:
         log.error("stopped: work that should run on has ended by itself")
     return Exit.OK if was_told and not errors else Exit.FAILED
+
+
+async def _listening(server: _Server, watched: set[asyncio.Task[Any]]) -> None:
+    """Returns when it listens, or when something has ended that should run on."""
+    listening = asyncio.create_task(server.listening.wait())
+    await asyncio.wait({listening, *watched}, return_when=asyncio.FIRST_COMPLETED)
+    listening.cancel()
 
 
 class _Teller:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from hookline.errors import ConfigError, StorageError
 from hookline.loop import Clock, SystemClock
 from hookline.receiver.asgi import AsgiDoor
+from hookline.receiver.counters import Counters
 from hookline.receiver.handlers import Registry
 from hookline.receiver.intake import Intake, Opened, SeparateIntake, SharedIntake, dialect_of
 from hookline.receiver.model import Entry, PutKind, Receipt, Request
@@ -133,6 +134,7 @@ class Receiver:
             now_ms=self.clock.now_ms,
         )
         self._rejections = Rejections(source)
+        self.counters = Counters()
         self._lock = threading.RLock()
         self._compiled: Verbs | None = None
         self.opened: Opened | None = None
@@ -178,6 +180,7 @@ class Receiver:
     def note(self, receipt: Receipt, peer: str | None) -> None:
         """Count a refusal. It is written within a second or so, together with all others of that time."""
         self._rejections.note(receipt, peer, self.clock.now_ms())
+        self.counters.request_refused(str(receipt.reason))
         if self._flush_timer is not None and self._flush_pid == os.getpid():
             return
         with self._lock:
@@ -214,7 +217,14 @@ class Receiver:
             access = Access(database)
         else:
             access = Access(transactions=self._transactions, dialect=self._app_database().dialect)
-        return Worker(access, self.handlers, clock=self.clock, concurrency=concurrency, optional=self._optional)
+        return Worker(
+            access,
+            self.handlers,
+            clock=self.clock,
+            concurrency=concurrency,
+            optional=self._optional,
+            counters=self.counters,
+        )
 
     def run_worker(self, stop: threading.Event, *, concurrency: int = 4) -> None:
         """Apply and run handlers on this thread until `stop` is set; what is under way is finished first."""
@@ -338,7 +348,7 @@ class Receiver:
 
     def _open(self) -> Opened:
         if self._transactions is not None:
-            return Opened(None, SeparateIntake(self._transactions, self._outage))
+            return Opened(None, SeparateIntake(self._transactions, self._outage, self.counters))
         assert self._database_url is not None
         database = connect(self._database_url)
         try:
@@ -346,7 +356,7 @@ class Receiver:
         except BaseException:
             database.close()
             raise
-        return Opened(database, SharedIntake(database, self._outage))
+        return Opened(database, SharedIntake(database, self._outage, self.counters))
 
     def _app_database(self) -> _AppDatabase:
         assert self._transactions is not None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hookline.errors import OutcomeUnknown, StorageError
+from hookline.receiver.counters import Counters
 from hookline.receiver.model import Entry, PutKind, RejectionRow
 from hookline.receiver.store import InboxStore
 from hookline.storage.commit import GroupCommit
@@ -84,10 +85,11 @@ class Reception(Protocol):
 class SharedIntake:
     """On a database of ours: whoever waits while a batch is being written shares the next commit."""
 
-    def __init__(self, database: Database, outage: Outage) -> None:
+    def __init__(self, database: Database, outage: Outage, counters: Counters | None = None) -> None:
         self._database = database
         self._store = InboxStore(database.dialect)
         self._outage = outage
+        self._counters = counters if counters is not None else Counters()
         self._group: GroupCommit[Entry, PutKind] = GroupCommit(self._keep, name="hookline-inbox")
         # The group's own methods: a coroutine of ours around them would cost every request.
         self.put = self._group.put
@@ -104,6 +106,7 @@ class SharedIntake:
             kinds = self._database.run(lambda connection: self._store.put(connection, entries))
         except StorageError as error:
             self._outage.failed(error)
+            self._counters.storage_errors += 1
             raise
         except Exception as error:
             if len(entries) > 1:
@@ -111,6 +114,7 @@ class SharedIntake:
             self._outage.failed(error)
             raise StorageError(f"the entry could not be kept: {type(error).__name__}") from error
         self._outage.is_over()
+        self._counters.entries_kept(kinds)
         # After the commit and once per batch: a worker woken earlier would find nothing.
         self._database.notify(CHANNEL)
         _log_conflicts(entries, kinds)
@@ -120,10 +124,11 @@ class SharedIntake:
 class SeparateIntake:
     """On the app's own transactions: one per entry, in the calling thread or, for coroutines, in one of asyncio's."""
 
-    def __init__(self, transactions: Transactions, outage: Outage) -> None:
+    def __init__(self, transactions: Transactions, outage: Outage, counters: Counters | None = None) -> None:
         self._transactions = transactions
         self._stores: dict[Dialect, InboxStore] = {}
         self._outage = outage
+        self._counters = counters if counters is not None else Counters()
 
     async def put(self, entry: Entry) -> PutKind:
         # Shielded: a client that goes away does not make a thread's transaction anybody's concern but its own.
@@ -135,12 +140,14 @@ class SeparateIntake:
                 kinds = self._store(transaction).put(transaction.dbapi, [entry])
         except StorageError as error:
             self._outage.failed(error)
+            self._counters.storage_errors += 1
             raise
         except Exception as error:
             # The app's driver has errors of its own; whichever it is, 200 cannot be said.
             self._outage.failed(error)
             raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
         self._outage.is_over()
+        self._counters.entries_kept(kinds)
         _log_conflicts([entry], kinds)
         return kinds[0]
 

@@ -8,6 +8,7 @@ Lists are read backwards from the newest entry, a page at a time; bodies only on
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from hookline.errors import ConfigError
 from hookline.receiver.model import HandlerRow, InboxEntry, InboxStats, RejectionRow, RunRow
@@ -17,6 +18,20 @@ from hookline.storage import Connection, Verbs
 
 NEWEST = 2**63 - 1
 PAGE = 50
+COUNTED = 100_000  # where counting for a backlog stops
+
+
+class InboxBacklog(NamedTuple):
+    """What waits. A count of `COUNTED` means that many or more.
+
+    `oldest_ms` is when the entry that waits longest arrived; `dead_runs` are those that failed for good.
+    """
+
+    waiting: int
+    oldest_ms: int | None
+    pending_runs: int
+    dead_runs: int
+    paused_handlers: int
 
 
 class InboxQueries:
@@ -70,6 +85,11 @@ class InboxQueries:
         """What was refused from the minute of `since_ms` on, newest first."""
         named = {"source": self._source, "since_ms": since_ms - since_ms % 60_000, "limit": limit}
         return [RejectionRow(self._source, *row) for row in self._verbs["rejections_list"].run(connection, named)]
+
+    def backlog(self, connection: Connection) -> InboxBacklog:
+        """What waits, of all sources: cheap enough to be asked every few seconds."""
+        ((*counts,),) = self._verbs["inbox_backlog"].run(connection, {"most": COUNTED})
+        return InboxBacklog(*counts)
 
     def handlers(self, connection: Connection) -> list[HandlerRow]:
         """Every handler of any process, with its pause and its runs in numbers."""

@@ -28,6 +28,7 @@ import logging
 import queue
 import random
 import threading
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -35,6 +36,7 @@ from typing import Any, Final
 
 from hookline.errors import HooklineError, OutcomeUnknown, StorageUnavailable
 from hookline.loop import Clock, SystemClock, run_loop
+from hookline.receiver.counters import Counters
 from hookline.receiver.handlers import (
     RUN,
     Change,
@@ -60,6 +62,8 @@ BATCH: Final = 100
 LEASE_S: Final = 60
 HEARTBEAT_S: Final = 20
 IDLE_S: Final = 5.0
+# Longer than a round that waits for a locked database and tries again.
+STUCK_MS: Final = 60_000
 ENTRY_TRIES: Final = 3
 ENTRY_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=60, tries=ENTRY_TRIES)
 # No entry is made to wait as long as this (`ENTRY_BACKOFF`): one that is due later was kept under another clock.
@@ -135,6 +139,7 @@ class Worker:
         jitter: gives -1 to 1, for the retries.
         pause_after: on how many different objects a handler may fail in a row before it is paused; None for never.
         optional: resources to mirror that are mirrored only where asked for (`resources.OPTIONAL`).
+        counters: what is counted here.
     """
 
     def __init__(
@@ -148,8 +153,10 @@ class Worker:
         jitter: Callable[[], float] | None = None,
         pause_after: int | None = PAUSE_AFTER,
         optional: Collection[str] = (),
+        counters: Counters | None = None,
     ) -> None:
         self._access = access
+        self._counters = counters if counters is not None else Counters()
         self._optional = frozenset(optional)
         self._registry = registry if registry is not None else Registry()
         self._clock = clock if clock is not None else SystemClock()
@@ -205,6 +212,13 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._inbox = None
+
+    def problems(self) -> list[str]:
+        """What keeps `run` from its work, for people; empty where nothing does."""
+        beat_ms = self._counters.heartbeat_ms
+        # At rest a round begins every 5 s; one that is stuck in the database or on a lock begins no other.
+        silent_ms = 0 if beat_ms is None else self._clock.now_ms() - beat_ms
+        return [f"the worker has begun no round for {silent_ms // 1000} s"] if silent_ms > STUCK_MS else []
 
     def step(self) -> int | None:
         """Do once what is due, handlers included, on this thread; when to call again (Unix ms), None when woken."""
@@ -298,7 +312,7 @@ class Worker:
         """Do once what is due; when to come again. At rest this is one statement."""
         self.register()
         names = [handler.name for handler in self._registry]
-        now_ms = self._clock.now_ms()
+        now_ms = self._counters.heartbeat_ms = self._clock.now_ms()
         # What is committed after this look sets `wake`, and `run_loop` comes again.
         with self._access.read() as connection:
             due = self._runs.due(connection, names, now_ms)
@@ -354,7 +368,8 @@ class Worker:
             with self._access.write() as connection:
                 entries = self._mirror.claim(connection, now_ms, BATCH)
                 seqs = [entry.seq for entry in entries]
-                return self._apply_claimed(connection, entries, now_ms)
+                done = self._apply_claimed(connection, entries, now_ms)
+            return self._counted(done, entries)
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
@@ -365,6 +380,14 @@ class Worker:
 
     def _apply_claimed(self, connection: Connection, entries: Sequence[Claimed], now_ms: int) -> Applied:
         return apply(self._mirror, connection, entries, now_ms, optional=self._optional) if entries else Applied()
+
+    def _counted(self, done: Applied, entries: Sequence[Claimed]) -> Applied:
+        self._counters.entries_applied(
+            [outcome.outcome for outcome in done.outcomes],
+            [entry.received_ms for entry in entries],
+            self._clock.now_ms(),
+        )
+        return done
 
     def _pull_entries(self, now_ms: int) -> None:
         """The clock was set back: entries kept before that would wait until it is where it was."""
@@ -401,7 +424,8 @@ class Worker:
         try:
             with self._access.write() as connection:
                 entries = self._mirror.claim_one(connection, seq)
-                return self._apply_claimed(connection, entries, now_ms)
+                done = self._apply_claimed(connection, entries, now_ms)
+            return self._counted(done, entries)
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
@@ -419,7 +443,7 @@ class Worker:
         with self._access.write() as connection:
             if self._mirror.claim_one(connection, seq):
                 self._mirror.note(connection, [outcome], now_ms)
-        return Applied([outcome])
+        return self._counted(Applied([outcome]), ())
 
     def _walk(self, now_ms: int) -> Applied:
         with self._access.write() as connection:
@@ -477,6 +501,7 @@ class Worker:
                 self._runs.fail(connection, run, following, error, now_ms)
                 self._count_failure(connection, run, "WorkerLost", now_ms)
         for run in lapsed:
+            self._counters.run_ended(run.handler, "lost")
             log.warning("run %d of %s: its worker did not come back", run.row_id, run.handler)
         return bool(lapsed)
 
@@ -501,6 +526,7 @@ class Worker:
     def _attempt(self, run: Run, loop: _Loop) -> None:
         handler = self._registry.get(run.handler)
         assert handler is not None
+        began_s = time.perf_counter()
         try:
             self._call(handler, run, loop)
         except _LeaseLostError:
@@ -517,9 +543,10 @@ class Worker:
             failure = error
         else:
             self._given_back.pop(run.row_id, None)
+            self._counters.run_ended(run.handler, "succeeded", time.perf_counter() - began_s)
             return
         self._given_back.pop(run.row_id, None)
-        self._fail(run, failure)
+        self._fail(run, failure, time.perf_counter() - began_s)
         if isinstance(failure, KeyboardInterrupt):
             raise failure
 
@@ -548,10 +575,11 @@ class Worker:
     def _give_back(self, run: Run) -> None:
         self._given_back[run.row_id] = self._given_back.get(run.row_id, 0) + 1
         log.warning("run %d of %s: the database is not available, trying again", run.row_id, run.handler)
+        self._counters.run_ended(run.handler, "given_back")
         with self._access.write() as connection:
             self._runs.give_back(connection, run, self._clock.now_ms() + BUSY_WAIT_MS)
 
-    def _fail(self, run: Run, failure: BaseException) -> None:
+    def _fail(self, run: Run, failure: BaseException, took_s: float) -> None:
         now_ms = self._clock.now_ms()
         following = after_run(
             "failed",
@@ -572,6 +600,7 @@ class Worker:
         with self._access.write() as connection:
             if self._runs.fail(connection, run, following, describe(failure), now_ms):
                 self._count_failure(connection, run, _class_name(failure), now_ms)
+        self._counters.run_ended(run.handler, following.state, took_s)
 
     def _count_failure(self, connection: Connection, run: Run, kind: str, now_ms: int) -> None:
         """Pause the handler if this is one object too many in a row."""

@@ -23,6 +23,7 @@ from starlette.routing import compile_path
 from hookline.errors import NotCanonical, OutcomeUnknown, RequestError, StorageError
 from hookline.sender import api_own, api_workos
 from hookline.sender.api_parts import CallContext, environment_of, idempotency_key
+from hookline.sender.counters import Counters
 from hookline.sender.publish import EventDraft, Publication, draft_batch, draft_event
 from hookline.storage.outage import Outage
 from hookline.wire.canonical import loads_strict
@@ -62,10 +63,14 @@ class SenderApi:
     Args:
         context: store, registry, publisher, keys and clock.
         problems: what keeps this process from serving; asked by `/readyz`, may read the database.
+        counters: what is counted here.
     """
 
-    def __init__(self, context: CallContext, *, problems: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self, context: CallContext, *, problems: Callable[[], Sequence[str]], counters: Counters | None = None
+    ) -> None:
         self._context = context
+        self._counters = counters if counters is not None else Counters()
         self._outage = Outage(
             log,
             during="the database is away, answering 503 until it works again",
@@ -98,6 +103,13 @@ class SenderApi:
             # The framework answers and logs an error through its handler, and then raises it once more.
             if not call.status:
                 await call.answer_error(_from_trouble(error, scope, self._outage))
+        finally:
+            self._count(call)
+
+    def _count(self, call: _Call) -> None:
+        if _is_keyed(call.path):
+            kind = "publish" if call.path == _PUBLISH_PATH else _dialect(call.path)
+            self._counters.requests[kind, f"{call.status // 100}xx" if call.status else "gone"] += 1
 
     async def _answer(self, call: _Call) -> None:
         scope = call.scope

@@ -11,8 +11,9 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hookline.errors import StorageError
 from hookline.loop import SystemClock
@@ -29,8 +30,9 @@ from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
 from hookline.sender.jobs import JobRunner
 from hookline.sender.keys import KeyRing, make_missing_keys
-from hookline.sender.model import Environment
+from hookline.sender.model import ENVIRONMENTS, Environment
 from hookline.sender.publish import Publisher
+from hookline.sender.queries import Backlog, OpenWork, backlog, open_work
 from hookline.sender.registry import Registry
 from hookline.sender.secrets import open_box
 from hookline.sender.store import SenderStore
@@ -49,6 +51,19 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+# Longer than a round that waits for a locked database and tries again.
+STUCK_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWork:
+    """What the database holds of open work, and when that was read."""
+
+    read_ms: int
+    backlog: Mapping[Environment, Backlog]
+    open: OpenWork
 
 
 class SenderApp:
@@ -122,7 +137,7 @@ class SenderApp:
             database, self.store, self._box, self._holding, clock=self._clock, ids=ids, check_url=check
         )
         context = CallContext(database, self.store, self.registry, self.publisher, keys, self._clock, ids)
-        self._api = SenderApi(context, problems=self.problems)
+        self._api = SenderApi(context, problems=self.problems, counters=self.counters)
         self._delivery_ended = False
         if allow_private_targets:
             log.warning(
@@ -168,6 +183,16 @@ class SenderApp:
             executor.shutdown()
             await exchange.close()
 
+    def backlog(self) -> StoredWork:
+        """What waits in the database, for metrics. StorageUnavailable: it cannot be read."""
+        now_ms = self._clock.now_ms()
+        with self._database.read() as connection:
+            return StoredWork(
+                now_ms,
+                {one: backlog(self.store, connection, one, now_ms=now_ms) for one in ENVIRONMENTS},
+                open_work(self.store, connection),
+            )
+
     def problems(self) -> list[str]:
         """What keeps this process from its work, for people; empty where nothing does. Reads the database."""
         found = []
@@ -178,6 +203,11 @@ class SenderApp:
             found.append(str(error))
         if self._delivery_ended:
             found.append("the delivery loop has ended")
+        elif (beat_ms := self.counters.heartbeat_ms) is not None:
+            # At rest a round begins every 5 s; one that is stuck in the database or on a lock begins no other.
+            silent_ms = self._clock.now_ms() - beat_ms
+            if silent_ms > STUCK_MS:
+                found.append(f"the delivery loop has begun no round for {silent_ms // 1000} s")
         return found
 
     def close(self) -> None:

@@ -1,41 +1,18 @@
-"""What the sender counts while it works: plain numbers, added to where things happen and read when somebody scrapes.
-
-An addition costs a fraction of a microsecond and takes no lock: each number has one writer (the delivery loop, or
-whoever holds the publisher's turn) and any number of readers. What metrics these become is in metrics.py.
-"""
+"""What the sender counts of its own work (counting.py says how)."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
+
+from hookline.counting import BATCHES, COMMIT_SECONDS, SECONDS, Histogram
 
 if TYPE_CHECKING:
     from hookline.rules.lifecycle import Next
     from hookline.rules.response import Outcome
     from hookline.sender.http import Timings
 
-SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)
-COMMIT_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-BATCHES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 PHASES: Final = ("dns", "connect", "first_byte")
-
-
-class Histogram:
-    """How many values lay up to each bound; the last count is of those above all of them."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def add(self, value: float) -> None:
-        """One more value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
 
 
 class Counters:
@@ -51,6 +28,9 @@ class Counters:
         published: events stored, by environment. repeated: publish calls that an idempotency key made repeats.
         publish_waits: seconds from a publish call to its commit. commits: calls per commit.
         database_errors: by part: `deliver`, `publish`.
+        requests: API calls answered, by kind of route (`publish`, `own`, `endpoints`, `events`) and class of status.
+        in_flight, in_flight_limit: attempts under way and how many may be.
+        ready, proven, failing: endpoints that the loop believes to have due work, to answer, and not to.
         heartbeat_ms: when the delivery loop last began a round; None before it runs.
     """
 
@@ -61,19 +41,25 @@ class Counters:
         "commits",
         "database_errors",
         "deliveries",
+        "failing",
         "heartbeat_ms",
+        "in_flight",
+        "in_flight_limit",
         "lapsed",
         "overtaken",
         "phases",
+        "proven",
         "publish_waits",
         "published",
+        "ready",
         "repeated",
+        "requests",
         "settles",
     )
 
     def __init__(self) -> None:
-        self.attempts: Counter[tuple[str, str, str, str]] = Counter()
-        self.deliveries: Counter[tuple[str, str, str]] = Counter()
+        self.attempts: Counter[tuple[str, ...]] = Counter()
+        self.deliveries: Counter[tuple[str, ...]] = Counter()
         self.attempt_seconds = Histogram(SECONDS)
         self.phases = {phase: Histogram(SECONDS) for phase in PHASES}
         self.claims = Histogram(BATCHES)
@@ -85,7 +71,10 @@ class Counters:
         self.publish_waits = Histogram(COMMIT_SECONDS)
         self.commits = Histogram(BATCHES)
         self.database_errors: Counter[str] = Counter()
+        self.requests: Counter[tuple[str, ...]] = Counter()
         self.heartbeat_ms: int | None = None
+        self.in_flight = self.in_flight_limit = 0
+        self.ready = self.proven = self.failing = 0
 
     def attempt_ended(
         self, environment: str, kind: str, outcome: Outcome, duration_ms: float, timings: Timings | None

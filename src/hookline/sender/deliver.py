@@ -421,7 +421,6 @@ class Deliverer:
 
     def _take(self, cycle: _Cycle, slots: Mapping[int, int], *, reclaim: bool) -> None:
         """Act on what a transaction did: start attempts, and note which endpoints have more."""
-        self._count(cycle)
         for endpoint_row in slots:
             # Claimed last, so named last among equals.
             self._ready.pop(endpoint_row, None)
@@ -440,9 +439,12 @@ class Deliverer:
             row = claimed.endpoint_row
             self._in_flight[row] = self._in_flight.get(row, 0) + 1
             self._attempts[claimed.row_id] = asyncio.create_task(self._attempt(claimed))
+        self._count(cycle)
 
     def _count(self, cycle: _Cycle) -> None:
         counters = self._counters
+        counters.in_flight, counters.in_flight_limit = len(self._attempts), self._limits.in_flight
+        counters.ready, counters.proven, counters.failing = len(self._ready), len(self._proven), len(self._failing)
         for settlement in cycle.settled:
             counters.settled(settlement.claimed.environment, settlement.next)
         if cycle.settled:

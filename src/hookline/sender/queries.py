@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from hookline.errors import RequestError
 from hookline.sender.store import LAST_ROW, DeliveryFilter, FeedFilter
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hookline.sender.model import Attempt, Delivery, Endpoint, Environment, StoredEvent
     from hookline.sender.store import Direction, SenderStore
     from hookline.storage.verbs import Connection
+
+HOUR_MS: Final = 3_600_000
+# Where counting stops: an index is read that far in some 10 ms.
+COUNTED: Final = 100_000
 
 Order: TypeAlias = Literal["normal", "desc", "asc"]
 
@@ -63,6 +67,41 @@ class DeliveryQuery:
     event_type: str | None = None
     event_id: str | None = None
     endpoint_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in one environment. Each count stops at `COUNTED`: that many means that many or more.
+
+    Attributes:
+        due: pending and due. soon: due within an hour: retries. later: planned for later than that.
+        held: kept for endpoints that are paused or disabled.
+        oldest_ms: the earliest due time of open endpoints' pending deliveries, perhaps in the future; None: no such.
+    """
+
+    due: int
+    soon: int
+    later: int
+    held: int
+    oldest_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """What is under way in all processes; each count stops at `COUNTED`."""
+
+    running: int
+    replays: int
+
+
+def backlog(store: SenderStore, connection: Connection, environment: Environment, *, now_ms: int) -> Backlog:
+    """What waits now, at a cost of a few index steps per endpoint and at most `COUNTED` per count."""
+    return Backlog(*store.backlog(connection, environment, now_ms=now_ms, soon_ms=now_ms + HOUR_MS, most=COUNTED))
+
+
+def open_work(store: SenderStore, connection: Connection) -> OpenWork:
+    """What is under way."""
+    return OpenWork(*store.open_work(connection, most=COUNTED))
 
 
 def endpoint_page(

@@ -477,6 +477,15 @@ class SenderStore:
 
     # -- keys and settings -------------------------------------------------------------------------------------
 
+    def backlog(self, connection: Connection, environment: Environment, *, now_ms: int, soon_ms: int, most: int) -> Row:
+        """One environment's open deliveries in numbers, each up to `most`: see `queries.Backlog`."""
+        parameters = {"environment": environment, "now_ms": now_ms, "soon_ms": soon_ms, "most": most}
+        return self._verbs["backlog"].run(connection, parameters)[0]
+
+    def open_work(self, connection: Connection, *, most: int) -> Row:
+        """What runs and which replays are open, in numbers up to `most`: see `queries.OpenWork`."""
+        return self._verbs["open_work"].run(connection, {"most": most})[0]
+
     def add_first_key(self, connection: Connection, *, key_hash: str, environment: Environment, now_ms: int) -> bool:
         """Stores an API key's hash where its environment has no valid one. False where it has."""
         return bool(

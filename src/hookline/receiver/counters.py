@@ -1,0 +1,80 @@
+"""What the receiver counts of its own work (counting.py says how)."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from hookline.counting import BATCHES, LAG_SECONDS, SECONDS, Histogram
+
+
+class Counters:
+    """The numbers of one process.
+
+    Attributes:
+        kept: entries at the door by what became of them: `accepted`, `duplicate`, `conflict`.
+        refused: requests by reason.
+        commits: entries per commit of the door.
+        storage_errors: batches of the door that could not be kept.
+        outcomes: entries worked on, by outcome (`applied`, `stale`, `dead`, …).
+        lags: seconds from an entry's arrival to its application.
+        batches: entries per transaction that applied any.
+        runs: ends of handler runs, by handler and result: `succeeded`, `pending` (tried again), `failed` (dead),
+            `given_back` (the database was away), `lost` (its lease passed).
+        run_seconds: how long handlers took.
+        heartbeat_ms: when the worker last began a round; None before it runs.
+    """
+
+    __slots__ = (
+        "_lock",
+        "batches",
+        "commits",
+        "heartbeat_ms",
+        "kept",
+        "lags",
+        "outcomes",
+        "refused",
+        "run_seconds",
+        "runs",
+        "storage_errors",
+    )
+
+    def __init__(self) -> None:
+        self.kept: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.commits = Histogram(BATCHES)
+        self.storage_errors = 0
+        self.outcomes: Counter[str] = Counter()
+        self.lags = Histogram(LAG_SECONDS)
+        self.batches = Histogram(BATCHES)
+        self.runs: Counter[tuple[str, ...]] = Counter()
+        self.run_seconds = Histogram(SECONDS)
+        self.heartbeat_ms: int | None = None
+        self._lock = threading.Lock()  # handlers run on several threads, and so may a door
+
+    def entries_kept(self, kinds: Sequence[str]) -> None:
+        """A commit of the door held."""
+        with self._lock:
+            self.kept.update(kinds)
+            self.commits.add(len(kinds))
+
+    def request_refused(self, reason: str) -> None:
+        """A request was refused."""
+        with self._lock:
+            self.refused[reason] += 1
+
+    def entries_applied(self, outcomes: Sequence[str], received_ms: Iterable[int], now_ms: int) -> None:
+        """A transaction that settled entries is committed; `received_ms` of those that it took out of the queue."""
+        if outcomes:
+            self.outcomes.update(outcomes)
+            self.batches.add(len(outcomes))
+        for one_ms in received_ms:
+            self.lags.add(max(0, now_ms - one_ms) / 1000)
+
+    def run_ended(self, handler: str, result: str, took_s: float | None = None) -> None:
+        """A handler's run came to an end, or was given back."""
+        with self._lock:
+            self.runs[handler, result] += 1
+            if took_s is not None:
+                self.run_seconds.add(took_s)
