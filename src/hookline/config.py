@@ -122,6 +122,9 @@ class SenderConfig:
     allowed_targets: tuple[Network, ...] | None = None
     schedule: Schedule | None = None
     staging_schedule: Schedule | None = None
+    targets_ca: Path | None = None
+    egress_ips: tuple[Network, ...] | None = None
+    api_rate_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +244,13 @@ def _size(raw: object) -> int:
     if size < 1:
         raise ValueError
     return int(size)
+
+
+def _rate(raw: object) -> float:
+    rate = _amount({"": 1})(raw)
+    if not 0.001 <= rate <= 1_000_000:
+        raise ValueError
+    return rate
 
 
 def _networks(raw: object) -> tuple[Network, ...]:
@@ -473,6 +483,33 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "targets_ca",
+        _path,
+        "a file that exists, in PEM",
+        "Certificate authorities that endpoints' certificates are checked against.",
+        "sender",
+        unset="those of the system",
+        flag=True,
+    ),
+    Setting(
+        "egress_ips",
+        _networks,
+        _NETWORKS,
+        "Where deliveries come from, published at /.well-known/hookline-egress.json.",
+        "sender",
+        unset="nothing is published",
+        flag=True,
+    ),
+    Setting(
+        "api_rate_limit",
+        _rate,
+        "calls a second, more than 0, as 50 or 0.5",
+        "How often each API key may call one process; more is 429.",
+        "sender",
+        unset="unlimited",
+        flag=True,
+    ),
+    Setting(
         "webhook_secrets",
         _list(_text),
         "one or more signing secrets, comma separated",
@@ -560,6 +597,9 @@ class Settings:
             allowed_targets=self["allowed_targets"],
             schedule=self["retry_schedule"],
             staging_schedule=self["staging_retry_schedule"],
+            targets_ca=self["targets_ca"],
+            egress_ips=self["egress_ips"],
+            api_rate_limit=self["api_rate_limit"],
         )
 
     def receiver(self) -> ReceiverConfig:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hookline.rules.lifecycle import Next
-from hookline.sender.model import Delivery, Endpoint
+from hookline.sender.model import ApiKey, Delivery, Endpoint
 from hookline.sender.store import (
     LAST_ROW,
     AuditFilter,
@@ -626,15 +627,51 @@ def test_one_endpoints_switches_leave_the_others_alone(world: World, delivery_id
 # -- keys and settings
 
 
+def api_key(key_hash: str, environment: Any, **fields: Any) -> ApiKey:
+    made = ApiKey(key_hash, environment, f"key_{key_hash}", "a name", "abcd", None, 1, None, None)
+    return replace(made, **fields)
+
+
 def test_the_first_key_of_an_environment_is_stored_once(world: World) -> None:
     """A second 'first' key is refused, another environment has its own."""
     add = world.store.add_first_key
-    first = world.write(add, key_hash="h1", environment="production", now_ms=1)
-    second = world.write(add, key_hash="h2", environment="production", now_ms=1)
-    elsewhere = world.write(add, key_hash="h3", environment="staging", now_ms=1)
+    first = world.write(add, api_key("h1", "production"))
+    second = world.write(add, api_key("h2", "production"))
+    elsewhere = world.write(add, api_key("h3", "staging", key_enc="sealed"))
 
     assert (first, second, elsewhere) == (True, False, True)
-    assert world.read(world.store.valid_keys) == {"h1": "production", "h3": "staging"}
+    assert world.read(world.store.valid_keys) == {"h1": ("production", "key_h1"), "h3": ("staging", "key_h3")}
+    assert world.read(world.store.keys, "staging") == [api_key("h3", "staging", key_enc="sealed")]
+
+
+def test_a_key_is_revoked_once_and_stays_listed(world: World) -> None:
+    """In its own environment alone; the sealed copy goes with it."""
+    world.write(world.store.add_key, api_key("h1", "staging", key_enc="sealed"))
+    world.write(world.store.add_key, api_key("h2", "staging", key_enc="sealed", created_ms=2))
+    revoke = world.store.revoke_key
+
+    done = [
+        world.write(revoke, environment, "key_h1", now_ms=now_ms)
+        for environment, now_ms in (("production", 5), ("staging", 6), ("staging", 7))
+    ]
+
+    assert done == [False, True, False]
+    assert [(key.id, key.revoked_ms, key.key_enc) for key in world.read(world.store.keys, "staging")] == [
+        ("key_h1", 6, None),
+        ("key_h2", None, "sealed"),
+    ]
+    assert list(world.read(world.store.valid_keys)) == ["h2"]
+
+
+def test_the_last_use_of_a_key_only_moves_on(world: World) -> None:
+    """Two processes write in any order; an unknown key is passed over."""
+    world.write(world.store.add_key, api_key("h1", "staging"))
+
+    for used in ({"h1": 50, "h9": 50}, {"h1": 40}, {"h1": 60}):
+        world.write(world.store.note_key_uses, used)
+
+    [key] = world.read(world.store.keys, "staging")
+    assert key.last_used_ms == 60
 
 
 def test_a_setting_is_written_over(world: World) -> None:

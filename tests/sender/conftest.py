@@ -16,10 +16,11 @@ from cryptography.fernet import Fernet
 
 from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
+from hookline.sender.deliver import SCHEDULES
 from hookline.sender.holding import Holding
 from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
-from hookline.sender.keys import KeyRing
+from hookline.sender.keys import ApiKeys, KeyRing
 from hookline.sender.publish import Publisher
 from hookline.sender.registry import Registry
 from hookline.sender.secrets import SecretBox
@@ -68,6 +69,12 @@ class Answer:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+    @property
+    def message(self) -> str:
+        """Why it refused, in whichever dialect."""
+        found: str = self.json["detail" if self.headers["content-type"] == "application/problem+json" else "message"]
+        return found
 
 
 @dataclass
@@ -136,7 +143,10 @@ def context(database: Database, store: SenderStore, box: SecretBox, clock: Turne
     keys = KeyRing(database, store, {"production": LIVE_KEY, "staging": TEST_KEY}, clock=clock)
     holding = Holding(JobStore(database.dialect))
     registry = Registry(database, store, box, holding, clock=clock, ids=ids, check_url=check)
-    yield CallContext(database, store, registry, publisher, keys, clock, ids)
+    api_keys = ApiKeys(database, store, box, clock=clock, ids=ids, changed=keys.forget)
+    yield CallContext(
+        database, store, registry, publisher, keys, clock, ids, box=box, api_keys=api_keys, schedules=SCHEDULES
+    )
     publisher.close()
 
 

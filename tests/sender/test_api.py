@@ -40,12 +40,14 @@ def new_endpoint(call: Client, host: str = "a", **fields: Any) -> Any:
     "authorization", [None, "", "Bearer", "Bearer ", "Bearer sk_live_wrong", "Basic c2s6", "sk_live_for_tests"]
 )
 def test_no_valid_key_is_401(call: Client, path: str, authorization: str | None) -> None:
-    """The body is WorkOS's, whatever the path and whatever was wrong with the header."""
+    """In the dialect of the path, whatever was wrong with the header."""
     call.key = None
 
     answer = call("GET", path, headers={} if authorization is None else {"Authorization": authorization})
 
-    assert (answer.status, answer.json) == (401, {"message": "Unauthorized"})
+    assert (answer.status, answer.message) == (401, "Unauthorized")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert path.startswith("/api/") or answer.json == {"message": "Unauthorized"}
 
 
 def test_a_key_is_asked_for_before_the_body_is_read(call: Client) -> None:
@@ -148,7 +150,7 @@ def test_an_unknown_path_is_404(call: Client, path: str) -> None:
     """No redirect, a JSON body."""
     answer = call("GET", path)
 
-    assert (answer.status, answer.json) == (404, {"message": "Not Found"})
+    assert (answer.status, answer.message) == (404, "Not Found")
 
 
 def test_paths_of_the_sender_are_known() -> None:
@@ -166,7 +168,7 @@ def test_a_body_that_is_no_request_is_a_4xx(call: Client, path: str, raw: bytes)
     answer = call("POST", path, raw=raw)
 
     assert answer.status in (400, 422)
-    assert answer.json["message"]
+    assert answer.message
 
 
 @pytest.mark.parametrize("raw", [b"{", b"\xff", b'{"event": "a.b", "data": {}'])
@@ -356,16 +358,16 @@ def test_errors_speak_the_dialect_of_their_resource() -> None:
     """Endpoints say code and message, events code and field, our own API all three."""
     error = RequestError(422, "invalid", "no", [{"code": "c", "field": "f", "message": "m"}])
 
-    assert error_body(error, "endpoints") == {
+    assert error_body(error, "endpoints", "req_1") == {
         "code": "invalid",
         "message": "no",
         "errors": [{"code": "c", "message": "m"}],
     }
-    assert error_body(error, "events") == {
+    assert error_body(error, "events", "req_1") == {
         "message": "Validation failed.",
         "errors": [{"code": "c", "field": "f"}],
     }
-    assert error_body(error, "own")["errors"] == [{"code": "c", "field": "f", "message": "m"}]
+    assert error_body(error, "own", "req_1")["errors"] == [{"code": "c", "field": "f", "message": "m"}]
 
 
 # -- what a process says of itself

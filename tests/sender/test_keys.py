@@ -8,40 +8,47 @@ from pathlib import Path
 import pytest
 
 from hookline.errors import ConfigError
+from hookline.sender.ids import IdMaker
 from hookline.sender.keys import REFRESH_MS, KeyRing, hash_api_key, make_api_key, make_missing_keys
+from hookline.sender.secrets import SecretBox
 from hookline.sender.store import SenderStore
 from hookline.storage import Database
 from hookline.testing.clock import TurnedClock
+
+
+def environment(ring: KeyRing, key: str) -> str | None:
+    holder = ring.find(key)
+    return holder.environment if holder else None
 
 
 def test_a_configured_key_names_its_environment(database: Database, store: SenderStore, clock: TurnedClock) -> None:
     """Each key finds its own environment, anything else finds none."""
     ring = KeyRing(database, store, {"production": "sk_live_configured", "staging": "sk_test_configured"}, clock=clock)
 
-    assert ring.find("sk_live_configured") == "production"
-    assert ring.find("sk_test_configured") == "staging"
+    assert environment(ring, "sk_live_configured") == "production"
+    assert environment(ring, "sk_test_configured") == "staging"
     assert ring.find("sk_live_configure") is None
     assert ring.find("") is None
     assert ring.find("sk_\udcff") is None
 
 
 def test_keys_are_made_once_for_environments_without_one(
-    database: Database, store: SenderStore, clock: TurnedClock
+    database: Database, store: SenderStore, box: SecretBox, clock: TurnedClock
 ) -> None:
     """The first start returns a key for what is not configured; the second returns none, and it still works."""
-    made = make_missing_keys(database, store, {"production": "sk_live_configured"}, now_ms=1)
-    again = make_missing_keys(database, store, {"production": "sk_live_configured"}, now_ms=2)
+    made = make_missing_keys(database, store, {"production": "sk_live_configured"}, box=box, ids=IdMaker(), now_ms=1)
+    again = make_missing_keys(database, store, {"production": "sk_live_configured"}, box=box, ids=IdMaker(), now_ms=2)
     ring = KeyRing(database, store, {"production": "sk_live_configured"}, clock=clock)
 
     assert list(made) == ["staging"]
     assert made["staging"].startswith("sk_test_")
     assert again == {}
-    assert ring.find(made["staging"]) == "staging"
+    assert environment(ring, made["staging"]) == "staging"
 
 
-def test_only_the_hash_is_stored(database: Database, store: SenderStore, tmp_path: Path) -> None:
+def test_only_the_hash_is_stored(database: Database, store: SenderStore, box: SecretBox, tmp_path: Path) -> None:
     """The database file holds the hash and not the key."""
-    made = make_missing_keys(database, store, {}, now_ms=1)
+    made = make_missing_keys(database, store, {}, box=box, ids=IdMaker(), now_ms=1)
     database.close()
 
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -51,12 +58,12 @@ def test_only_the_hash_is_stored(database: Database, store: SenderStore, tmp_pat
 
 
 def test_a_revoked_key_stops_within_the_refresh_time(
-    database: Database, store: SenderStore, clock: TurnedClock, tmp_path: Path
+    database: Database, store: SenderStore, box: SecretBox, clock: TurnedClock, tmp_path: Path
 ) -> None:
     """A key revoked by another process is refused at the latest after REFRESH_MS."""
-    made = make_missing_keys(database, store, {}, now_ms=1)
+    made = make_missing_keys(database, store, {}, box=box, ids=IdMaker(), now_ms=1)
     ring = KeyRing(database, store, {}, clock=clock)
-    assert ring.find(made["production"]) == "production"
+    assert environment(ring, made["production"]) == "production"
     with sqlite3.connect(tmp_path / "hookline.db") as other:
         other.execute("update hookline_sender_keys set revoked_ms = 1 where environment = 'production'")
     other.close()
@@ -64,7 +71,7 @@ def test_a_revoked_key_stops_within_the_refresh_time(
     clock.advance(REFRESH_MS)
 
     assert ring.find(made["production"]) is None
-    assert ring.find(made["staging"]) == "staging"
+    assert environment(ring, made["staging"]) == "staging"
 
 
 def test_one_key_for_both_environments_is_refused(database: Database, store: SenderStore, clock: TurnedClock) -> None:

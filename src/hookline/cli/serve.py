@@ -55,6 +55,9 @@ def serve(
     allowed_targets: Annotated[Text, _flag("allowed_targets")] = None,
     retry_schedule: Annotated[Text, _flag("retry_schedule")] = None,
     staging_retry_schedule: Annotated[Text, _flag("staging_retry_schedule")] = None,
+    targets_ca: Annotated[Text, _flag("targets_ca")] = None,
+    egress_ips: Annotated[Text, _flag("egress_ips")] = None,
+    api_rate_limit: Annotated[Text, _flag("api_rate_limit")] = None,
     allowed_ips: Annotated[Text, _flag("allowed_ips")] = None,
     trusted_proxies: Annotated[Text, _flag("trusted_proxies")] = None,
     max_body: Annotated[Text, _flag("max_body")] = None,
@@ -174,6 +177,9 @@ def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
         allow_private_targets=config.allow_private_targets,
         allowed_targets=config.allowed_targets or (),
         schedules={environment: schedule for environment, schedule in schedules.items() if schedule is not None},
+        targets_ca=config.targets_ca,
+        egress=config.egress_ips,
+        api_calls_per_s=config.api_rate_limit,
     )
     ends.callback(sender.close)
     plan.sender, plan.is_senders = sender, is_sender_path

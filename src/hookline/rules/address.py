@@ -10,11 +10,13 @@ Answers are values with a reason. Nothing here resolves a name or opens a socket
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit
+
+import msgspec
 
 from hookline.errors import ConfigError
 
@@ -245,6 +247,59 @@ WORKOS_ADDRESSES: Final = SourceAddresses(
     ),
 )
 """The nine of the guide. Other pages of the provider list others, so the check is off unless asked for."""
+
+
+EGRESS_VERSION: Final = 1
+MAX_EGRESS_ADDRESSES: Final = 1_000
+
+
+def egress_document(source: SourceAddresses, *, headers: Mapping[str, str]) -> bytes:
+    """A provider's list as it publishes it under `/.well-known/`, for `parse_egress_document` at the other end.
+
+    Args:
+        source: `published` is when the list was changed last, RFC 3339.
+        headers: what deliveries are known by, name to what it holds.
+    """
+    return msgspec.json.encode(
+        {
+            "version": EGRESS_VERSION,
+            "provider": source.provider,
+            "updated": source.published,
+            "addresses": source.addresses,
+            "headers": dict(headers),
+        }
+    )
+
+
+def parse_egress_document(content: bytes, *, setting: str) -> SourceAddresses:
+    """What a sender publishes about where its deliveries come from, for a receiver's list of callers.
+
+    Members that are not known are passed over; a newer version is refused, as it may mean something else.
+
+    Raises:
+        ConfigError: names `setting` and what is wrong: no JSON object, another version, no or too many addresses, an
+            entry that is none, or a network so wide that it lets in everybody.
+    """
+    try:
+        found = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        raise ConfigError(setting, "expected the JSON document that a sender publishes, got no JSON") from None
+    if not isinstance(found, dict) or found.get("version") != EGRESS_VERSION:
+        raise ConfigError(setting, f"expected a document of version {EGRESS_VERSION}, got another or none")
+    addresses = found.get("addresses")
+    if not isinstance(addresses, list) or not 0 < len(addresses) <= MAX_EGRESS_ADDRESSES:
+        raise ConfigError(setting, f"expected 1 to {MAX_EGRESS_ADDRESSES} addresses")
+    if not all(isinstance(entry, str) for entry in addresses):
+        raise ConfigError(setting, "expected addresses as text")
+    for network in (networks := parse_networks(addresses, setting=setting)):
+        if network.prefixlen < 8:
+            raise ConfigError(setting, f"expected addresses of one sender, got {network}, which lets in half the world")
+    provider, updated = found.get("provider"), found.get("updated")
+    return SourceAddresses(
+        provider=provider if isinstance(provider, str) else "unknown",
+        published=updated if isinstance(updated, str) else "unknown",
+        addresses=tuple(str(network) for network in networks),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,32 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from hookline.errors import NotCanonical, OutcomeUnknown, RequestError, StorageError
-from hookline.sender import api_own, api_workos
-from hookline.sender.api_parts import CallContext, environment_of, idempotency_key
+from hookline.sender import api_endpoints, api_keys, api_own, api_workos
+from hookline.sender.api_description import complete, problem_body
+from hookline.sender.api_limit import CallLimit
+from hookline.sender.api_parts import (
+    CallContext,
+    Dialect,
+    answers,
+    dialect_of,
+    environment_of,
+    idempotency_key,
+    is_keyed,
+)
 from hookline.sender.counters import Counters
 from hookline.sender.publish import EventDraft, Publication, draft_batch, draft_event
 from hookline.storage.outage import Outage
@@ -31,7 +44,7 @@ from hookline.wire.traceparent import parse_traceparent
 
 if TYPE_CHECKING:
     from hookline.sender.idempotency import IdempotencyKey
-    from hookline.sender.model import Environment
+    from hookline.sender.keys import KeyHolder
 
 log = logging.getLogger("hookline.sender")
 
@@ -39,7 +52,6 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Dialect: TypeAlias = Literal["endpoints", "events", "own"]
 
 # A batch of a thousand ordinary events is about 1 MB.
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
@@ -48,13 +60,25 @@ _DECODE_INLINE_BYTES: Final = 64 * 1024
 # So many of those are under way at once: a commit is shared by calls, and a call may bring a thousand events.
 _LARGE_AT_ONCE: Final = 4
 _PUBLISH_PATH: Final = "/api/v1/events"
-_KEYED_PATHS: Final = ("/api/v1", "/webhook_endpoints", "/events")
-_OPEN_PATHS: Final = frozenset({"/openapi.json", "/healthz", "/readyz"})
+_EGRESS_PATH: Final = "/.well-known/hookline-egress.json"
+# Lists are changed with days of notice: an hour in a cache loses none.
+_EGRESS_CACHE: Final = "public, max-age=3600"
+_OPEN_PATHS: Final = frozenset({"/openapi.json", "/healthz", "/readyz", _EGRESS_PATH})
+
+
+class EgressDocument(BaseModel):
+    """Where deliveries come from, and the headers they are known by."""
+
+    version: int
+    provider: str
+    updated: str
+    addresses: list[str]
+    headers: dict[str, str]
 
 
 def is_sender_path(path: str) -> bool:
     """Whether the sender's API answers this path: for a process that serves more than the sender."""
-    return path in _OPEN_PATHS or _is_keyed(path)
+    return path in _OPEN_PATHS or is_keyed(path)
 
 
 class SenderApi:
@@ -63,14 +87,22 @@ class SenderApi:
     Args:
         context: store, registry, publisher, keys and clock.
         problems: what keeps this process from serving; asked by `/readyz`, may read the database.
+        calls_per_s: how often each key may call this process; None is unlimited.
         counters: what is counted here.
     """
 
     def __init__(
-        self, context: CallContext, *, problems: Callable[[], Sequence[str]], counters: Counters | None = None
+        self,
+        context: CallContext,
+        *,
+        problems: Callable[[], Sequence[str]],
+        calls_per_s: float | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._context = context
         self._counters = counters if counters is not None else Counters()
+        self._limit = None if calls_per_s is None else CallLimit(calls_per_s)
+        self._writing_uses: asyncio.Task[None] | None = None
         self._outage = Outage(
             log,
             during="the database is away, answering 503 until it works again",
@@ -107,33 +139,51 @@ class SenderApi:
             self._count(call)
 
     def _count(self, call: _Call) -> None:
-        if _is_keyed(call.path):
-            kind = "publish" if call.path == _PUBLISH_PATH else _dialect(call.path)
+        if is_keyed(call.path):
+            kind = "publish" if call.path == _PUBLISH_PATH else dialect_of(call.path)
             self._counters.requests[kind, f"{call.status // 100}xx" if call.status else "gone"] += 1
 
     async def _answer(self, call: _Call) -> None:
         scope = call.scope
-        if _is_keyed(call.path):
-            scope["hookline.environment"] = await self._authenticate(call)
-        if call.path == _PUBLISH_PATH:
-            if scope["method"] == "POST":
-                await self._publish(call)
-            else:
-                await call.answer_error(RequestError(405, None, "Method Not Allowed"), [(b"allow", b"POST")])
+        if is_keyed(call.path):
+            holder = await self._authenticate(call)
+            scope["hookline.environment"], scope["hookline.actor"] = holder.environment, holder.actor
+            self._refuse_too_many(holder)
+        if scope["method"] == "OPTIONS":
+            await self._answer_options(call)
+            return
+        if call.path == _PUBLISH_PATH and scope["method"] == "POST":
+            await self._publish(call)
             return
         if scope["method"] == "HEAD":
             scope = call.scope = {**scope, "method": "GET"}
         # Read whole here: the framework would answer 400 to a body that is too large.
         await self._app(scope, call.replayed(await call.body()), call.tagged_send)
 
-    async def _authenticate(self, call: _Call) -> Environment:
+    async def _authenticate(self, call: _Call) -> KeyHolder:
         scheme, _, key = call.header(b"authorization").decode("latin-1").partition(" ")
         if scheme.lower() == "bearer" and (key := key.strip()):
             keys = self._context.keys
-            environment = keys.known(key) or await asyncio.to_thread(keys.find, key)
-            if environment is not None:
-                return environment
+            holder = keys.known(key) or await asyncio.to_thread(keys.find, key)
+            if holder is not None:
+                if keys.has_uses_to_write() and (self._writing_uses is None or self._writing_uses.done()):
+                    # Beside the call, which does not wait for it; a reference keeps the task alive.
+                    self._writing_uses = asyncio.create_task(asyncio.to_thread(keys.write_uses))
+                return holder
         raise RequestError(401, None, "Unauthorized")
+
+    def _refuse_too_many(self, holder: KeyHolder) -> None:
+        if self._limit is None:
+            return
+        wait_ms = self._limit.wait_ms(holder.key_hash, self._context.clock.now_ms())
+        if wait_ms:
+            raise _TooManyCalls(max(1, math.ceil(wait_ms / 1000)))
+
+    async def _answer_options(self, call: _Call) -> None:
+        allowed = _allowed_methods(self._app, call.path)
+        if not allowed:
+            raise RequestError(404, None, "Not Found")
+        await call.answer(204, b"", [(b"allow", ", ".join(allowed).encode())])
 
     async def _publish(self, call: _Call) -> None:
         body = await call.body()
@@ -183,6 +233,14 @@ def _decode(body: bytes) -> _Decoded:
     if len(value) > 1:
         raise RequestError(422, "invalid_event", "expected `events` alone: each event of a batch has its own members")
     return _Decoded(draft_batch(value["events"]), is_batch=True)
+
+
+class _TooManyCalls(RequestError):
+    """429: the key has called more often than it may."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(429, "rate_limited", f"Too many requests: wait {wait_s} s.")
+        self.wait_s = wait_s
 
 
 class _ClientGone(Exception):
@@ -255,45 +313,61 @@ class _Call:
             message = {**message, "body": b""}
         await self._send(message)
 
-    async def answer(self, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        await self.tagged_send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", str(len(body)).encode()),
-                    *headers,
-                ],
-            }
-        )
+    async def answer(
+        self,
+        status: int,
+        body: bytes,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        *,
+        media_type: bytes = b"application/json",
+    ) -> None:
+        described = [] if status == 204 else [(b"content-type", media_type), (b"content-length", b"%d" % len(body))]
+        await self.tagged_send({"type": "http.response.start", "status": status, "headers": [*described, *headers]})
         await self.tagged_send({"type": "http.response.body", "body": body})
 
-    async def answer_error(self, error: RequestError, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        body = json.dumps(error_body(error, _dialect(self.path))).encode()
-        if error.status == 503:
-            headers = [*headers, (b"retry-after", b"1")]
-        await self.answer(error.status, body, headers)
+    async def answer_error(self, error: RequestError) -> None:
+        dialect = dialect_of(self.path)
+        body = error_body(error, dialect, self.scope["hookline.request_id"])
+        headers = [(name.lower().encode(), value.encode()) for name, value in _error_headers(error).items()]
+        media_type = _media_type(dialect).encode()
+        await self.answer(error.status, json.dumps(body).encode(), headers, media_type=media_type)
 
 
-def error_body(error: RequestError, dialect: Dialect) -> dict[str, Any]:
+def error_body(error: RequestError, dialect: Dialect, request_id: str) -> dict[str, Any]:
     """An error as the resource's clients expect it (reference: the API's error dialects).
 
-    `endpoints` and `own` say code, message and errors; `events` is an older resource: a message, and errors that
-    name a field.
+    `own` is problem details (RFC 9457). `endpoints` says code and message, and for bad parameters which; `events` is
+    an older resource: a message, and errors that name a field. Neither has a code for 401 and 429.
     """
+    if dialect == "own":
+        return problem_body(error.status, error.code, error.message, error.errors, request_id)
     if dialect == "events":
         if error.errors is None:
             return {"message": error.message}
         errors = [{"code": item["code"], "field": item.get("field", "")} for item in error.errors]
         return {"message": "Validation failed.", "errors": errors}
     body: dict[str, Any] = {"message": error.message}
-    if error.code is not None:
+    if error.code is not None and error.status != 429:
         body = {"code": error.code, **body}
-    if error.errors is not None:
-        kept = ("code", "message") if dialect == "endpoints" else ("code", "field", "message")
-        body["errors"] = [{name: item[name] for name in kept if name in item} for item in error.errors]
+    if error.errors is not None and error.code not in _TOLD_BY_CODE:
+        body["errors"] = [{name: item[name] for name in ("code", "message")} for item in error.errors]
     return body
+
+
+# Of these the protocol gives code and message alone: there is one field they can be about.
+_TOLD_BY_CODE: Final = frozenset({"invalid_url", "duplicate_endpoint"})
+
+
+def _media_type(dialect: Dialect) -> str:
+    return "application/problem+json" if dialect == "own" else "application/json"
+
+
+def _error_headers(error: RequestError) -> dict[str, str]:
+    if isinstance(error, _TooManyCalls):
+        return {"Retry-After": str(error.wait_s)}
+    if error.status == 503:
+        return {"Retry-After": "1"}
+    return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
 
 
 def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], outage: Outage) -> FastAPI:
@@ -306,8 +380,11 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
         redoc_url=None,
         redirect_slashes=False,
         strict_content_type=False,
+        generate_unique_id_function=_operation_id,
     )
     app.include_router(api_workos.router(context))
+    app.include_router(api_endpoints.router(context))
+    app.include_router(api_keys.router(context))
     app.include_router(api_own.router(context))
 
     @app.get("/healthz", tags=["process"])
@@ -323,6 +400,17 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
             return JSONResponse({"status": "not_ready", "problems": found}, 503)
         return JSONResponse({"status": "ready"})
 
+    @app.get(_EGRESS_PATH, tags=["process"], response_model=EgressDocument, responses=answers(404))
+    async def egress_addresses() -> Response:
+        """Where deliveries come from, for consumers' lists of allowed addresses."""
+        if context.egress is None:
+            raise RequestError(
+                404,
+                "not_published",
+                "This server does not publish where its deliveries come from (HOOKLINE_EGRESS_IPS).",
+            )
+        return Response(context.egress, media_type="application/json", headers={"Cache-Control": _EGRESS_CACHE})
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         return _error_response(request, _from_validation(error))
@@ -334,36 +422,42 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
     @app.exception_handler(StorageError)
     @app.exception_handler(Exception)
     async def trouble(request: Request, error: Exception) -> Response:
-        answer = _from_trouble(error, request.scope, outage)
-        response = _error_response(request, answer)
-        if answer.status == 503:
-            response.headers["Retry-After"] = "1"
-        return response
+        return _error_response(request, _from_trouble(error, request.scope, outage))
 
     @app.exception_handler(HTTPException)
     async def framework(request: Request, error: HTTPException) -> Response:
-        headers = dict(error.headers or {})
-        if error.status_code == 405:
-            headers["Allow"] = ", ".join(_allowed_methods(app, request.url.path))
-        code = {400: "malformed_json"}.get(error.status_code)
-        response = _error_response(request, RequestError(error.status_code, code, str(error.detail)))
-        response.headers.update(headers)
+        status, allowed = error.status_code, _allowed_methods(app, request.url.path)
+        if status == 404 and allowed:
+            status = 405  # publishing is no route of the framework's
+        message = str(error.detail) if status == error.status_code else "Method Not Allowed"
+        response = _error_response(request, RequestError(status, {400: "malformed_json"}.get(status), message))
+        response.headers.update(error.headers or {})
+        if status == 405:
+            response.headers["Allow"] = ", ".join(allowed)
         return response
 
     described = app.openapi
 
     def describe() -> dict[str, Any]:
-        # Publishing is no route of the framework's; the document is made once, when somebody asks.
+        # The document is made once, when somebody asks.
         document = described()
-        document["paths"].setdefault(_PUBLISH_PATH, {"post": api_own.PUBLISH_OPERATION})
+        if _PUBLISH_PATH not in document["paths"] or "post" not in document["paths"][_PUBLISH_PATH]:
+            complete(document, api_own.PUBLISH_OPERATION, path=_PUBLISH_PATH)
         return document
 
     app.openapi = describe  # type: ignore[method-assign]
     return app
 
 
+def _operation_id(route: APIRoute) -> str:
+    # Names of generated clients: they stay as long as the function's name does.
+    return route.name
+
+
 def _error_response(request: Request, error: RequestError) -> Response:
-    return JSONResponse(error_body(error, _dialect(request.url.path)), error.status)
+    dialect = dialect_of(request.url.path)
+    body = error_body(error, dialect, request.scope["hookline.request_id"])
+    return JSONResponse(body, error.status, _error_headers(error), _media_type(dialect))
 
 
 def _allowed_methods(app: FastAPI, path: str) -> list[str]:
@@ -415,16 +509,6 @@ def _from_trouble(error: Exception, scope: Scope, outage: Outage) -> RequestErro
 
 def _too_large() -> RequestError:
     return RequestError(413, "body_too_large", f"The request body is larger than {MAX_BODY_BYTES} bytes.")
-
-
-def _is_keyed(path: str) -> bool:
-    return path.startswith(tuple(f"{prefix}/" for prefix in _KEYED_PATHS)) or path in _KEYED_PATHS
-
-
-def _dialect(path: str) -> Dialect:
-    if path.startswith("/api/"):
-        return "own"
-    return "events" if path.startswith("/events") else "endpoints"
 
 
 __all__ = ["CallContext", "SenderApi", "environment_of", "error_body", "is_sender_path"]

@@ -1,17 +1,13 @@
-"""Hookline's own API under `/api/v1`: endpoints with patterns and pauses, deliveries, events, event types.
-
-Secrets are masked here, except in the answer to the call that makes them.
-"""
+"""Hookline's own API under `/api/v1`: deliveries, events, event types. Endpoints and keys have modules of their own."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from hookline.errors import RequestError
 from hookline.sender.api_parts import (
@@ -22,89 +18,17 @@ from hookline.sender.api_parts import (
     ListMetadata,
     Paging,
     answers,
-    conflicting,
     listed,
-    time_ms,
     time_text,
 )
-from hookline.sender.holding import Choice
 from hookline.sender.interventions import cancel_delivery, retry_delivery
 from hookline.sender.model import DeliveryState
 from hookline.sender.publish import DELIVERIES_CHANNEL, MAX_BATCH_EVENTS, MAX_ID_LENGTH
-from hookline.sender.queries import DeliveryQuery, delivery_detail, delivery_page, endpoint_page
-from hookline.sender.registry import check_patterns, invalid_parameters, not_found
-from hookline.sender.secrets import mask_secret
+from hookline.sender.queries import DeliveryQuery, delivery_detail, delivery_page
 from hookline.wire.catalogue import CATALOGUE, sampled_types
 
 if TYPE_CHECKING:
-    from hookline.sender.model import Attempt, Delivery, Endpoint
-
-Description = Annotated[str, Field(max_length=500)]
-
-
-class OwnEndpoint(BaseModel):
-    """An endpoint; `secret` is masked but for the answer that makes it."""
-
-    object: Literal["endpoint"]
-    id: str
-    url: str
-    status: Literal["enabled", "disabled"]
-    disabled_reason: str | None
-    paused_at: str | None
-    description: str | None
-    events: list[str]
-    secret: str
-    version: int
-    created_at: str
-    updated_at: str
-
-
-class OwnEndpointList(BaseModel):
-    """A page of endpoints."""
-
-    object: Literal["list"]
-    data: list[OwnEndpoint]
-    list_metadata: ListMetadata
-
-
-class CreateEndpoint(BaseModel):
-    """What to register: a URL, and type names or patterns such as `dsync.*` or `*`."""
-
-    url: str
-    events: list[str]
-    description: Description | None = None
-
-
-class UpdateEndpoint(BaseModel):
-    """What to change; what is left out or null stays."""
-
-    url: str | None = None
-    status: Literal["enabled", "disabled"] | None = None
-    events: list[str] | None = None
-    description: Description | None = None
-
-
-class ResumeEndpoint(BaseModel):
-    """What becomes of held deliveries.
-
-    All are sent; those made `since` a time; the `latest` of each object (of its held events the newest, and every
-    event that is about no object); or none. What is not sent is canceled. With `dry_run` nothing happens: the answer
-    says how many each would be.
-    """
-
-    deliver: Literal["all", "since", "latest", "none"] | None = None
-    since: str | None = None
-    dry_run: bool = False
-
-
-class ResumePreview(BaseModel):
-    """What resuming would do: `held` is the sum of the others."""
-
-    object: Literal["resume_preview"]
-    endpoint_id: str
-    held: int
-    to_send: int
-    to_cancel: int
+    from hookline.sender.model import Attempt, Delivery
 
 
 class OwnDelivery(BaseModel):
@@ -183,7 +107,7 @@ _NEW_EVENT: Final = {
         "created_at": {"type": "string", "format": "date-time", "description": "By default now."},
     },
 }
-_REFUSAL: Final = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}}
+_REFUSAL: Final = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 PUBLISH_OPERATION: Final = {
     "tags": ["events"],
     "summary": "Publish Events",
@@ -252,132 +176,13 @@ PUBLISH_OPERATION: Final = {
 def router(context: CallContext) -> APIRouter:
     """The routes, over the parts they call."""
     routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
-    _add_endpoints(routes, context)
     _add_deliveries(routes, context)
     _add_events(routes, context)
     return routes
 
 
-def _add_endpoints(routes: APIRouter, context: CallContext) -> None:
-    def shown(endpoint: Endpoint, *, in_full: bool = False) -> dict[str, Any]:
-        secret = context.registry.secret_of(endpoint)
-        return {
-            "object": "endpoint",
-            "id": endpoint.id,
-            "url": endpoint.url,
-            "status": endpoint.status,
-            "disabled_reason": endpoint.disabled_reason,
-            "paused_at": time_text(endpoint.paused_ms),
-            "description": endpoint.description,
-            "events": list(endpoint.events),
-            "secret": secret if in_full else mask_secret(secret),
-            "version": endpoint.version,
-            "created_at": time_text(endpoint.created_ms),
-            "updated_at": time_text(endpoint.updated_ms),
-        }
-
-    @routes.get("/endpoints", tags=["endpoints"], response_model=OwnEndpointList, responses=answers(401, 422))
-    def list_endpoints(environment: Caller, paging: Paging) -> dict[str, Any]:
-        """List endpoints, newest first."""
-        with context.database.snapshot() as connection:
-            page = endpoint_page(context.store, connection, environment, paging)
-        return listed([shown(item) for item in page.items], before=page.before, after=page.after)
-
-    @routes.post(
-        "/endpoints",
-        tags=["endpoints"],
-        status_code=201,
-        response_model=OwnEndpoint,
-        responses=answers(401, 409, 422),
-    )
-    def create_endpoint(environment: Caller, body: CreateEndpoint, used: Action) -> dict[str, Any]:
-        """Register an endpoint. This answer shows its secret in full."""
-        check_patterns(body.events)
-        endpoint = context.registry.create(
-            environment, url=body.url, events=body.events, description=body.description, idempotency=used
-        )
-        return shown(endpoint, in_full=True)
-
-    @routes.get(
-        "/endpoints/{endpoint_id}",
-        tags=["endpoints"],
-        response_model=OwnEndpoint,
-        responses=answers(401, 404),
-    )
-    def get_endpoint(environment: Caller, endpoint_id: str) -> dict[str, Any]:
-        """One endpoint."""
-        with context.database.read() as connection:
-            endpoint = context.store.endpoint(connection, environment, endpoint_id)
-        if endpoint is None:
-            raise not_found(endpoint_id)
-        return shown(endpoint)
-
-    @routes.patch(
-        "/endpoints/{endpoint_id}",
-        tags=["endpoints"],
-        response_model=OwnEndpoint,
-        responses=answers(401, 404, 409, 422),
-    )
-    def update_endpoint(environment: Caller, endpoint_id: str, body: UpdateEndpoint) -> dict[str, Any]:
-        """Change an endpoint. Disabling holds what waits for it; enabling releases that."""
-        if body.events is not None:
-            check_patterns(body.events)
-        return shown(
-            context.registry.change(
-                environment,
-                endpoint_id,
-                url=body.url,
-                status=body.status,
-                events=body.events,
-                description=body.description,
-            )
-        )
-
-    @routes.delete("/endpoints/{endpoint_id}", tags=["endpoints"], status_code=204, responses=answers(401, 404))
-    def delete_endpoint(environment: Caller, endpoint_id: str) -> None:
-        """Delete an endpoint; what waits for it is canceled."""
-        context.registry.delete(environment, endpoint_id)
-
-    @routes.post(
-        "/endpoints/{endpoint_id}/pause",
-        tags=["endpoints"],
-        response_model=OwnEndpoint,
-        responses=answers(401, 404),
-    )
-    def pause_endpoint(environment: Caller, endpoint_id: str, used: Action) -> dict[str, Any]:
-        """Hold the endpoint's deliveries until it is resumed."""
-        return shown(context.registry.pause(environment, endpoint_id, idempotency=used))
-
-    @routes.post(
-        "/endpoints/{endpoint_id}/resume",
-        tags=["endpoints"],
-        response_model=OwnEndpoint | ResumePreview,
-        responses=answers(401, 404, 409, 422),
-    )
-    def resume_endpoint(
-        environment: Caller, endpoint_id: str, used: Action, body: ResumeEndpoint | None = None
-    ) -> dict[str, Any]:
-        """End a pause, or enable again what Hookline disabled, and choose what becomes of held deliveries."""
-        wanted = body or ResumeEndpoint()
-        choice = _choice(wanted)
-        if wanted.dry_run:
-            count = context.registry.count_held(environment, endpoint_id, choice)
-            return {"object": "resume_preview", "endpoint_id": endpoint_id, **asdict(count)}
-        return shown(context.registry.resume(environment, endpoint_id, choice, idempotency=used))
-
-
-def _choice(wanted: ResumeEndpoint) -> Choice:
-    deliver = wanted.deliver or ("all" if wanted.since is None else "since")
-    if wanted.since is not None and deliver != "since":
-        raise conflicting("deliver", "since")
-    since_ms = time_ms("since", wanted.since)
-    if deliver == "since" and since_ms is None:
-        raise invalid_parameters([{"code": "required", "field": "since", "message": "since: expected a time"}])
-    return Choice(deliver, since_ms or 0)
-
-
 def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
-    @routes.get("/deliveries", tags=["deliveries"], response_model=OwnDeliveryList, responses=answers(401, 404, 422))
+    @routes.get("/deliveries", tags=["deliveries"], response_model=OwnDeliveryList, responses=answers(404, 422))
     def list_deliveries(
         environment: Caller,
         paging: Paging,
@@ -396,7 +201,7 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
         "/deliveries/{delivery_id}",
         tags=["deliveries"],
         response_model=OwnDeliveryDetail,
-        responses=answers(401, 404),
+        responses=answers(404),
     )
     def get_delivery(environment: Caller, delivery_id: str) -> dict[str, Any]:
         """One delivery with its attempts."""
@@ -408,7 +213,7 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
         "/deliveries/{delivery_id}/retry",
         tags=["deliveries"],
         response_model=OwnDelivery,
-        responses=answers(401, 404, 409),
+        responses=answers(404, 409),
     )
     def retry(environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
         """One more attempt now; it uses no slot of the schedule."""
@@ -423,7 +228,7 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
         "/deliveries/{delivery_id}/cancel",
         tags=["deliveries"],
         response_model=OwnDelivery,
-        responses=answers(401, 404, 409),
+        responses=answers(404, 409),
     )
     def cancel(environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
         """Cancel a delivery that waits or is held."""
@@ -436,7 +241,7 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
 
 
 def _add_events(routes: APIRouter, context: CallContext) -> None:
-    @routes.get("/events/{event_id}", tags=["events"], responses=answers(401, 404))
+    @routes.get("/events/{event_id}", tags=["events"], responses=answers(404))
     def get_event(environment: Caller, event_id: str) -> Response:
         """One event, in the bytes its deliveries have."""
         with context.database.read() as connection:
@@ -445,7 +250,7 @@ def _add_events(routes: APIRouter, context: CallContext) -> None:
             raise RequestError(404, "entity_not_found", f"Event not found: '{event_id[:80]}'.")
         return Response(event.body, media_type="application/json")
 
-    @routes.get("/event_types", tags=["events"], response_model=OwnEventTypeList, responses=answers(401))
+    @routes.get("/event_types", tags=["events"], response_model=OwnEventTypeList, responses=answers())
     def list_event_types() -> dict[str, Any]:
         """The catalogue of known types. Publishing takes any well-formed name."""
         sampled = frozenset(sampled_types())

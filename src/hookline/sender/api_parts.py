@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, TypeAlias
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import HTTPBearer
@@ -19,19 +19,24 @@ from hookline.wire.timestamps import format_ms, parse_us
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
+    from hookline.rules.schedule import Schedule
     from hookline.sender.ids import IdMaker
-    from hookline.sender.keys import KeyRing
+    from hookline.sender.keys import ApiKeys, KeyRing
     from hookline.sender.publish import Publisher
     from hookline.sender.registry import Registry
+    from hookline.sender.secrets import SecretBox
     from hookline.sender.store import SenderStore
     from hookline.storage import Database
 
-_MAX_IDEMPOTENCY_KEY = 255
+Dialect: TypeAlias = Literal["endpoints", "events", "own"]
+
+_MAX_IDEMPOTENCY_KEY: Final = 255
+_KEYED_PATHS: Final = ("/api/v1", "/webhook_endpoints", "/events")
 
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """The parts that calls reach."""
+    """The parts that calls reach. `egress` is the document of where deliveries come from, None unpublished."""
 
     database: Database
     store: SenderStore
@@ -40,6 +45,10 @@ class CallContext:
     keys: KeyRing
     clock: Clock
     ids: IdMaker
+    box: SecretBox
+    api_keys: ApiKeys
+    schedules: Mapping[str, Schedule]
+    egress: bytes | None = None
 
 
 class Digest(Protocol):
@@ -55,25 +64,48 @@ class ListMetadata(BaseModel):
     after: str | None
 
 
-class Problem(BaseModel):
-    """One thing that is wrong with a request."""
+class FieldProblem(BaseModel):
+    """One thing that is wrong with a request: where, by its field, and what."""
 
     code: str
+    field: str | None = None
     message: str
 
 
-class ErrorBody(BaseModel):
-    """Why a request is refused."""
+class Problem(BaseModel):
+    """Why a request is refused (RFC 9457): `code` is the word for machines, `instance` the request's id."""
 
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
     code: str | None = None
-    message: str
-    errors: list[Problem] | None = None
+    errors: list[FieldProblem] | None = None
+
+
+def is_keyed(path: str) -> bool:
+    """Whether a path takes an API key."""
+    return path.startswith(tuple(f"{prefix}/" for prefix in _KEYED_PATHS)) or path in _KEYED_PATHS
+
+
+def dialect_of(path: str) -> Dialect:
+    """In which dialect a path's errors are: those that official SDKs call have their own, all else is ours."""
+    if path == "/events" or path.startswith("/events/"):
+        return "events"
+    return "endpoints" if path.startswith("/webhook_endpoints") else "own"
 
 
 def environment_of(request: Request) -> Environment:
     """The environment of the key this request came with; the shell has checked it."""
     environment: Environment = request.scope["hookline.environment"]
     return environment
+
+
+def actor_of(request: Request) -> str:
+    """What the audit trail calls whose key this request came with."""
+    actor: str = request.scope["hookline.actor"]
+    return actor
 
 
 def page_request(
@@ -154,8 +186,11 @@ def time_ms(field: str, text: str | None) -> int | None:
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of an operation, for the API's description."""
-    return {status: {"model": ErrorBody} for status in statuses}
+    """The error answers of an operation that not every one has, for the API's description.
+
+    What every operation may answer (401, 429, 503, …), and the body each dialect gives them, api_description.py adds.
+    """
+    return {status: {} for status in statuses}
 
 
 def listed(data: Sequence[Any], *, before: str | None, after: str | None) -> dict[str, Any]:
@@ -164,6 +199,7 @@ def listed(data: Sequence[Any], *, before: str | None, after: str | None) -> dic
 
 
 Caller = Annotated[Environment, Depends(environment_of)]
+Actor = Annotated[str, Depends(actor_of)]
 Paging = Annotated[PageRequest, Depends(page_request)]
 Action = Annotated[IdempotencyKey | None, Depends(action_key)]
 

@@ -19,6 +19,7 @@ from hookline.errors import RequestError
 from hookline.sender.api_parts import (
     BEARER,
     Action,
+    Actor,
     CallContext,
     Caller,
     ListMetadata,
@@ -97,7 +98,7 @@ def router(context: CallContext) -> APIRouter:
         "/webhook_endpoints",
         tags=["webhook_endpoints"],
         response_model=WebhookEndpointList,
-        responses=answers(401, 422),
+        responses=answers(422),
     )
     def list_webhook_endpoints(environment: Caller, paging: Paging) -> dict[str, Any]:
         """List endpoints, newest first."""
@@ -110,26 +111,34 @@ def router(context: CallContext) -> APIRouter:
         tags=["webhook_endpoints"],
         status_code=201,
         response_model=WebhookEndpoint,
-        responses=answers(401, 409, 422),
+        responses=answers(409, 422),
     )
-    def create_webhook_endpoint(environment: Caller, body: CreateWebhookEndpoint, used: Action) -> dict[str, Any]:
+    def create_webhook_endpoint(
+        environment: Caller, actor: Actor, body: CreateWebhookEndpoint, used: Action
+    ) -> dict[str, Any]:
         """Register an endpoint. Its secret is made here."""
         check_webhook_types(body.events)
-        return shown(context.registry.create(environment, url=body.endpoint_url, events=body.events, idempotency=used))
+        return shown(
+            context.registry.create(
+                environment, url=body.endpoint_url, events=body.events, actor=actor, idempotency=used
+            )
+        )
 
     @routes.patch(
         "/webhook_endpoints/{endpoint_id}",
         tags=["webhook_endpoints"],
         response_model=WebhookEndpoint,
-        responses=answers(401, 404, 409, 422),
+        responses=answers(404, 409, 422),
     )
-    def update_webhook_endpoint(environment: Caller, endpoint_id: str, body: UpdateWebhookEndpoint) -> dict[str, Any]:
+    def update_webhook_endpoint(
+        environment: Caller, actor: Actor, endpoint_id: str, body: UpdateWebhookEndpoint
+    ) -> dict[str, Any]:
         """Change an endpoint's URL, status or event types."""
         if body.events is not None:
             check_webhook_types(body.events)
         return shown(
             context.registry.change(
-                environment, endpoint_id, url=body.endpoint_url, status=body.status, events=body.events
+                environment, endpoint_id, url=body.endpoint_url, status=body.status, events=body.events, actor=actor
             )
         )
 
@@ -137,16 +146,16 @@ def router(context: CallContext) -> APIRouter:
         "/webhook_endpoints/{endpoint_id}",
         tags=["webhook_endpoints"],
         status_code=204,
-        responses=answers(401, 404),
+        responses=answers(404),
     )
-    def delete_webhook_endpoint(environment: Caller, endpoint_id: str) -> None:
+    def delete_webhook_endpoint(environment: Caller, actor: Actor, endpoint_id: str) -> None:
         """Delete an endpoint; what waits for it is canceled."""
-        context.registry.delete(environment, endpoint_id)
+        context.registry.delete(environment, endpoint_id, actor=actor)
 
     @routes.get(
         "/events",
         tags=["events"],
-        responses=answers(401, 422),
+        responses=answers(422),
         openapi_extra={
             "parameters": [
                 {

@@ -24,12 +24,13 @@ from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
 from hookline.sender.counters import Counters
 from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
+from hookline.sender.egress import published_egress
 from hookline.sender.holding import Holding
-from hookline.sender.http import AiohttpExchange
+from hookline.sender.http import AiohttpExchange, tls_context
 from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
 from hookline.sender.jobs import JobRunner
-from hookline.sender.keys import KeyRing, make_missing_keys
+from hookline.sender.keys import ApiKeys, KeyRing, make_missing_keys
 from hookline.sender.model import ENVIRONMENTS, Environment
 from hookline.sender.publish import Publisher
 from hookline.sender.queries import Backlog, OpenWork, backlog, open_work
@@ -83,12 +84,16 @@ class SenderApp:
         jitter: draws from -1 to 1.
         lookup: names to addresses, asked when an endpoint is saved; the system's resolver by default.
         make_exchange: how deliveries speak HTTP; called on the event loop that delivers.
+        targets_ca: certificates, in PEM, that endpoints' own are checked against in place of the system's.
+        egress: where deliveries come from, published for consumers; None publishes nothing.
+        api_calls_per_s: how often each API key may call this process; None is unlimited.
         limits: how many deliveries are under way at once.
 
     Attributes:
         made_keys: API keys made just now, in clear for the only time: to be printed once.
         publisher: to publish without HTTP.
         registry: to manage endpoints without HTTP.
+        api_keys: to manage API keys without HTTP.
         store: the verbs, for whoever reads.
         counters: what this process has counted.
 
@@ -111,6 +116,9 @@ class SenderApp:
         jitter: Callable[[], float] | None = None,
         lookup: Callable[[str], Sequence[str]] | None = None,
         make_exchange: Callable[[], Exchange] | None = None,
+        targets_ca: Path | None = None,
+        egress: Sequence[Network] | None = None,
+        api_calls_per_s: float | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._database = database
@@ -121,14 +129,18 @@ class SenderApp:
         self._jitter = jitter or _draw_jitter
         self._make_exchange = make_exchange or self._default_exchange
         self._limits = limits or Limits()
+        # Read now, not with the first delivery: a file that is none stops the start.
+        self._tls = tls_context(None if targets_ca is None else str(targets_ca))
         self.counters = Counters()
         configured = dict(api_keys or {})
         migrate(database, "sender", "hookline.sender")
         self.store = SenderStore(database.dialect)
-        keys = KeyRing(database, self.store, configured, clock=self._clock)
+        self._keys = KeyRing(database, self.store, configured, clock=self._clock)
         self._box = open_box(database, self.store, keys=encryption_keys, key_file=_key_file(database))
-        self.made_keys = make_missing_keys(database, self.store, configured, now_ms=self._clock.now_ms())
         ids = IdMaker()
+        self.made_keys = make_missing_keys(
+            database, self.store, configured, box=self._box, ids=ids, now_ms=self._clock.now_ms()
+        )
         check = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
         self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
         self._jobs = JobStore(database.dialect)
@@ -136,8 +148,21 @@ class SenderApp:
         self.registry = Registry(
             database, self.store, self._box, self._holding, clock=self._clock, ids=ids, check_url=check
         )
-        context = CallContext(database, self.store, self.registry, self.publisher, keys, self._clock, ids)
-        self._api = SenderApi(context, problems=self.problems, counters=self.counters)
+        self.api_keys = ApiKeys(database, self.store, self._box, clock=self._clock, ids=ids, changed=self._keys.forget)
+        context = CallContext(
+            database=database,
+            store=self.store,
+            registry=self.registry,
+            publisher=self.publisher,
+            keys=self._keys,
+            clock=self._clock,
+            ids=ids,
+            box=self._box,
+            api_keys=self.api_keys,
+            schedules=self._schedules,
+            egress=None if egress is None else published_egress(database, self.store, egress, self._clock.now_ms()),
+        )
+        self._api = SenderApi(context, problems=self.problems, counters=self.counters, calls_per_s=api_calls_per_s)
         self._delivery_ended = False
         if allow_private_targets:
             log.warning(
@@ -213,6 +238,8 @@ class SenderApp:
     def close(self) -> None:
         """Finish what is being published. The delivery loop has ended by then."""
         self.publisher.close()
+        if self._keys.has_uses():
+            self._keys.write_uses()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         stop = asyncio.Event()
@@ -228,7 +255,7 @@ class SenderApp:
             await send({"type": "lifespan.shutdown.complete"})
 
     def _default_exchange(self) -> Exchange:
-        return AiohttpExchange(refuse=self._refuse_address)
+        return AiohttpExchange(refuse=self._refuse_address, tls=self._tls)
 
     def _refuse_address(self, address: str) -> str | None:
         answer = vet_ip(address, allowed=self._allowed, allow_private=self._allow_private)

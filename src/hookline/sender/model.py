@@ -91,6 +91,24 @@ class EndpointVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A stored API key: its hash, and what people tell it apart by. `hint` is its last four characters.
+
+    `key_enc` is the sealed key, kept of staging keys alone. `last_used_ms` is no finer than a minute.
+    """
+
+    key_hash: str
+    environment: Environment
+    id: str
+    name: str | None
+    hint: str | None
+    key_enc: str | None
+    created_ms: int
+    last_used_ms: int | None
+    revoked_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """Who did what: `actor` is a key's id or hint, or `command`; `detail` is JSON text without secrets and payloads."""
 

@@ -6,15 +6,24 @@ a list that silently starts over would be taken for new data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from hookline.errors import RequestError
-from hookline.sender.store import LAST_ROW, DeliveryFilter, FeedFilter
+from hookline.sender.store import EVERY_ENDPOINT, LAST_ROW, AuditFilter, DeliveryFilter, EndpointFilter, FeedFilter
 
 if TYPE_CHECKING:
-    from hookline.sender.model import Attempt, Delivery, Endpoint, Environment, StoredEvent
+    from hookline.sender.model import (
+        ApiKey,
+        Attempt,
+        AuditEntry,
+        Delivery,
+        Endpoint,
+        EndpointVersion,
+        Environment,
+        StoredEvent,
+    )
     from hookline.sender.store import Direction, SenderStore
     from hookline.storage.verbs import Connection
 
@@ -105,7 +114,11 @@ def open_work(store: SenderStore, connection: Connection) -> OpenWork:
 
 
 def endpoint_page(
-    store: SenderStore, connection: Connection, environment: Environment, wanted: PageRequest
+    store: SenderStore,
+    connection: Connection,
+    environment: Environment,
+    wanted: PageRequest,
+    chosen: EndpointFilter = EVERY_ENDPOINT,
 ) -> Page[Endpoint]:
     """A page of live endpoints. RequestError 422 `invalid_cursor` where the cursor is unknown."""
 
@@ -115,9 +128,63 @@ def endpoint_page(
         return endpoint.row_id if endpoint else None
 
     def read(direction: Direction, cursor_row: int, limit: int) -> list[Endpoint]:
-        return store.endpoints(connection, environment, direction, cursor_row, limit)
+        return store.endpoints(connection, environment, direction, cursor_row, limit, chosen)
 
     return _page(read, row_of, wanted)
+
+
+def version_page(
+    store: SenderStore, connection: Connection, endpoint_row: int, wanted: PageRequest
+) -> Page[EndpointVersion]:
+    """A page of an endpoint's versions. RequestError 422 `invalid_cursor` where the cursor is none of them."""
+
+    def row_of(cursor: str) -> int | None:
+        number = _whole(cursor)
+        found = [] if number is None else store.endpoint_versions(connection, endpoint_row, "newer", number - 1, 1)
+        return number if found and found[0].version == number else None
+
+    def read(direction: Direction, cursor_row: int, limit: int) -> list[EndpointVersion]:
+        return store.endpoint_versions(connection, endpoint_row, direction, cursor_row, limit)
+
+    return _page(read, row_of, wanted)
+
+
+def audit_page(
+    store: SenderStore, connection: Connection, environment: Environment, chosen: AuditFilter, wanted: PageRequest
+) -> Page[AuditEntry]:
+    """A page of the audit trail. RequestError 422 `invalid_cursor` where the cursor is unknown."""
+
+    def row_of(cursor: str) -> int | None:
+        row_id = _whole(cursor.removeprefix("audit_"))
+        return row_id if row_id is not None and store.has_audit_entry(connection, environment, row_id) else None
+
+    def read(direction: Direction, cursor_row: int, limit: int) -> list[AuditEntry]:
+        return store.audit_entries(connection, environment, chosen, direction, cursor_row, limit)
+
+    return _page(read, row_of, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    row_id: int
+    id: str
+    key: ApiKey
+
+
+def key_page(keys: Sequence[ApiKey], wanted: PageRequest) -> Page[ApiKey]:
+    """A page of keys, given all of them, oldest first: they are few. RequestError 422 `invalid_cursor`."""
+    numbered = [_Numbered(number, key.id, key) for number, key in enumerate(keys, start=1)]
+
+    def row_of(cursor: str) -> int | None:
+        return next((item.row_id for item in numbered if item.id == cursor), None)
+
+    def read(direction: Direction, cursor_row: int, limit: int) -> list[_Numbered]:
+        if direction == "newer":
+            return [item for item in numbered if item.row_id > cursor_row][:limit]
+        return [item for item in reversed(numbered) if item.row_id < cursor_row][:limit]
+
+    page = _page(read, row_of, wanted)
+    return Page([item.key for item in page.items], page.before, page.after)
 
 
 def delivery_page(
@@ -219,6 +286,10 @@ def _page(
     if direction != shown:
         found.reverse()
     return Page(found, before=ends[_opposite(onward)], after=ends[onward])
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if 0 < len(text) <= 18 and text.isascii() and text.isdecimal() else None
 
 
 def _opposite(direction: Direction) -> Direction:

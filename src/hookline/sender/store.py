@@ -8,11 +8,13 @@ of its own, beside the loop.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from hookline.sender.model import (
+    ApiKey,
     Attempt,
     AuditEntry,
     Delivery,
@@ -43,6 +45,17 @@ class DeliveryFilter:
     event_type: str | None = None
     event_row: int | None = None
     endpoint_row: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFilter:
+    """Which endpoints to list; None leaves a side open. `url_part` is found anywhere in the URL, in any case."""
+
+    status: str | None = None
+    url_part: str | None = None
+
+
+EVERY_ENDPOINT: Final = EndpointFilter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,11 @@ class SenderStore:
         events: Sequence[str],
         description: str | None,
         secret_enc: str,
+        timeout_ms: int | None = None,
+        rate_limit_per_min: int | None = None,
+        headers_enc: str | None = None,
+        standard_webhooks: bool = False,
+        schedule: str | None = None,
         now_ms: int,
     ) -> bool:
         """Adds an enabled endpoint. False where a live one of the environment has this URL: nothing is written."""
@@ -111,6 +129,11 @@ class SenderStore:
                 "url": url,
                 "description": description,
                 "secret_enc": secret_enc,
+                "timeout_ms": timeout_ms,
+                "rate_limit_per_min": rate_limit_per_min,
+                "headers_enc": headers_enc,
+                "standard_webhooks": int(standard_webhooks),
+                "schedule": schedule,
                 "now_ms": now_ms,
             },
         )
@@ -131,11 +154,24 @@ class SenderStore:
         return found[0]
 
     def endpoints(
-        self, connection: Connection, environment: Environment, direction: Direction, cursor_row: int, limit: int
+        self,
+        connection: Connection,
+        environment: Environment,
+        direction: Direction,
+        cursor_row: int,
+        limit: int,
+        wanted: EndpointFilter = EVERY_ENDPOINT,
     ) -> list[Endpoint]:
         """Live endpoints made after or before a row, nearest first."""
         rows = self._verbs[f"endpoints_{direction}"].run(
-            connection, {"environment": environment, "cursor_row": cursor_row, "limit": limit}
+            connection,
+            {
+                "environment": environment,
+                "status": wanted.status,
+                "url_pattern": None if wanted.url_part is None else _containing(wanted.url_part),
+                "cursor_row": cursor_row,
+                "limit": limit,
+            },
         )
         return self._endpoints(connection, rows)
 
@@ -152,23 +188,32 @@ class SenderStore:
         connection: Connection,
         endpoint: Endpoint,
         *,
-        url: str | None = None,
-        status: str | None = None,
         events: Sequence[str] | None = None,
-        description: str | None = None,
         now_ms: int,
+        **changes: object,
     ) -> None:
-        """Changes what is given. Turning the endpoint off holds what waits for it; letting that go is `holding`'s."""
-        self._verbs["endpoint_change"].run(
-            connection,
-            {
-                "row_id": endpoint.row_id,
-                "url": url,
-                "status": status,
-                "description": description,
-                "now_ms": now_ms,
-            },
-        )
+        """Changes the columns given and what it asks for, unless None.
+
+        Turning the endpoint off holds what waits for it; letting that go is `holding`'s.
+
+        Args:
+            changes: any of url, status, description, timeout_ms, rate_limit_per_min, headers_enc, schedule and
+                standard_webhooks.
+        """
+        status = changes.get("status")
+        parameters: dict[str, object] = {
+            "row_id": endpoint.row_id,
+            "url": changes.get("url"),
+            "status": status,
+            "standard_webhooks": None,
+            "now_ms": now_ms,
+        }
+        if "standard_webhooks" in changes:
+            parameters["standard_webhooks"] = int(bool(changes["standard_webhooks"]))
+        for column in ("description", "timeout_ms", "rate_limit_per_min", "headers_enc", "schedule"):
+            parameters[column] = changes.get(column)
+            parameters[f"has_{column}"] = int(column in changes)
+        self._verbs["endpoint_change"].run(connection, parameters)
         if events is not None:
             self._verbs["subscriptions_clear"].run(connection, {"endpoint_row": endpoint.row_id})
             self._subscribe(connection, endpoint.row_id, events)
@@ -486,17 +531,32 @@ class SenderStore:
         """What runs and which replays are open, in numbers up to `most`: see `queries.OpenWork`."""
         return self._verbs["open_work"].run(connection, {"most": most})[0]
 
-    def add_first_key(self, connection: Connection, *, key_hash: str, environment: Environment, now_ms: int) -> bool:
-        """Stores an API key's hash where its environment has no valid one. False where it has."""
+    def add_first_key(self, connection: Connection, key: ApiKey) -> bool:
+        """Stores an API key where its environment has no valid one. False where it has."""
+        return bool(self._verbs["key_put_first"].run(connection, _key_row(key)))
+
+    def add_key(self, connection: Connection, key: ApiKey) -> None:
+        """Stores one more API key."""
+        self._verbs["key_put"].run(connection, _key_row(key))
+
+    def keys(self, connection: Connection, environment: Environment) -> list[ApiKey]:
+        """All stored API keys of an environment, revoked ones too, oldest first."""
+        return [ApiKey(*row) for row in self._verbs["keys_of"].run(connection, {"environment": environment})]
+
+    def valid_keys(self, connection: Connection) -> dict[str, tuple[Environment, str]]:
+        """Hash to environment and id of every valid stored API key."""
+        return {row[0]: (row[1], row[2]) for row in self._verbs["keys_valid"].run(connection)}
+
+    def revoke_key(self, connection: Connection, environment: Environment, key_id: str, *, now_ms: int) -> bool:
+        """Revokes an API key. False where there is none, or it was revoked before."""
         return bool(
-            self._verbs["key_put_first"].run(
-                connection, {"key_hash": key_hash, "environment": environment, "now_ms": now_ms}
-            )
+            self._verbs["key_revoke"].run(connection, {"environment": environment, "id": key_id, "now_ms": now_ms})
         )
 
-    def valid_keys(self, connection: Connection) -> dict[str, Environment]:
-        """Hash to environment of every valid stored API key."""
-        return {row[0]: row[1] for row in self._verbs["keys_valid"].run(connection)}
+    def note_key_uses(self, connection: Connection, used: Mapping[str, int]) -> None:
+        """Notes when keys, by their hash, were used last."""
+        for key_hash, used_ms in used.items():
+            self._verbs["key_used"].run(connection, {"key_hash": key_hash, "used_ms": used_ms})
 
     def setting(self, connection: Connection, name: str) -> str | None:
         """One setting, or None."""
@@ -565,6 +625,24 @@ class SenderStore:
     def has_audit_entry(self, connection: Connection, environment: Environment, row_id: int) -> bool:
         """Whether the environment's trail has this line."""
         return bool(self._verbs["audit_has"].run(connection, {"environment": environment, "row_id": row_id}))
+
+
+def _containing(text: str) -> str:
+    """The pattern of `like … escape '!'` that finds a text anywhere."""
+    escaped = re.sub("[!%_]", lambda found: f"!{found[0]}", text)
+    return f"%{escaped.lower()}%"
+
+
+def _key_row(key: ApiKey) -> dict[str, object]:
+    return {
+        "key_hash": key.key_hash,
+        "environment": key.environment,
+        "id": key.id,
+        "name": key.name,
+        "hint": key.hint,
+        "key_enc": key.key_enc,
+        "now_ms": key.created_ms,
+    }
 
 
 def _version(row: Row) -> EndpointVersion:

@@ -83,4 +83,4 @@ def _system_lookup(host: str) -> Sequence[str]:
 
 
 def _refused(message: str) -> RequestError:
-    return RequestError(422, "invalid_url", message)
+    return RequestError(422, "invalid_url", message, [{"code": "invalid_url", "field": "url", "message": message}])

@@ -142,6 +142,8 @@ alter table hookline_sender_keys add column name text;
 alter table hookline_sender_keys add column hint text;
 alter table hookline_sender_keys add column key_enc text;
 alter table hookline_sender_keys add column last_used_ms integer;
+create index hookline_sender_keys_listed on hookline_sender_keys (environment, created_ms, id);
+update hookline_sender_keys set id = 'api_key_' || upper(substr(key_hash, 1, 26));
 
 -- Who did what: actor is a key's id or hint, or "command"; detail is JSON without secrets and payloads.
 create table hookline_sender_audit (

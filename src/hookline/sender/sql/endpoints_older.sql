@@ -1,4 +1,4 @@
--- Reads live endpoints made before a row, nearest first.
+-- Reads live endpoints made before a row, nearest first; null filters are open.
 select p.row_id, p.id, p.environment, p.url, p.status, p.disabled_reason, p.paused_ms, p.description,
        p.secret_enc, p.version, p.schedule, p.created_ms, p.updated_ms, p.deleted_ms, p.timeout_ms,
        p.rate_limit_per_min, p.headers_enc, p.standard_webhooks, p.old_secret_enc, p.old_secret_until_ms,
@@ -6,5 +6,7 @@ select p.row_id, p.id, p.environment, p.url, p.status, p.disabled_reason, p.paus
        p.is_half_open
 from hookline_sender_endpoints p
 where p.environment = :environment and p.row_id < :cursor_row and p.deleted_ms is null
+    and (cast(:status as text) is null or p.status = :status)
+    and (cast(:url_pattern as text) is null or lower(p.url) like :url_pattern escape '!')
 order by p.row_id desc
 limit :limit
