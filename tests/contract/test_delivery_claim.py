@@ -24,6 +24,7 @@ from hookline.storage.sqlite import SqliteDatabase
 
 NOW_MS = 1_764_000_000_000
 LEASE_MS = 30_000
+MARGIN_MS = 10_000
 
 DATABASES: dict[str, Callable[[Path], Database]] = {"sqlite": lambda folder: SqliteDatabase(folder / "hookline.db")}
 
@@ -108,7 +109,9 @@ class World:
         self, slots: Mapping[int, int], *, now_ms: int = NOW_MS, database: Database | None = None
     ) -> list[Claimed]:
         return (database or self.database).run(
-            lambda connection: self.verbs.claim(connection, slots, now_ms=now_ms, leased_until_ms=now_ms + LEASE_MS)
+            lambda connection: self.verbs.claim(
+                connection, slots, now_ms=now_ms, timeout_ms=LEASE_MS - MARGIN_MS, margin_ms=MARGIN_MS
+            )
         )
 
     def settle(self, claimed: Claimed, decided: Next) -> bool:
@@ -205,7 +208,8 @@ def test_closed_endpoint_is_not_claimed(world: World, how: str) -> None:
     with world.database.read() as connection:
         assert world.verbs.discover(connection).endpoints == []
         assert world.verbs.next_due(connection, [row]) == {}
-        assert world.verbs.targets(connection, [row]) == {row: "deleted" if how == "deleted" else "holding"}
+        [(found, state)] = world.verbs.states(connection, [row]).items()
+    assert (found, state.target) == (row, "deleted" if how == "deleted" else "holding")
 
 
 def test_late_worker_overwrites_nothing(world: World) -> None:
@@ -282,9 +286,9 @@ def test_discovery_finds_each_endpoint_with_its_earliest_time(world: World) -> N
         discovery = world.verbs.discover(connection)
         next_due = world.verbs.next_due(connection, list(range(30)))
 
-    assert dict(discovery.endpoints) == expected
-    assert len(discovery.endpoints) == len(expected)
-    assert next_due == expected
+    assert sorted(discovery.endpoints) == [(row, due_ms, False) for row, due_ms in sorted(expected.items())]
+    assert {row: one.due_ms for row, one in next_due.items()} == expected
+    assert not any(one.is_gated for one in next_due.values())
     assert discovery.lease_ms is None
 
 
@@ -313,7 +317,7 @@ def test_gone_endpoint_is_turned_off_once(world: World) -> None:
     row = world.add_endpoint("one")
 
     answers = [
-        world.database.run(lambda connection: world.verbs.turn_off_gone(connection, row, now_ms=NOW_MS))
+        world.database.run(lambda connection: world.verbs.turn_off(connection, row, reason="gone", now_ms=NOW_MS))
         for _ in range(2)
     ]
 
@@ -374,7 +378,11 @@ def test_claim_race_in_threads(world: World) -> None:
         while True:
             got = database.run(
                 lambda connection: verbs.claim(
-                    connection, dict.fromkeys(rows, 3), now_ms=NOW_MS, leased_until_ms=NOW_MS + LEASE_MS
+                    connection,
+                    dict.fromkeys(rows, 3),
+                    now_ms=NOW_MS,
+                    timeout_ms=LEASE_MS - MARGIN_MS,
+                    margin_ms=MARGIN_MS,
                 )
             )
             if not got:
@@ -399,7 +407,7 @@ def test_statements_use_their_indexes(world: World) -> None:
         connection.set_trace_callback(lambda sql: statements.append(sql))
         statements: list[str] = []
         row = 1
-        world.verbs.claim(connection, {row: 5}, now_ms=NOW_MS, leased_until_ms=NOW_MS)
+        world.verbs.claim(connection, {row: 5}, now_ms=NOW_MS, timeout_ms=1, margin_ms=1)
         world.verbs.lapsed(connection, now_ms=NOW_MS, limit=5)
         world.verbs.next_due(connection, [row])
         world.verbs.discover(connection)

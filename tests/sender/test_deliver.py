@@ -707,7 +707,7 @@ def test_timers_do_not_pile_up(world: World) -> None:
                     lambda wanted=count: world.states().get("succeeded") == wanted,  # type: ignore[misc]
                     "the delivery",
                 )
-            return len(deliverer._due_heap)
+            return len(deliverer._ready._heap)
 
     assert run(work()) <= 66
 
@@ -848,7 +848,7 @@ def test_statements_per_delivery(world: World, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(SqliteDatabase, "_connect", traced)
     world.database.close()
 
-    run(deliver_all(world, Scripted(), {"succeeded": 400}, limits=Limits(window=100, first_window=100)))
+    run(deliver_all(world, Scripted(), {"succeeded": 400}, limits=Limits(largest_window=100, first_window=100)))
 
     ours = [sql for sql in statements if not sql.startswith(("pragma", "begin", "BEGIN", "COMMIT", "commit"))]
     assert len(ours) < 400

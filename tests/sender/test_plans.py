@@ -18,6 +18,8 @@ OWN_LIST = {
     # Their lists have an end: a hundred thousand rows, or the few replays that are open.
     "backlog": ("SCAN a", "SCAN b", "SCAN c", "SCAN e"),
     "open_work": ("SCAN a", "SCAN b", "SCAN r USING INDEX hookline_sender_replays_open"),
+    "endpoints_failing": ("SCAN s",),
+    "endpoints_probed": ("SCAN s",),
 }
 # Verbs that bring few rows together and may sort them or make them distinct.
 MAY_SORT = {"endpoints_matching", "feed_missing", "claimed_load"}

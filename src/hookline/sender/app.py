@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from hookline.errors import StorageError
 from hookline.loop import SystemClock
 from hookline.rules.address import Network, vet_ip, vet_url
+from hookline.rules.health import HealthPolicy
 from hookline.rules.schedule import Schedule
 from hookline.sender import holding
 from hookline.sender.api import SenderApi
@@ -88,6 +89,7 @@ class SenderApp:
         egress: where deliveries come from, published for consumers; None publishes nothing.
         api_calls_per_s: how often each API key may call this process; None is unlimited.
         limits: how many deliveries are under way at once.
+        health: how long an endpoint may fail before it is disabled.
 
     Attributes:
         made_keys: API keys made just now, in clear for the only time: to be printed once.
@@ -120,6 +122,7 @@ class SenderApp:
         egress: Sequence[Network] | None = None,
         api_calls_per_s: float | None = None,
         limits: Limits | None = None,
+        health: HealthPolicy | None = None,
     ) -> None:
         self._database = database
         self._clock = clock or SystemClock()
@@ -131,13 +134,14 @@ class SenderApp:
         self._limits = limits or Limits()
         # Read now, not with the first delivery: a file that is none stops the start.
         self._tls = tls_context(None if targets_ca is None else str(targets_ca))
+        self._health = health or HealthPolicy()
         self.counters = Counters()
         configured = dict(api_keys or {})
         migrate(database, "sender", "hookline.sender")
         self.store = SenderStore(database.dialect)
         self._keys = KeyRing(database, self.store, configured, clock=self._clock)
         self._box = open_box(database, self.store, keys=encryption_keys, key_file=_key_file(database))
-        ids = IdMaker()
+        ids = self._ids = IdMaker()
         self.made_keys = make_missing_keys(
             database, self.store, configured, box=self._box, ids=ids, now_ms=self._clock.now_ms()
         )
@@ -190,6 +194,8 @@ class SenderApp:
             jitter=self._jitter,
             schedules=self._schedules,
             limits=self._limits,
+            health=self._health,
+            ids=self._ids,
             refuse_url=self._refuse_url,
             counters=self.counters,
             note_job=jobs.note_due,

@@ -19,6 +19,9 @@ DeliveryOrigin: TypeAlias = Literal["published", "test", "replay"]
 AttemptKind: TypeAlias = Literal["scheduled", "manual", "probe"]
 AttemptOutcome: TypeAlias = Literal["succeeded", "failed", "gone", "unknown"]
 
+# Told by the sender itself, and to those alone who ask by name or by `endpoint.*` and `delivery.*`: `*` is for events.
+OPERATIONAL_TYPES: Final = frozenset({"endpoint.failing", "endpoint.disabled", "delivery.failed"})
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

@@ -8,7 +8,6 @@ instead of at the first delivery.
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import secrets
@@ -43,15 +42,6 @@ _HOW_TO_MAKE: Final = (
 def make_secret() -> str:
     """A new endpoint secret, about 149 bits of randomness."""
     return SECRET_PREFIX + "".join(secrets.choice(_BASE62) for _ in range(_SECRET_LENGTH))
-
-
-def standard_secret(secret: str) -> str:
-    """The same secret in the form that Standard Webhooks libraries take: `whsec_` and base 64.
-
-    They decode what follows the prefix; what comes out are the bytes of our secret as shown, which key both kinds of
-    signature. So an endpoint has one key, and two ways to write it down.
-    """
-    return SECRET_PREFIX + base64.b64encode(secret.encode()).decode("ascii")
 
 
 def mask_secret(secret: str) -> str:

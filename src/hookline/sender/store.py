@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from hookline.sender.model import (
+    OPERATIONAL_TYPES,
     ApiKey,
     Attempt,
     AuditEntry,
@@ -650,7 +651,8 @@ def _version(row: Row) -> EndpointVersion:
 
 
 def names_asked_by(event_type: str) -> list[str]:
-    """What an endpoint may ask for to get this type: its name, each prefix as `a.*`, and `*`."""
+    """What an endpoint may ask for to get this type: its name, each prefix as `a.*`, and `*` unless operational."""
     parts = event_type.split(".")
     prefixes = [".".join(parts[:count]) + ".*" for count in range(1, len(parts))]
-    return [event_type, *prefixes, "*"]
+    everything = [] if event_type in OPERATIONAL_TYPES else ["*"]
+    return [event_type, *prefixes, *everything]

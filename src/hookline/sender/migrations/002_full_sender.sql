@@ -23,6 +23,10 @@ alter table hookline_sender_endpoints add column failing_since_ms integer;
 alter table hookline_sender_endpoints add column failing_attempts integer not null default 0;
 alter table hookline_sender_endpoints add column failing_warned integer not null default 0;
 alter table hookline_sender_endpoints add column is_half_open integer not null default 0;
+-- Until then the one delivery that goes first to a half-open endpoint is in somebody's hands.
+alter table hookline_sender_endpoints add column trial_until_ms integer;
+create index hookline_sender_endpoints_overlap on hookline_sender_endpoints (old_secret_until_ms)
+    where old_secret_enc is not null;
 
 -- Every version of an endpoint from when it held, so that "why was this not sent" has an answer for the past. events
 -- is the JSON list of what it asked for; deleted_ms is set in the last version of one that was deleted.

@@ -1,6 +1,7 @@
 -- Finds every open endpoint with pending deliveries and its earliest due time, by stepping from endpoint to endpoint
--- in the index, so that its cost grows with endpoints, not with deliveries. Three more rows tell when the first lease
--- passes, whether events published on an app's connection wait for their place in the feed, and when a job is due.
+-- in the index, so that its cost grows with endpoints, not with deliveries; 1 says that it has been failing. More rows
+-- tell when the first lease passes, when the first overlap of two secrets ends, whether events published on an app's
+-- connection wait for their place in the feed, and when a job is due.
 with recursive e (endpoint_row) as (
     select min(q.endpoint_row) from hookline_sender_deliveries q where q.state = 'pending'
     union all
@@ -17,13 +18,18 @@ select 'endpoint', e.endpoint_row,
            select min(q.due_ms)
            from hookline_sender_deliveries q
            where q.state = 'pending' and q.endpoint_row = e.endpoint_row
-       )
+       ),
+       case when p.failing_since_ms is null then 0 else 1 end
 from e
 join hookline_sender_endpoints p
     on p.row_id = e.endpoint_row and p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null
 union all
-select 'lease', null, min(r.leased_until_ms) from hookline_sender_deliveries r where r.state = 'running'
+select 'lease', null, min(r.leased_until_ms), 0 from hookline_sender_deliveries r where r.state = 'running'
 union all
-select 'unfed', null, min(u.event_row) from hookline_sender_unfed u
+select 'overlap', null, min(o.old_secret_until_ms), 0
+from hookline_sender_endpoints o
+where o.old_secret_enc is not null
 union all
-select 'job', null, min(j.due_ms) from hookline_sender_jobs j
+select 'unfed', null, min(u.event_row), 0 from hookline_sender_unfed u
+union all
+select 'job', null, min(j.due_ms), 0 from hookline_sender_jobs j

@@ -8,7 +8,15 @@ set url = coalesce(cast(:url as text), url),
         when :status = 'enabled' then null
         else 'by_person'
     end,
-    is_half_open = case when :status = 'enabled' and disabled_reason = 'failing' then 1 else is_half_open end,
+    is_half_open = case
+        when :status = 'enabled' and status = 'disabled' then
+            case when disabled_reason = 'failing' then 1 else is_half_open end
+        else is_half_open
+    end,
+    failing_since_ms = case when :status = 'enabled' and status = 'disabled' then null else failing_since_ms end,
+    failing_attempts = case when :status = 'enabled' and status = 'disabled' then 0 else failing_attempts end,
+    failing_warned = case when :status = 'enabled' and status = 'disabled' then 0 else failing_warned end,
+    trial_until_ms = case when :status = 'enabled' and status = 'disabled' then null else trial_until_ms end,
     status = coalesce(cast(:status as text), status),
     standard_webhooks = coalesce(cast(:standard_webhooks as integer), standard_webhooks),
     description = case when :has_description = 1 then cast(:description as text) else description end,

@@ -1,0 +1,428 @@
+"""One attempt: sign now, send, judge, keep the evidence; during a rotation perhaps once more with the other secret.
+
+Nothing here touches a delivery's row: what an attempt came to is a value, `Finished`, for the loop to settle. What an
+answer means is decided in rules/response.py, which key signs and when the other is probed in rules/rotation.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from hookline import __version__
+from hookline.rules.headers import is_sensitive
+from hookline.rules.response import UNKNOWN, Outcome, Silence, judge, silence
+from hookline.rules.rotation import Overlap, after_failed_probe, after_success, has_old, old_first, wants_probe
+from hookline.sender.http import CONNECT_TIMEOUT_S, TOTAL_TIMEOUT_S, Answer, ErrorCode, Headers, Request
+from hookline.sender.model import Attempt
+from hookline.wire import standard
+from hookline.wire.signature import HEADER, sign
+
+if TYPE_CHECKING:
+    from hookline.loop import Clock
+    from hookline.sender.counters import Counters
+    from hookline.sender.delivery_store import Claimed
+    from hookline.sender.http import Exchange
+    from hookline.sender.model import AttemptKind, Environment
+
+log = logging.getLogger("hookline.sender")
+
+USER_AGENT: Final = f"Hookline/{__version__}"
+# On test events and replays, with the word `test` or `replay`: a consumer can tell them from the first delivery.
+ORIGIN_HEADER: Final = "Hookline-Origin"
+TRACEPARENT_HEADER: Final = "traceparent"
+# Of a signature so many digits are kept: enough to tell two apart, too few to use.
+DIGITS_KEPT: Final = 8
+# Opened secrets and headers are kept in memory for so many endpoints, those used last; deleted ones go by and by.
+OPENED_KEPT: Final = 10_000
+# Likewise what probes have shown; endpoints in the middle of a rotation are few.
+OVERLAPS_KEPT: Final = 1_000
+
+_SILENCES: Final[Mapping[ErrorCode, Silence]] = {
+    "bad_url": "refused_address",
+    "address_refused": "refused_address",
+    "dns": "dns",
+    "connect_refused": "connect",
+    "connect_timeout": "connect_timeout",
+    "connect_failed": "connect",
+    "tls": "tls",
+    "timeout": "timeout",
+    "reset": "reset",
+    "closed": "reset",
+    "headers_too_large": "protocol",
+    "protocol": "protocol",
+    "local": "connect",
+}
+
+# Why an endpoint's URL must not be called now, or None. Asked before each attempt: settings change after registration.
+RefuseUrl: TypeAlias = Callable[["Environment", str], str | None]
+# The endpoint's secrets as they are now, newest first, still sealed; None where it is gone.
+CurrentSecrets: TypeAlias = Callable[[int], Awaitable[tuple[str, str | None] | None]]
+Key: TypeAlias = Literal["new", "old"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What one claim came to.
+
+    Attributes:
+        attempts: as recorded; a second one is the probe.
+        outcome: of the last of them.
+        ended_ms: when that one ended.
+        latency_ms: from the request sent to the answer's first byte, as far as it came.
+        is_ours: it failed on this side: nothing was learned about the endpoint.
+        overlap: where the endpoint stands between two secrets, where the attempt has changed that.
+    """
+
+    claimed: Claimed
+    outcome: Outcome
+    ended_ms: int
+    attempts: tuple[Attempt, ...]
+    latency_ms: float = 0.0
+    is_ours: bool = False
+    overlap: Overlap | None = None
+
+    @property
+    def number(self) -> int:
+        """Of the last attempt made."""
+        return self.attempts[-1].number
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What an endpoint keeps sealed, opened: its secrets and its own headers, some of them marked as sensitive."""
+
+    sealed: tuple[str, str | None, str | None]
+    secret: str
+    old_secret: str | None
+    headers: Headers
+    sensitive: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One request and what came of it."""
+
+    outcome: Outcome
+    started_ms: int
+    ended_ms: int
+    headers: Headers
+    answer: Answer | None
+    detail: str | None
+    is_ours: bool = False
+
+
+class Attempter:
+    """Makes attempts.
+
+    Args:
+        exchange: how HTTP is spoken.
+        decrypt: opens what is sealed. Raises where it cannot.
+        current_secrets: asked before a probe: never with a revoked key.
+        refuse_url: asked before each attempt.
+        connect_timeout_s, total_timeout_s: of one request; an endpoint's own comes before the latter.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        clock: Clock,
+        decrypt: Callable[[str], str],
+        current_secrets: CurrentSecrets,
+        counters: Counters,
+        refuse_url: RefuseUrl | None = None,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        total_timeout_s: float = TOTAL_TIMEOUT_S,
+    ) -> None:
+        self._exchange = exchange
+        self._clock = clock
+        self._decrypt = decrypt
+        self._current_secrets = current_secrets
+        self._counters = counters
+        self._refuse_url = refuse_url
+        self._connect_timeout_s = connect_timeout_s
+        self._total_timeout_s = total_timeout_s
+        self._opened: dict[int, _Opened] = {}
+        # Newer than what the claims of attempts under way have read.
+        self._overlaps: dict[int, tuple[str, Overlap]] = {}
+
+    async def make(self, claimed: Claimed) -> Finished:
+        """Make the attempt, and its probe where one is due. Raises nothing but cancellation."""
+        now_ms = self._clock.now_ms()
+        overlap = self._overlap(claimed)
+        key: Key = "old" if old_first(overlap, slots_used=claimed.slots_used, now_ms=now_ms) else "new"
+        one = await self._try(claimed, key, overlap)
+        attempts = [self._record(claimed, claimed.attempt, claimed.kind, one, key, overlap)]
+        changed: Overlap | None = None
+        if overlap is not None:
+            # What other attempts have shown meanwhile counts.
+            overlap = self._overlap(claimed) or overlap
+            if wants_probe(overlap, one.outcome, now_ms=one.ended_ms) and await self._has_both(claimed):
+                key = "new" if key == "old" else "old"
+                one = await self._try(claimed, key, overlap)
+                attempts.append(self._record(claimed, claimed.attempt + 1, "probe", one, key, overlap))
+                overlap = self._overlap(claimed) or overlap
+                if one.outcome.kind != "succeeded":
+                    changed = after_failed_probe(overlap, now_ms=one.ended_ms)
+            if one.outcome.kind == "succeeded" and (after := after_success(overlap, with_old=key == "old")) != overlap:
+                changed = after
+            if changed is not None:
+                _keep(self._overlaps, claimed.endpoint_row, (claimed.secret_enc, changed), OVERLAPS_KEPT)
+        latency_ms = _latency_ms(one.answer)
+        return Finished(claimed, one.outcome, one.ended_ms, tuple(attempts), latency_ms, one.is_ours, changed)
+
+    async def _try(self, claimed: Claimed, key: Key, overlap: Overlap | None) -> _Try:
+        started_ms = self._clock.now_ms()
+        headers: Headers = ()
+        answer: Answer | None = None
+        detail: str | None
+        is_ours = False
+        try:
+            refused = self._refuse_url(claimed.environment, claimed.url) if self._refuse_url is not None else None
+            if refused is not None:
+                outcome, detail = silence("refused_address"), refused
+            else:
+                headers = self._headers(claimed, key, overlap, started_ms)
+                total_s = self._total_timeout_s if claimed.timeout_ms is None else claimed.timeout_ms / 1000
+                answer = await self._exchange.send(
+                    Request(claimed.url, headers, claimed.body, min(self._connect_timeout_s, total_s), total_s)
+                )
+                outcome, detail = _judge(answer, self._clock.now_ms()), answer.detail
+                is_ours = answer.error == "local"
+        except Exception as error:
+            # Ours, not the stranger's: a secret that does not open, a fault in an exchange. The others go on.
+            log.exception(
+                "deliveries: attempt %d of %s could not be made", claimed.attempt, claimed.id, extra=claimed.log_ids
+            )
+            outcome, detail = silence("connect"), f"the attempt could not be made: {type(error).__name__}"
+            is_ours = True
+        return _Try(outcome, started_ms, self._clock.now_ms(), headers, answer, detail, is_ours)
+
+    def _headers(self, claimed: Claimed, key: Key, overlap: Overlap | None, now_ms: int) -> Headers:
+        opened = self._open(claimed)
+        old = opened.old_secret if has_old(overlap, now_ms=now_ms) else None
+        secret = old if key == "old" and old is not None else opened.secret
+        headers = [("Content-Type", "application/json")]
+        if not any(name.lower() == "user-agent" for name, _ in opened.headers):
+            headers.append(("User-Agent", USER_AGENT))
+        headers.append((HEADER, sign(claimed.body, secret, timestamp_ms=now_ms)))
+        if claimed.standard_webhooks:
+            keys = [secret] if old is None else [secret, opened.secret if secret is old else old]
+            headers += standard.headers(claimed.body, claimed.event_id, keys, now_ms=now_ms)
+        if claimed.origin != "published":
+            headers.append((ORIGIN_HEADER, claimed.origin))
+        if claimed.traceparent is not None:
+            headers.append((TRACEPARENT_HEADER, claimed.traceparent))
+        headers += opened.headers
+        return tuple(headers)
+
+    def _record(
+        self, claimed: Claimed, number: int, kind: AttemptKind, one: _Try, key: Key, overlap: Overlap | None
+    ) -> Attempt:
+        answer, outcome = one.answer, one.outcome
+        duration_ms = round(answer.timings.total_ms) if answer is not None else one.ended_ms - one.started_ms
+        self._counters.attempt_ended(
+            claimed.environment, kind, outcome, duration_ms, answer.timings if answer is not None else None
+        )
+        _log_attempt(claimed, number, outcome, duration_ms)
+        opened = self._opened.get(claimed.endpoint_row)
+        return Attempt(
+            delivery_row=claimed.row_id,
+            number=number,
+            kind=kind,
+            outcome=outcome.kind,
+            reason=outcome.reason,
+            status=outcome.status,
+            started_ms=one.started_ms,
+            duration_ms=duration_ms,
+            evidence=_evidence(
+                claimed,
+                one.headers,
+                answer,
+                one.detail,
+                sensitive=opened.sensitive if opened is not None else frozenset(),
+                key=None if overlap is None else key,
+            ),
+        )
+
+    # -- secrets -------------------------------------------------------------------------------------------------
+
+    def _open(self, claimed: Claimed) -> _Opened:
+        sealed = (claimed.secret_enc, claimed.old_secret_enc, claimed.headers_enc)
+        known = self._opened.get(claimed.endpoint_row)
+        if known is not None and known.sealed == sealed:
+            return known
+        headers, sensitive = _own_headers(claimed, self._decrypt)
+        opened = _Opened(
+            sealed,
+            self._decrypt(claimed.secret_enc),
+            None if claimed.old_secret_enc is None else self._decrypt(claimed.old_secret_enc),
+            headers,
+            sensitive,
+        )
+        _keep(self._opened, claimed.endpoint_row, opened, OPENED_KEPT)
+        return opened
+
+    def _overlap(self, claimed: Claimed) -> Overlap | None:
+        if claimed.old_secret_enc is None or claimed.old_secret_until_ms is None:
+            return None
+        known = self._overlaps.get(claimed.endpoint_row)
+        if known is not None and known[0] == claimed.secret_enc:
+            return known[1]
+        return Overlap(
+            claimed.old_secret_until_ms, bool(claimed.signs_with_old), claimed.probe_failures, claimed.probe_after_ms
+        )
+
+    async def _has_both(self, claimed: Claimed) -> bool:
+        try:
+            current = await self._current_secrets(claimed.endpoint_row)
+        except Exception as error:
+            # Without an answer there is no probe: the schedule has other tries.
+            log.warning("deliveries: no probe of %s: %s", claimed.id, type(error).__name__, extra=claimed.log_ids)
+            return False
+        return current == (claimed.secret_enc, claimed.old_secret_enc)
+
+
+def lost(claimed: Claimed, now_ms: int) -> Finished:
+    """The attempt of a delivery whose lease has passed: it may have reached the endpoint, or not."""
+    attempt = Attempt(
+        delivery_row=claimed.row_id,
+        number=claimed.attempt,
+        kind=claimed.kind,
+        outcome="unknown",
+        reason=UNKNOWN.reason,
+        status=None,
+        started_ms=claimed.claimed_ms,
+        duration_ms=None,
+        evidence=_evidence(claimed, (), None, "its sender stopped before the end of this attempt was recorded"),
+    )
+    return Finished(claimed, UNKNOWN, now_ms, (attempt,), is_ours=True)
+
+
+def _own_headers(claimed: Claimed, decrypt: Callable[[str], str]) -> tuple[Headers, frozenset[str]]:
+    if claimed.headers_enc is None:
+        return (), frozenset()
+    own = json.loads(decrypt(claimed.headers_enc))
+    return (
+        tuple((name, value) for name, value, _ in own),
+        frozenset(name.lower() for name, _, is_marked in own if is_marked),
+    )
+
+
+def _keep(kept: dict[int, Any], endpoint_row: int, value: object, most: int) -> None:
+    kept.pop(endpoint_row, None)
+    kept[endpoint_row] = value
+    if len(kept) > most:
+        del kept[next(iter(kept))]
+
+
+def _judge(answer: Answer, now_ms: int) -> Outcome:
+    if answer.status is None:
+        return silence(_SILENCES[answer.error or "local"])
+    retry_after = next((value for name, value in answer.headers if name.lower() == "retry-after"), None)
+    return judge(answer.status, retry_after=retry_after, now_ms=now_ms)
+
+
+def _latency_ms(answer: Answer | None) -> float:
+    if answer is None:
+        return 0.0
+    first_byte_ms = answer.timings.first_byte_ms
+    return answer.timings.total_ms if first_byte_ms is None else first_byte_ms
+
+
+def _log_attempt(claimed: Claimed, number: int, outcome: Outcome, duration_ms: int) -> None:
+    """A line per attempt that failed; per success only where debug is asked for: there are thousands a second."""
+    level = logging.DEBUG if outcome.kind == "succeeded" else logging.INFO
+    if log.isEnabledFor(level):
+        log.log(
+            level,
+            "delivery %s of event %s: attempt %d %s (%s) in %d ms",
+            claimed.id,
+            claimed.event_id,
+            number,
+            outcome.kind,
+            outcome.reason,
+            duration_ms,
+            extra=claimed.log_ids
+            | {
+                "attempt": number,
+                "outcome": outcome.kind,
+                "reason": outcome.reason,
+                "status": outcome.status,
+                "duration_ms": duration_ms,
+            },
+        )
+
+
+# -- evidence ----------------------------------------------------------------------------------------------------
+
+
+def _evidence(
+    claimed: Claimed,
+    headers: Headers,
+    answer: Answer | None,
+    detail: str | None,
+    *,
+    sensitive: frozenset[str] = frozenset(),
+    key: Key | None = None,
+) -> str:
+    """An attempt's evidence as JSON text: no secret, no whole digest; bytes that are no text in base 64."""
+    sent = answer.sent_headers if answer is not None and answer.sent_headers else headers
+    evidence: dict[str, Any] = {
+        "url": claimed.url,
+        "endpoint_version": claimed.endpoint_version,
+        "request": {"headers": _masked(sent, sensitive)},
+    }
+    if key is not None:
+        evidence["signed_with"] = key
+    if detail is not None:
+        evidence["detail"] = detail
+    if answer is not None:
+        evidence["address"] = answer.address
+        evidence["tls"] = answer.tls
+        evidence["reused"] = answer.reused
+        evidence["redone"] = answer.redone
+        evidence["timings"] = answer.timings
+        if answer.status is None:
+            evidence["error"] = answer.error
+        else:
+            evidence["answer"] = {
+                "headers": _masked(answer.headers, sensitive),
+                **_text_or_base64(answer.body, is_whole=answer.body_bytes == len(answer.body)),
+                "body_bytes": answer.body_bytes,
+                "body_end": answer.body_end,
+            }
+    return msgspec.json.encode(evidence).decode()
+
+
+def _masked(headers: Headers, sensitive: frozenset[str]) -> list[tuple[str, str]]:
+    shown = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower == _SIGNATURE:
+            before, v1, whole = value.partition("v1=")
+            shown.append((name, f"{before}{v1}{whole[:DIGITS_KEPT]}…"))
+        elif lower == standard.SIGNATURE_HEADER:
+            shown.append((name, " ".join(f"{one[: len('v1,') + DIGITS_KEPT]}…" for one in value.split(" "))))
+        else:
+            shown.append((name, "…" if lower in sensitive or is_sensitive(lower) else value))
+    return shown
+
+
+_SIGNATURE: Final = HEADER.lower()
+
+
+def _text_or_base64(body: bytes, *, is_whole: bool) -> dict[str, str]:
+    try:
+        # A character cut in two at the end of an excerpt does not make it binary.
+        return {"body": codecs.getincrementaldecoder("utf-8")().decode(body, is_whole)}
+    except UnicodeDecodeError:
+        return {"body_base64": base64.b64encode(body).decode("ascii")}
