@@ -37,8 +37,10 @@ LogFormat: TypeAlias = Literal["auto", "console", "json"]
 Part: TypeAlias = Literal["sender", "receiver", "server"]
 
 _MOST_RETRIES = 6  # the guide's: up to six, over up to three days
+_LEAST_RETENTION_S = 3_600
+_MOST_RETENTION_S = 3_650 * 86_400
 _SIZES = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3_600}
+_DURATIONS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class SenderConfig:
     targets_ca: Path | None = None
     egress_ips: tuple[Network, ...] | None = None
     api_rate_limit: float | None = None
+    retention_s: float | None = None
+    staging_retention_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +243,13 @@ def _amount(units: Mapping[str, int]) -> Callable[[object], float]:
     return read
 
 
+def _retention(raw: object) -> float:
+    kept_s = _amount(_DURATIONS)(raw)
+    if not _LEAST_RETENTION_S <= kept_s <= _MOST_RETENTION_S:
+        raise ValueError
+    return kept_s
+
+
 def _size(raw: object) -> int:
     size = _amount(_SIZES)(raw)
     if size < 1:
@@ -307,6 +318,7 @@ def _schedule(raw: object) -> Schedule:
     return schedule
 
 
+_RETENTION = "a duration from 1h to 3650d, as '30d'"
 _DATABASE = "a database URL: sqlite:///relative.db or sqlite:////absolute.db"
 _API_KEY = "16 or more letters, digits, '_', '-' or '.'"
 _NETWORKS = "a comma separated list of addresses or networks, as 203.0.113.7 or 198.51.100.0/24"
@@ -510,6 +522,22 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "retention",
+        _retention,
+        _RETENTION,
+        "How long production keeps events and deliveries.",
+        "sender",
+        unset="30 days",
+    ),
+    Setting(
+        "staging_retention",
+        _retention,
+        _RETENTION,
+        "How long staging keeps events and deliveries.",
+        "sender",
+        unset="7 days",
+    ),
+    Setting(
         "webhook_secrets",
         _list(_text),
         "one or more signing secrets, comma separated",
@@ -600,6 +628,8 @@ class Settings:
             targets_ca=self["targets_ca"],
             egress_ips=self["egress_ips"],
             api_rate_limit=self["api_rate_limit"],
+            retention_s=self["retention"],
+            staging_retention_s=self["staging_retention"],
         )
 
     def receiver(self) -> ReceiverConfig:

@@ -23,6 +23,7 @@ from hookline.sender.job_store import JobStore
 from hookline.sender.keys import ApiKeys, KeyRing
 from hookline.sender.publish import Publisher
 from hookline.sender.registry import Registry
+from hookline.sender.replays import Replays
 from hookline.sender.secrets import SecretBox
 from hookline.sender.store import SenderStore
 from hookline.sender.targets import TargetCheck
@@ -145,7 +146,17 @@ def context(database: Database, store: SenderStore, box: SecretBox, clock: Turne
     registry = Registry(database, store, box, holding, clock=clock, ids=ids, check_url=check)
     api_keys = ApiKeys(database, store, box, clock=clock, ids=ids, changed=keys.forget)
     yield CallContext(
-        database, store, registry, publisher, keys, clock, ids, box=box, api_keys=api_keys, schedules=SCHEDULES
+        database,
+        store,
+        registry,
+        publisher,
+        keys,
+        clock,
+        ids,
+        box=box,
+        api_keys=api_keys,
+        schedules=SCHEDULES,
+        replays=Replays(database, store, JobStore(database.dialect), clock=clock, ids=ids),
     )
     publisher.close()
 

@@ -20,6 +20,7 @@ OWN_LIST = {
     "open_work": ("SCAN a", "SCAN b", "SCAN r USING INDEX hookline_sender_replays_open"),
     "endpoints_failing": ("SCAN s",),
     "endpoints_probed": ("SCAN s",),
+    "replay_due_count": ("SCAN w",),
 }
 # Verbs that bring few rows together and may sort them or make them distinct.
 MAY_SORT = {"endpoints_matching", "feed_missing", "claimed_load"}

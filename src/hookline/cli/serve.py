@@ -170,6 +170,7 @@ def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
         "production": config.schedule,
         "staging": config.staging_schedule,
     }
+    kept = {"production": config.retention_s, "staging": config.staging_retention_s}
     sender = SenderApp(
         database,
         api_keys={environment: key for environment, key in keys.items() if key is not None},
@@ -180,6 +181,7 @@ def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
         targets_ca=config.targets_ca,
         egress=config.egress_ips,
         api_calls_per_s=config.api_rate_limit,
+        kept_s={environment: kept_s for environment, kept_s in kept.items() if kept_s is not None},
     )
     ends.callback(sender.close)
     plan.sender, plan.is_senders = sender, is_sender_path

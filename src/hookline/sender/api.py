@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from hookline.errors import NotCanonical, OutcomeUnknown, RequestError, StorageError
-from hookline.sender import api_endpoints, api_keys, api_own, api_workos
+from hookline.sender import api_endpoints, api_keys, api_own, api_replays, api_workos
 from hookline.sender.api_description import complete, problem_body
 from hookline.sender.api_limit import CallLimit
 from hookline.sender.api_parts import (
@@ -386,6 +386,7 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
     app.include_router(api_endpoints.router(context))
     app.include_router(api_keys.router(context))
     app.include_router(api_own.router(context))
+    app.include_router(api_replays.router(context))
 
     @app.get("/healthz", tags=["process"])
     async def healthz() -> dict[str, str]:

@@ -21,7 +21,7 @@ from hookline.sender.api_parts import (
     listed,
     time_text,
 )
-from hookline.sender.interventions import cancel_delivery, retry_delivery
+from hookline.sender.interventions import cancel_delivery, event_pruned, retry_delivery
 from hookline.sender.model import DeliveryState
 from hookline.sender.publish import DELIVERIES_CHANNEL, MAX_BATCH_EVENTS, MAX_ID_LENGTH
 from hookline.sender.queries import DeliveryQuery, delivery_detail, delivery_page
@@ -213,7 +213,7 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
         "/deliveries/{delivery_id}/retry",
         tags=["deliveries"],
         response_model=OwnDelivery,
-        responses=answers(404, 409),
+        responses=answers(404, 409, 410),
     )
     def retry(environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
         """One more attempt now; it uses no slot of the schedule."""
@@ -241,13 +241,15 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
 
 
 def _add_events(routes: APIRouter, context: CallContext) -> None:
-    @routes.get("/events/{event_id}", tags=["events"], responses=answers(404))
+    @routes.get("/events/{event_id}", tags=["events"], responses=answers(404, 410))
     def get_event(environment: Caller, event_id: str) -> Response:
         """One event, in the bytes its deliveries have."""
         with context.database.read() as connection:
             event = context.store.event(connection, environment, event_id)
         if event is None:
             raise RequestError(404, "entity_not_found", f"Event not found: '{event_id[:80]}'.")
+        if not event.body:
+            raise event_pruned(event.id)
         return Response(event.body, media_type="application/json")
 
     @routes.get("/event_types", tags=["events"], response_model=OwnEventTypeList, responses=answers())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hookline.sender.keys import ApiKeys, KeyRing
     from hookline.sender.publish import Publisher
     from hookline.sender.registry import Registry
+    from hookline.sender.replays import Replays
     from hookline.sender.secrets import SecretBox
     from hookline.sender.store import SenderStore
     from hookline.storage import Database
@@ -48,6 +49,7 @@ class CallContext:
     box: SecretBox
     api_keys: ApiKeys
     schedules: Mapping[str, Schedule]
+    replays: Replays
     egress: bytes | None = None
 
 

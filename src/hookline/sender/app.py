@@ -20,7 +20,7 @@ from hookline.loop import SystemClock
 from hookline.rules.address import Network, vet_ip, vet_url
 from hookline.rules.health import HealthPolicy
 from hookline.rules.schedule import Schedule
-from hookline.sender import holding
+from hookline.sender import holding, replays, retention
 from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
 from hookline.sender.counters import Counters
@@ -36,6 +36,8 @@ from hookline.sender.model import ENVIRONMENTS, Environment
 from hookline.sender.publish import Publisher
 from hookline.sender.queries import Backlog, OpenWork, backlog, open_work
 from hookline.sender.registry import Registry
+from hookline.sender.replays import Replays
+from hookline.sender.retention import Retention
 from hookline.sender.secrets import open_box
 from hookline.sender.store import SenderStore
 from hookline.sender.targets import TargetCheck
@@ -90,6 +92,7 @@ class SenderApp:
         api_calls_per_s: how often each API key may call this process; None is unlimited.
         limits: how many deliveries are under way at once.
         health: how long an endpoint may fail before it is disabled.
+        kept_s: how long bodies and deliveries are kept, per environment; 30 and 7 days where not given.
 
     Attributes:
         made_keys: API keys made just now, in clear for the only time: to be printed once.
@@ -97,6 +100,7 @@ class SenderApp:
         registry: to manage endpoints without HTTP.
         api_keys: to manage API keys without HTTP.
         store: the verbs, for whoever reads.
+        retention: to remove what is past its time without waiting for the next round.
         counters: what this process has counted.
 
     Raises:
@@ -123,6 +127,7 @@ class SenderApp:
         api_calls_per_s: float | None = None,
         limits: Limits | None = None,
         health: HealthPolicy | None = None,
+        kept_s: Mapping[str, float] | None = None,
     ) -> None:
         self._database = database
         self._clock = clock or SystemClock()
@@ -153,6 +158,9 @@ class SenderApp:
             database, self.store, self._box, self._holding, clock=self._clock, ids=ids, check_url=check
         )
         self.api_keys = ApiKeys(database, self.store, self._box, clock=self._clock, ids=ids, changed=self._keys.forget)
+        self._replays = Replays(database, self.store, self._jobs, clock=self._clock, ids=ids)
+        self.retention = Retention(self.store, self._jobs, kept_s=kept_s or {})
+        database.run(lambda connection: self.retention.plan(connection, now_ms=self._clock.now_ms()))
         context = CallContext(
             database=database,
             store=self.store,
@@ -164,6 +172,7 @@ class SenderApp:
             box=self._box,
             api_keys=self.api_keys,
             schedules=self._schedules,
+            replays=self._replays,
             egress=None if egress is None else published_egress(database, self.store, egress, self._clock.now_ms()),
         )
         self._api = SenderApi(context, problems=self.problems, counters=self.counters, calls_per_s=api_calls_per_s)
@@ -184,7 +193,16 @@ class SenderApp:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver and do jobs until `stop` is set, then finish what is under way."""
         exchange = self._make_exchange()
-        jobs = JobRunner(self._database, self._jobs, clock=self._clock, kinds={holding.KIND: self._holding.do_part})
+        jobs = JobRunner(
+            self._database,
+            self._jobs,
+            clock=self._clock,
+            kinds={
+                holding.KIND: self._holding.do_part,
+                replays.KIND: self._replays.do_part,
+                retention.KIND: self.retention.do_part,
+            },
+        )
         deliverer = Deliverer(
             self._database,
             self.store,

@@ -34,7 +34,8 @@ def retry_delivery(
     an idempotency key asks for nothing more.
 
     Raises:
-        RequestError: 404; 409 `delivery_not_retryable` or `endpoint_not_active`, with what to do instead.
+        RequestError: 404; 409 `delivery_not_retryable` or `endpoint_not_active`, with what to do instead; 410
+            `event_pruned`.
     """
     delivery = _found(connection, store, environment, delivery_id)
     if take_key(connection, store, environment, idempotency, delivery.id, now_ms=now_ms) is not None:
@@ -61,6 +62,8 @@ def retry_delivery(
             "delivery_not_retryable",
             f"expected a delivery that is pending, failed or canceled, this one is {delivery.state}",
         )
+    if not store.keep_bodies(connection, [delivery.event_row]):
+        raise event_pruned(delivery.event_id)
     return _moved(connection, store, delivery, decided, now_ms=now_ms)
 
 
@@ -89,6 +92,13 @@ def cancel_delivery(
             f"expected a delivery that is pending or held, this one is {delivery.state}",
         )
     return _moved(connection, store, delivery, decided, now_ms=now_ms)
+
+
+def event_pruned(event_id: str) -> RequestError:
+    """410: the event's body is gone."""
+    return RequestError(
+        410, "event_pruned", f"{event_id[:80]} is past its retention: its body was removed and cannot be sent again"
+    )
 
 
 def _found(connection: Connection, store: SenderStore, environment: Environment, delivery_id: str) -> Delivery:

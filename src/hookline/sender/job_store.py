@@ -1,4 +1,4 @@
-"""The verbs of jobs: taking and keeping them, what is held and let go.
+"""The verbs of jobs: taking and keeping them; what releases, replays and retention read and write.
 
 Each method runs one or a few `.sql` files on the connection it is given. Nothing here opens a transaction, reads a
 clock or decides.
@@ -7,13 +7,15 @@ clock or decides.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from hookline.sender.model import Replay
 from hookline.storage.verbs import Verbs
 
 if TYPE_CHECKING:
+    from hookline.sender.store import Direction
     from hookline.storage.verbs import Connection, Dialect
 
 # Beyond every row and every time.
@@ -38,6 +40,18 @@ class Held:
     row_id: int
     event_row: int
     created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """An event as a replay meets it; its body is read when it is sent."""
+
+    row_id: int
+    environment: str
+    type: str
+    origin: str
+    published_ms: int
+    pruned_ms: int | None
 
 
 class JobStore:
@@ -132,6 +146,182 @@ class JobStore:
     def forget_objects(self, connection: Connection, endpoint_row: int, *, limit: int) -> int:
         """Forgets objects that releases of an endpoint have met, at most so many; gives how many."""
         return self._verbs["release_objects_clear"].count(connection, {"endpoint_row": endpoint_row, "limit": limit})
+
+    # -- replays -----------------------------------------------------------------------------------------------
+
+    def add_replay(self, connection: Connection, **values: object) -> None:
+        """Adds a replay (id, environment, filter, total, position, last_event_row, rate_per_s, now_ms)."""
+        self._verbs["replay_put"].run(connection, values)
+
+    def replay(self, connection: Connection, environment: str, replay_id: str) -> Replay | None:
+        """One replay of an environment, or None."""
+        rows = self._verbs["replay_get"].run(connection, {"environment": environment, "id": replay_id})
+        return Replay(*rows[0]) if rows else None
+
+    def replay_of_job(self, connection: Connection, replay_id: str) -> Replay | None:
+        """The replay that a job is about, whatever its environment."""
+        rows = self._verbs["replay_read"].run(connection, {"id": replay_id})
+        return Replay(*rows[0]) if rows else None
+
+    def replays(
+        self, connection: Connection, environment: str, direction: Direction, cursor_row: int, limit: int
+    ) -> list[Replay]:
+        """Replays made after or before a row, nearest first."""
+        rows = self._verbs[f"replays_{direction}"].run(
+            connection, {"environment": environment, "cursor_row": cursor_row, "limit": limit}
+        )
+        return [Replay(*row) for row in rows]
+
+    def move_replay(
+        self,
+        connection: Connection,
+        replay: Replay,
+        *,
+        made: int,
+        skipped: Mapping[str, int],
+        position: int,
+        is_over: bool,
+        now_ms: int,
+    ) -> bool:
+        """Keeps how far a replay came. False where it was canceled meanwhile."""
+        return bool(
+            self._verbs["replay_move"].run(
+                connection,
+                {
+                    "row_id": replay.row_id,
+                    "state": "succeeded" if is_over else "pending",
+                    "made": made,
+                    "skipped": json.dumps(skipped, sort_keys=True),
+                    "position": position,
+                    "finished_ms": now_ms if is_over else None,
+                    "now_ms": now_ms,
+                },
+            )
+        )
+
+    def cancel_replay(self, connection: Connection, replay: Replay, *, reason: str, now_ms: int) -> bool:
+        """Cancels a replay. False where it is over."""
+        parameters = {"row_id": replay.row_id, "reason": reason, "now_ms": now_ms}
+        return bool(self._verbs["replay_cancel"].run(connection, parameters))
+
+    def past_events(self, connection: Connection, after: int, last: int, limit: int) -> list[PastEvent]:
+        """Events of every environment after a row up to another, in the order of their rows."""
+        rows = self._verbs["replay_page"].run(connection, {"after": after, "last": last, "limit": limit})
+        return [PastEvent(*row) for row in rows]
+
+    def event_range(
+        self, connection: Connection, environment: str, since_ms: int | None, until_ms: int | None
+    ) -> tuple[int, int]:
+        """Rows between which an environment's events published in a range of times lie: (after, last).
+
+        Others may lie between them, too.
+        """
+        named = {
+            "environment": environment,
+            "since_ms": since_ms or 0,
+            "until_ms": LAST if until_ms is None else until_ms,
+        }
+        [(first, last)] = self._verbs["replay_bounds"].run(connection, named)
+        first_kept_ms = self._verbs["events_first_kept"].run(connection, {"environment": environment})[0][0]
+        if first is None or first_kept_ms is None or first_kept_ms >= named["since_ms"]:
+            first = 1  # pruned events, which the index of kept ones does not know, may be meant as well
+        if until_ms is None or last is None:
+            last = self._verbs["events_last"].run(connection)[0][0] or 0
+        return first - 1, last
+
+    def earlier(
+        self, connection: Connection, pairs: Collection[tuple[int, int]]
+    ) -> dict[tuple[int, int], list[tuple[int, str]]]:
+        """The published and replayed deliveries of pairs of event and endpoint rows, each as (row, state)."""
+        found: dict[tuple[int, int], list[tuple[int, str]]] = {}
+        for event_row, endpoint_row, row_id, state in self._verbs["replay_earlier"].run(
+            connection, {"pairs": json.dumps([list(pair) for pair in pairs])}
+        ):
+            found.setdefault((event_row, endpoint_row), []).append((row_id, state))
+        return found
+
+    def add_replayed(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+        """Adds deliveries (id, environment, event_row, endpoint_row, state, due_ms, reason, replay_row, now_ms)."""
+        self._verbs["replay_deliveries_put"].run_many(connection, rows)
+
+    def count_due(self, connection: Connection, replay_row: int, *, now_ms: int, most: int) -> int:
+        """How many of a replay's deliveries are due and wait, up to a number."""
+        parameters = {"replay_row": replay_row, "now_ms": now_ms, "most": most}
+        return int(self._verbs["replay_due_count"].run(connection, parameters)[0][0])
+
+    def count_replayed(self, connection: Connection, replay_row: int) -> dict[str, int]:
+        """How many of a replay's deliveries are in which state; those past their retention are not there."""
+        return {
+            row[0]: row[1] for row in self._verbs["replay_deliveries_count"].run(connection, {"replay_row": replay_row})
+        }
+
+    def cancel_replayed(self, connection: Connection, replay_row: int, *, limit: int, now_ms: int) -> int:
+        """Cancels what still waits of a replay, at most so many; gives how many."""
+        parameters = {"replay_row": replay_row, "limit": limit, "now_ms": now_ms}
+        return self._verbs["replay_deliveries_cancel"].count(connection, parameters)
+
+    def count_endpoints(self, connection: Connection, environment: str) -> int:
+        """How many live endpoints an environment has."""
+        return int(self._verbs["endpoints_count"].run(connection, {"environment": environment})[0][0])
+
+    # -- retention ---------------------------------------------------------------------------------------------
+
+    def past_retention(
+        self, connection: Connection, environment: str, *, cutoff_ms: int, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, int]]:
+        """Events published before a time that still have their bodies: (row, published_ms, how many deliveries)."""
+        rows = self._verbs["retention_page"].run(
+            connection,
+            {
+                "environment": environment,
+                "cutoff_ms": cutoff_ms,
+                "after_ms": after[0],
+                "after_row": after[1],
+                "limit": limit,
+            },
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def expire_held(self, connection: Connection, event_rows: Collection[int], *, now_ms: int) -> int:
+        """Cancels what is held of these events; gives how many."""
+        return self._verbs["retention_expire"].count(connection, _events(event_rows, now_ms=now_ms))
+
+    def with_open_deliveries(self, connection: Connection, event_rows: Collection[int]) -> set[int]:
+        """Which of these events have a delivery that waits or is under way."""
+        return {row[0] for row in self._verbs["retention_open"].run(connection, _events(event_rows))}
+
+    def prune_events(self, connection: Connection, event_rows: Collection[int], *, now_ms: int) -> int:
+        """Empties these events' bodies and takes them out of the feed; gives how many."""
+        pruned = self._verbs["retention_events"].count(connection, _events(event_rows, now_ms=now_ms, empty=b""))
+        self._verbs["retention_feed"].run(connection, _events(event_rows))
+        return pruned
+
+    def remove_deliveries(self, connection: Connection, event_rows: Collection[int], *, cutoff_ms: int) -> int:
+        """Removes these events' deliveries that ended before a time, with their attempts; gives how many."""
+        named = _events(event_rows, cutoff_ms=cutoff_ms)
+        self._verbs["retention_attempts"].run(connection, named)
+        return self._verbs["retention_deliveries"].count(connection, named)
+
+    def known_events(self, connection: Connection, after: int, limit: int) -> list[tuple[int, int, int | None]]:
+        """Events of every environment after a row: (row, published_ms, pruned_ms)."""
+        rows = self._verbs["retention_ids"].run(connection, {"after": after, "limit": limit})
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def forget_events(self, connection: Connection, event_rows: Collection[int]) -> int:
+        """Removes pruned events for good; gives how many."""
+        return self._verbs["retention_forget"].count(connection, _events(event_rows))
+
+    def forget_keys(self, connection: Connection, *, cutoff_ms: int, limit: int) -> int:
+        """Removes idempotency keys taken before a time, at most so many; gives how many."""
+        return self._verbs["retention_keys"].count(connection, {"cutoff_ms": cutoff_ms, "limit": limit})
+
+    def forget_audit(self, connection: Connection, *, cutoff_ms: int, limit: int) -> int:
+        """Removes lines of the audit trail from before a time, at most so many; gives how many."""
+        return self._verbs["retention_audit"].count(connection, {"cutoff_ms": cutoff_ms, "limit": limit})
+
+
+def _events(event_rows: Collection[int], **others: object) -> dict[str, object]:
+    return {"event_rows": json.dumps(sorted(event_rows)), **others}
 
 
 def _job_row(kind: str, subject: str, detail: Mapping[str, Any], due_ms: int) -> dict[str, object]:

@@ -16,6 +16,7 @@ EndpointStatus: TypeAlias = Literal["enabled", "disabled"]
 DeliveryState: TypeAlias = Literal["pending", "running", "succeeded", "failed", "canceled", "held"]
 EventOrigin: TypeAlias = Literal["published", "test", "operational"]
 DeliveryOrigin: TypeAlias = Literal["published", "test", "replay"]
+ReplayState: TypeAlias = Literal["pending", "succeeded", "canceled"]
 AttemptKind: TypeAlias = Literal["scheduled", "manual", "probe"]
 AttemptOutcome: TypeAlias = Literal["succeeded", "failed", "gone", "unknown"]
 
@@ -194,3 +195,29 @@ class Attempt:
     started_ms: int
     duration_ms: int | None
     evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Events of the past sent once more, as far as it has come.
+
+    `filter` is JSON text (`replays.Selection`). `state` is `pending` until it is over. `total` pairs of event and
+    endpoint were counted when it was asked for; of those met so far `made` became deliveries, and `skipped`, JSON text,
+    says how many did not, by reason. `position` is the last event row done.
+    """
+
+    row_id: int
+    id: str
+    environment: Environment
+    filter: str
+    state: ReplayState
+    reason: str | None
+    total: int
+    made: int
+    skipped: str
+    position: int
+    last_event_row: int
+    rate_per_s: int | None
+    created_ms: int
+    updated_ms: int
+    finished_ms: int | None

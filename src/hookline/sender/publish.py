@@ -254,7 +254,7 @@ class Publisher:
             return composed[earlier]
         found = [self._store.event(connection, publication.environment, id_) for id_ in record.result_ids]
         return tuple(
-            Published(event_id, event.body if event else None)
+            Published(event_id, event.body or None if event else None)
             for event_id, event in zip(record.result_ids, found, strict=True)
         )
 

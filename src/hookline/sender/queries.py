@@ -14,6 +14,7 @@ from hookline.errors import RequestError
 from hookline.sender.store import EVERY_ENDPOINT, LAST_ROW, AuditFilter, DeliveryFilter, EndpointFilter, FeedFilter
 
 if TYPE_CHECKING:
+    from hookline.sender.job_store import JobStore
     from hookline.sender.model import (
         ApiKey,
         Attempt,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         Endpoint,
         EndpointVersion,
         Environment,
+        Replay,
         StoredEvent,
     )
     from hookline.sender.store import Direction, SenderStore
@@ -228,6 +230,19 @@ def delivery_detail(
     return delivery, store.attempts(connection, delivery.row_id)
 
 
+def replay_page(jobs: JobStore, connection: Connection, environment: Environment, wanted: PageRequest) -> Page[Replay]:
+    """A page of replays. RequestError 422 `invalid_cursor` where the cursor is unknown."""
+
+    def row_of(cursor: str) -> int | None:
+        replay = jobs.replay(connection, environment, cursor)
+        return replay.row_id if replay else None
+
+    def read(direction: Direction, cursor_row: int, limit: int) -> list[Replay]:
+        return jobs.replays(connection, environment, direction, cursor_row, limit)
+
+    return _page(read, row_of, wanted)
+
+
 def event_page(
     store: SenderStore,
     connection: Connection,
@@ -244,13 +259,21 @@ def event_page(
     item's id where more follow, else None: a consumer that waits at the tip keeps the last id it processed.
 
     Raises:
-        RequestError: 422 `invalid_cursor` where an id is unknown or not in the feed yet.
+        RequestError: 422 `invalid_cursor` where an id is unknown or not in the feed yet; `cursor_expired` where events
+            behind it, that were asked for, are past their retention: to go on in silence would hide the gap.
     """
     if before is not None:
         before_seq = _seq(store, connection, environment, before, "before")
         found = store.feed_page(connection, environment, chosen, before_seq=before_seq, limit=limit)[::-1]
         return Page(found, None, found[-1].id if found else None)
-    after_seq = None if after is None else _seq(store, connection, environment, after, "after")
+    after_seq = None
+    if after is not None:
+        place = store.feed_place(connection, environment, after)
+        if place is None:
+            raise _unknown_cursor("after")
+        after_seq, is_pruned = place
+        if is_pruned and store.has_feed_gap(connection, environment, chosen, after_seq):
+            raise _expired_cursor()
     found = store.feed_page(connection, environment, chosen, after_seq=after_seq, limit=limit + 1)
     has_more = len(found) > limit
     found = found[:limit]
@@ -301,6 +324,15 @@ def _row(row_of: Callable[[str], int | None], cursor: str, field: str) -> int:
     if row is None:
         raise _unknown_cursor(field)
     return row
+
+
+def _expired_cursor() -> RequestError:
+    message = (
+        "events after this one are past their retention: read the state of what you keep, then start without `after`"
+    )
+    return RequestError(
+        422, "cursor_expired", message, [{"code": "cursor_expired", "field": "after", "message": message}]
+    )
 
 
 def _unknown_cursor(field: str) -> RequestError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -429,10 +429,24 @@ class SenderStore:
         rows = self._verbs["event_get"].run(connection, {"environment": environment, "id": event_id})
         return StoredEvent(*rows[0]) if rows else None
 
+    def keep_bodies(self, connection: Connection, event_rows: Collection[int]) -> set[int]:
+        """Which of these events still have their bodies; those keep them until the transaction ends."""
+        rows = self._verbs["events_lock"].run(connection, {"event_rows": json.dumps(sorted(event_rows))})
+        return {row[0] for row in rows}
+
     def feed_seq(self, connection: Connection, environment: str, event_id: str) -> int | None:
-        """An event's place in the feed; None where it is unknown or has none yet."""
+        """An event's place in the feed, also where it has been pruned; None where it is unknown or has none yet."""
+        found = self.feed_place(connection, environment, event_id)
+        return found[0] if found else None
+
+    def feed_place(self, connection: Connection, environment: str, event_id: str) -> tuple[int, bool] | None:
+        """An event's place in the feed and whether it has been pruned; None where it is unknown or has none yet."""
         rows = self._verbs["feed_seq_of"].run(connection, {"environment": environment, "id": event_id})
-        return int(rows[0][0]) if rows else None
+        return (int(rows[0][0]), bool(rows[0][1])) if rows else None
+
+    def has_feed_gap(self, connection: Connection, environment: str, wanted: FeedFilter, after_seq: int) -> bool:
+        """Whether an event that is wanted stood after a place in the feed and has been pruned since."""
+        return bool(self._verbs["feed_gap"].run(connection, {**_feed(environment, wanted), "seq": after_seq}))
 
     def feed_page(
         self,
@@ -445,14 +459,7 @@ class SenderStore:
         limit: int,
     ) -> list[StoredEvent]:
         """Events after a place, oldest first; or before one, newest first. One of the two, or neither."""
-        parameters = {
-            "environment": environment,
-            "types": json.dumps(wanted.types),
-            "organization_id": wanted.organization_id,
-            "range_start_ms": wanted.range_start_ms,
-            "range_end_ms": wanted.range_end_ms,
-            "limit": limit,
-        }
+        parameters = {**_feed(environment, wanted), "limit": limit}
         if before_seq is not None:
             rows = self._verbs["feed_before"].run(connection, {**parameters, "seq": before_seq})
         else:
@@ -643,6 +650,16 @@ def _key_row(key: ApiKey) -> dict[str, object]:
         "hint": key.hint,
         "key_enc": key.key_enc,
         "now_ms": key.created_ms,
+    }
+
+
+def _feed(environment: str, wanted: FeedFilter) -> dict[str, object]:
+    return {
+        "environment": environment,
+        "types": json.dumps(wanted.types),
+        "organization_id": wanted.organization_id,
+        "range_start_ms": wanted.range_start_ms,
+        "range_end_ms": wanted.range_end_ms,
     }
 
 

@@ -72,10 +72,22 @@ create table hookline_sender_buckets (
 alter table hookline_sender_events add column origin text not null default 'published';
 alter table hookline_sender_events add column pruned_ms integer;
 alter table hookline_sender_events add column traceparent text;
+-- Retention takes events in the order in which they were published, and their rows out of the feed: a pruned event's
+-- place in it is then pruned_seq, so that a cursor that points there still has an answer.
+alter table hookline_sender_events add column pruned_seq integer;
+create index hookline_sender_events_kept on hookline_sender_events (environment, published_ms, row_id)
+    where pruned_ms is null;
+create index hookline_sender_events_pruned on hookline_sender_events (environment, pruned_seq)
+    where pruned_seq is not null;
+create index hookline_sender_idempotency_created on hookline_sender_idempotency (created_ms);
 
 -- replay_row: the job that made it, where origin is replay.
 alter table hookline_sender_deliveries add column replay_row integer;
-create index hookline_sender_deliveries_replay on hookline_sender_deliveries (replay_row) where replay_row is not null;
+create index hookline_sender_deliveries_replay on hookline_sender_deliveries (replay_row, state, due_ms)
+    where replay_row is not null;
+-- What a replay asks of an event and an endpoint: how an earlier replay ended. Published ones have their own index.
+create index hookline_sender_deliveries_replayed on hookline_sender_deliveries (event_row, endpoint_row)
+    where origin = 'replay';
 
 -- Work that is done in parts and outlives its process: replays, releases of what was held, retention. A row is there
 -- while there is work; a part and the row's next time are one commit, and whoever does it holds the row until then.
@@ -124,6 +136,7 @@ create table hookline_sender_replays (
     updated_ms integer not null,
     finished_ms integer
 );
+create index hookline_sender_replays_open on hookline_sender_replays (row_id) where state = 'pending';
 create index hookline_sender_replays_listed on hookline_sender_replays (environment, row_id);
 
 -- Event types of one's own. schema is JSON Schema; mode says what it does when an event is published.
@@ -159,4 +172,5 @@ create table hookline_sender_audit (
     object_id text,
     detail text not null
 );
+create index hookline_sender_audit_at on hookline_sender_audit (at_ms);
 create index hookline_sender_audit_listed on hookline_sender_audit (environment, row_id);

@@ -7,6 +7,6 @@ select
     ) as running,
     (
         select count(*) from (
-            select 1 from hookline_sender_replays r where r.state in ('pending', 'running') limit :most
+            select 1 from hookline_sender_replays r where r.state = 'pending' limit :most
         ) b
     ) as replays
