@@ -22,7 +22,7 @@ from bench.raw import drive, pin
 from hookline.loop import SystemClock
 from hookline.rules.address import vet_ip
 from hookline.sender.deliver import Deliverer
-from hookline.sender.http import AiohttpExchange
+from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
 from hookline.sender.publish import Publication, Publisher, draft_batch
 from hookline.sender.store import SenderStore
@@ -66,7 +66,7 @@ def refuse(address: str) -> str | None:
 
 async def deliver(database: Database, store: SenderStore, count: int) -> int:
     """Deliver everything that waits; how many were recorded as succeeded."""
-    exchange = AiohttpExchange(refuse=refuse)
+    exchange = HttptoolsExchange(refuse=refuse)
     deliverer = Deliverer(
         database,
         store,

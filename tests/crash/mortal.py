@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 from unittest.mock import patch
 
-from hookline.sender.http import AiohttpExchange, Answer, Request
+from hookline.sender.http import Answer, Request
+from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.storage.sqlite import SqliteDatabase
 from hookline.storage.verbs import Verb
 
@@ -84,7 +85,7 @@ class MortalExchange:
 
     def __init__(self, death: Death) -> None:
         self._death = death
-        self._real = AiohttpExchange(refuse=lambda _: None)
+        self._real = HttptoolsExchange(refuse=lambda _: None)
 
     async def send(self, request: Request) -> Answer:
         self._death.at("post: before sending")

@@ -22,7 +22,8 @@ from hookline.rules.schedule import Schedule
 from hookline.sender.deliver import CHANNEL, DISCOVERY_MS, Deliverer, Limits
 from hookline.sender.delivery_store import DeliveryStore, Discovery
 from hookline.sender.holding import Choice, Holding
-from hookline.sender.http import AiohttpExchange, Answer, ErrorCode, Exchange, Request, Timings
+from hookline.sender.http import Answer, ErrorCode, Exchange, Request, Timings
+from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.interventions import cancel_delivery, retry_delivery
 from hookline.sender.job_store import Job, JobStore
 from hookline.sender.jobs import JobRunner, Part
@@ -303,7 +304,7 @@ def test_delivers_signed_to_a_real_socket(world: World) -> None:
     async def work() -> tuple[Any, str]:
         async with running_sink() as sink:
             world.add_endpoint(url=sink.url("/in"))
-            exchange = AiohttpExchange(refuse=lambda _: None)
+            exchange = HttptoolsExchange(refuse=lambda _: None)
             try:
                 [delivery_id] = world.publish()
                 await deliver_all(world, exchange, {"succeeded": 1})

@@ -27,13 +27,14 @@ from hookline.sender.http import (
     BODY_KEPT_BYTES,
     BODY_READ_BYTES,
     HEADERS_KEPT,
-    AiohttpExchange,
     Answer,
     Exchange,
     Request,
     ThreadLookup,
     tls_context,
 )
+from hookline.sender.http_aiohttp import AiohttpExchange
+from hookline.sender.http_httptools import HttptoolsExchange
 from tests.sender.sink import Authority, Sink, running_sink
 
 T = TypeVar("T")
@@ -45,6 +46,8 @@ NewLoop = Callable[[], asyncio.AbstractEventLoop]
 EXCHANGES: dict[str, tuple[Make, NewLoop]] = {
     "aiohttp": (AiohttpExchange, asyncio.new_event_loop),
     "aiohttp-uvloop": (AiohttpExchange, uvloop.new_event_loop),
+    "httptools": (HttptoolsExchange, asyncio.new_event_loop),
+    "httptools-uvloop": (HttptoolsExchange, uvloop.new_event_loop),
 }
 _new_loop: NewLoop = asyncio.new_event_loop
 

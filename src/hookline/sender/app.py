@@ -27,7 +27,8 @@ from hookline.sender.counters import Counters
 from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
 from hookline.sender.egress import published_egress
 from hookline.sender.holding import Holding
-from hookline.sender.http import AiohttpExchange, tls_context
+from hookline.sender.http import tls_context
+from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
 from hookline.sender.jobs import JobRunner
@@ -279,7 +280,7 @@ class SenderApp:
             await send({"type": "lifespan.shutdown.complete"})
 
     def _default_exchange(self) -> Exchange:
-        return AiohttpExchange(refuse=self._refuse_address, tls=self._tls)
+        return HttptoolsExchange(refuse=self._refuse_address, tls=self._tls)
 
     def _refuse_address(self, address: str) -> str | None:
         answer = vet_ip(address, allowed=self._allowed, allow_private=self._allow_private)

@@ -1,31 +1,23 @@
 """One HTTP exchange with a stranger: a request in, an answer out, whatever the stranger does.
 
-`Exchange` is the narrow interface; `AiohttpExchange` stands behind it, and whatever joins it passes the same
-contract suite (tests/sender/test_http.py). A stranger's fault is a value of `Answer`, never an exception. Every
-address dialled, literal or resolved, first passes the `refuse` given. Decides nothing about retries, signs
-nothing, stores nothing.
+`Exchange` is the narrow interface; `HttptoolsExchange` (http_httptools.py), the default, and `AiohttpExchange`
+(http_aiohttp.py) stand behind it, and whatever joins them passes the same contract suite (tests/sender/test_http.py).
+A stranger's fault is a value of `Answer`, never an exception. Every address dialled, literal or resolved, first passes
+the `refuse` given. Decides nothing about retries, signs nothing, stores nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import errno
 import functools
-import itertools
-import math
+import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
-
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import LineTooLong
-from yarl import URL
 
 CONNECT_TIMEOUT_S: Final = 5.0
 TOTAL_TIMEOUT_S: Final = 15.0
@@ -46,14 +38,14 @@ ErrorCode: TypeAlias = Literal[
     "dns",  # the name does not resolve
     "connect_refused",  # nobody listens there
     "connect_timeout",  # no connection (name, TCP and TLS together) within connect_timeout_s
-    "connect_failed",  # unreachable, or reset while connecting
+    "connect_failed",  # unreachable, or reset while connecting; or the egress proxy would not connect
     "tls",  # the handshake failed, or the certificate does not hold
     "timeout",  # connected, but no complete headers within total_timeout_s
     "reset",  # the connection broke before complete headers
     "closed",  # closed in good order before complete headers
     "headers_too_large",  # more or longer headers than we read
     "protocol",  # what came is not HTTP
-    "local",  # this machine could not: no descriptors, ports or buffers left
+    "local",  # our own side: no descriptors, ports or buffers left, or a header that must not be sent
 ]
 BodyEnd: TypeAlias = Literal["complete", "limit", "deadline", "broken"]
 Headers: TypeAlias = tuple[tuple[str, str], ...]
@@ -81,7 +73,8 @@ class Request:
 class Timings:
     """How long each phase took, in ms; None where it did not happen. `connect_ms` includes TLS.
 
-    `first_byte_ms` counts from the request written to the answer's first byte.
+    `first_byte_ms` counts from the request written to the answer's first byte. `tls_ms` is the handshake's part of
+    `connect_ms`, where the exchange can tell.
     """
 
     dns_ms: float | None
@@ -89,6 +82,7 @@ class Timings:
     first_byte_ms: float | None
     headers_ms: float | None
     total_ms: float
+    tls_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,380 +162,106 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
     return context
 
 
-class AiohttpExchange:
-    """`Exchange` on aiohttp: no redirects, no cookies, no decompression, no proxies from the environment.
+# -- what every exchange says alike ------------------------------------------------------------------------------
 
-    Args:
-        refuse: asked for every address before it is dialled (rules/address.py).
-        tls: from `tls_context`.
-        lookup: names to addresses; the system's resolver by default.
+# RFC 9110 5.6.2 (token) and 5.5: what a name is made of, and the bytes that would end a value or the whole head.
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# Framing and the connection are the exchange's: given twice, two servers in a row may read two different requests.
+_RESERVED: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
 
-    Made inside the event loop that uses it.
+
+@functools.lru_cache(maxsize=1024)
+def _may_name(name: str) -> bool:
+    return _TOKEN.fullmatch(name) is not None and name.lower() not in _RESERVED
+
+
+def header_fault(headers: Headers) -> str | None:
+    """Why these headers must not be sent, for people and without any value of theirs; None where they may.
+
+    A name is a token and none that frames the message; a value holds no control character but the tab.
     """
-
-    def __init__(self, *, refuse: Refuse, tls: ssl.SSLContext | None = None, lookup: Lookup | None = None) -> None:
-        self._own_lookup = ThreadLookup() if lookup is None else None
-        guard = _Guard(refuse, lookup or self._own_lookup or ThreadLookup())
-        tls = tls or tls_context()
-        self._kept = _session(guard, tls, keep=True)
-        # Where a kept connection turns out closed, the one other try must not meet a second such connection.
-        self._fresh = _session(guard, tls, keep=False)
-
-    async def send(self, request: Request) -> Answer:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + request.total_timeout_s
-        trail = _Trail(loop.time())
-        _trail.set(trail)
-        answer = await self._once(self._kept, request, trail, deadline)
-        if answer.error in ("closed", "reset") and trail.reused and trail.first_byte_at is None:
-            fresh = _Trail(trail.started_at, redone=True)
-            _trail.set(fresh)
-            answer = await self._once(self._fresh, request, fresh, deadline)
-        return answer
-
-    async def close(self) -> None:
-        await self._kept.close()
-        await self._fresh.close()
-        if self._own_lookup is not None:
-            self._own_lookup.close()
-
-    async def _once(self, session: aiohttp.ClientSession, request: Request, trail: _Trail, deadline: float) -> Answer:
-        response: aiohttp.ClientResponse | None = None
-        try:
-            url = _url(request.url)
-            async with asyncio.timeout_at(deadline):
-                response = await session.post(
-                    url,
-                    data=request.body,
-                    headers=request.headers,
-                    allow_redirects=False,
-                    timeout=_connecting_within(request.connect_timeout_s),
-                )
-            trail.headers_at = asyncio.get_running_loop().time()
-            body, size, end = await _read_body(response, deadline)
-        except Exception as error:
-            code, detail = _explain(error, trail, request)
-            return trail.answer(error=code, detail=detail)
-        else:
-            return trail.answer(
-                status=response.status,
-                headers=_kept_headers(response.raw_headers),
-                body=body,
-                body_bytes=size,
-                body_end=end,
-            )
-        finally:
-            trail.leave()
-            if response is not None:
-                response.close()
+    for name, value in headers:
+        if not _may_name(name):
+            return f"the header {name[:64]!r} cannot be sent: its name is no token, or is the exchange's own"
+        if not value.isprintable() and _CONTROLS.search(value):
+            return f"the header {name[:64]!r} cannot be sent: its value holds a control character"
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            return f"the header {name[:64]!r} cannot be sent: its value holds half a character (a lone surrogate)"
+    return None
 
 
-class _Refused(OSError):
-    """An address that must not be dialled; an OSError because that is what aiohttp expects of a lookup."""
-
-
-@dataclass(slots=True)
-class _Trail:
-    """What one try learns on its way, from the hooks aiohttp offers."""
-
-    started_at: float
-    redone: bool = False
-    refused: str | None = None
-    dns_at: float | None = None
-    resolved_at: float | None = None
-    dialled_at: float | None = None
-    connected_at: float | None = None
-    sent_at: float | None = None
-    first_byte_at: float | None = None
-    headers_at: float | None = None
-    address: str | None = None
-    tls: str | None = None
-    reused: bool = False
-    sent_headers: Headers = ()
-    protocol: _Watched | None = None
-    response: aiohttp.ClientResponse | None = None
-
-    def leave(self) -> None:
-        if self.protocol is not None:
-            self.protocol.trail = None
-
-    def answer(
-        self,
-        *,
-        status: int | None = None,
-        error: ErrorCode | None = None,
-        detail: str | None = None,
-        headers: Headers = (),
-        body: bytes = b"",
-        body_bytes: int = 0,
-        body_end: BodyEnd | None = None,
-    ) -> Answer:
-        timings = Timings(
-            dns_ms=_ms(self.dns_at, self.resolved_at),
-            connect_ms=_ms(self.dialled_at, self.connected_at),
-            first_byte_ms=_ms(self.sent_at, self.first_byte_at),
-            headers_ms=_ms(self.first_byte_at, self.headers_at),
-            total_ms=round((asyncio.get_running_loop().time() - self.started_at) * 1000, 3),
-        )
-        return Answer(
-            status, error, detail, headers, body, body_bytes, body_end, self.address, self.tls,
-            self.reused, self.redone, self.sent_headers, timings,
-        )  # fmt: skip
-
-
-# The try that the running task makes: aiohttp calls the hooks below within that task, without naming the request.
-_trail: contextvars.ContextVar[_Trail] = contextvars.ContextVar("hookline_http_trail")
-
-
-class _Guard(AbstractResolver):
-    """Every way to an address: names are resolved here, and every socket is made here."""
-
-    def __init__(self, refuse: Refuse, lookup: Lookup) -> None:
-        self._refuse = refuse
-        self._lookup = lookup
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        del family  # both families are dialled
-        trail = _trail.get()
-        loop = asyncio.get_running_loop()
-        trail.dns_at = loop.time()
-        addresses = await self._lookup(host)
-        trail.resolved_at = loop.time()
-        if not addresses:
-            raise OSError(errno.ENOENT, "the name has no address")
-        for address in addresses:
-            self._check(address)
-        return [
-            ResolveResult(hostname=host, host=address, port=port, family=_family(address), proto=0, flags=0)
-            for address in addresses
-        ]
-
-    def open_socket(self, addr_info: Any) -> socket.socket:
-        """A socket for an address about to be dialled; IP literals come here without a lookup."""
-        family, kind, protocol, _, sockaddr = addr_info
-        self._check(sockaddr[0])
-        trail = _trail.get()
-        trail.address = _with_port(sockaddr)
-        if trail.dialled_at is None:
-            trail.dialled_at = asyncio.get_running_loop().time()
-        return socket.socket(family, kind, protocol)
-
-    async def close(self) -> None:
-        """The lookup belongs to whoever made it."""
-
-    def _check(self, address: str) -> None:
-        reason = self._refuse(address)
-        if reason is not None:
-            _trail.get().refused = f"{address}: {reason}"
-            raise _Refused(reason)
-
-
-class _Watched(ResponseHandler):
-    """A connection that notes when the answer begins and is closed when it speaks unasked."""
-
-    trail: _Trail | None = None
-    is_used = False
-    made_at: float = 0.0
-    tls_version: str | None = None
-    address: str | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.made_at = self._loop.time()
-        tls = transport.get_extra_info("ssl_object")
-        self.tls_version = tls.version() if tls is not None else None
-        peer = transport.get_extra_info("peername")
-        self.address = None if peer is None else _with_port(peer)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        super().connection_lost(exc)
-        response = self.trail.response if self.trail is not None else None
-        content = response.content if response is not None else None
-        if content is not None and not content.is_eof() and content.exception() is None:
-            # After bad chunks aiohttp closes the connection and lets the body's reader wait for ever.
-            content.set_exception(aiohttp.ClientPayloadError("the body broke off"))
-
-    def data_received(self, data: bytes) -> None:
-        if self.trail is None:
-            # Bytes before a request would be read as its answer.
-            self.abort()
-            return
-        if self.trail.first_byte_at is None:
-            self.trail.first_byte_at = self._loop.time()
-        super().data_received(data)
-
-
-class _Connector(aiohttp.TCPConnector):
-    def __init__(self, guard: _Guard, tls: ssl.SSLContext, *, keep: bool) -> None:
-        options: dict[str, Any] = {"keepalive_timeout": KEEP_ALIVE_S} if keep else {"force_close": True}
-        super().__init__(
-            resolver=guard,
-            socket_factory=guard.open_socket,
-            use_dns_cache=False,
-            ssl=tls,
-            limit=0,  # whoever calls `send` bounds how often; a wait here would eat the connect timeout
-            timeout_ceil_threshold=math.inf,
-            **options,
-        )
-        # The one private name of aiohttp used: it offers no hook for the first byte (the contract suite guards it).
-        make: Any = functools.partial(_Watched, loop=self._loop)
-        self._factory = make
-
-
-class _WatchedRequest(aiohttp.ClientRequest):
-    """Notes the connection and the headers in fact sent."""
-
-    async def send(self, conn: Any) -> aiohttp.ClientResponse:
-        trail = _trail.get()
-        protocol: _Watched = conn.protocol
-        protocol.trail = trail
-        trail.protocol = protocol
-        trail.tls = protocol.tls_version
-        trail.address = protocol.address or trail.address
-        trail.reused = protocol.is_used
-        if not protocol.is_used:
-            protocol.is_used = True
-            trail.connected_at = protocol.made_at
-        trail.sent_at = self.loop.time()
-        trail.response = response = await super().send(conn)
-        trail.sent_headers = tuple((str(name), str(value)) for name, value in self.headers.items())
-        return response
-
-
-def _session(guard: _Guard, tls: ssl.SSLContext, *, keep: bool) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=_Connector(guard, tls, keep=keep),
-        request_class=_WatchedRequest,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-        auto_decompress=False,
-        trust_env=False,
-        max_field_size=16 * 1024,
-    )
-
-
-@functools.lru_cache(maxsize=16)
-def _connecting_within(timeout_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=timeout_s, ceil_threshold=math.inf)
-
-
-@functools.lru_cache(maxsize=4096)
-def _url(text: str) -> URL:
-    if any(char <= " " or char == "\x7f" for char in text):
-        raise aiohttp.InvalidURL("<a space or control character>")
-    # As registered: a path's escapes are the endpoint's business, and so are its dots.
-    url = URL(text, encoded=text.isascii())
-    if url.scheme not in ("http", "https") or not url.raw_host or url.user is not None or url.password is not None:
-        raise aiohttp.InvalidURL("<not http(s)://host/…, or with a user in it>")
-    return url
-
-
-async def _read_body(response: aiohttp.ClientResponse, deadline: float) -> tuple[bytes, int, BodyEnd]:
-    kept = bytearray()
-    size = 0
-    end: BodyEnd = "limit"
-    try:
-        async with asyncio.timeout_at(deadline):
-            while size < BODY_READ_BYTES:
-                piece = await response.content.read(BODY_READ_BYTES - size)
-                if not piece:
-                    end = "complete"
-                    break
-                size += len(piece)
-                kept += piece[: BODY_KEPT_BYTES - len(kept)]
-    except TimeoutError:
-        end = "deadline"
-    except (aiohttp.ClientError, OSError, ValueError):
-        end = "broken"
-    return bytes(kept), size, end
-
-
-def _kept_headers(raw: Sequence[tuple[bytes, bytes]]) -> Headers:
-    """The first of an answer's headers as text that JSON can hold: bytes become the characters of that number."""
+def kept_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """An answer's headers as text that JSON can hold: bytes become the characters of that number."""
     return tuple(
-        (name[:HEADER_KEPT_CHARS].decode("latin-1"), value[:HEADER_KEPT_CHARS].decode("latin-1"))
-        for name, value in itertools.islice(raw, HEADERS_KEPT)
+        (name[:HEADER_KEPT_CHARS].decode("latin-1"), value[:HEADER_KEPT_CHARS].decode("latin-1")) for name, value in raw
     )
+
+
+# What is said of an error where there is nothing particular to say.
+DETAILS: Final[Mapping[ErrorCode, str]] = {
+    "closed": "the connection was closed before complete answer headers",
+    "reset": "the connection broke before complete answer headers",
+    "headers_too_large": "the answer's headers are larger than can be read",
+    "protocol": "what came back is not HTTP",
+}
+
+
+def explain_no_connection(request: Request, *, is_resolved: bool) -> str:
+    """Say that the connect timeout has passed, and in which phase."""
+    seconds = min(request.connect_timeout_s, request.total_timeout_s)
+    return f"no connection within {seconds:g} s ({'while connecting' if is_resolved else 'while resolving the name'})"
+
+
+def explain_no_answer(request: Request) -> str:
+    """Say that the total timeout has passed."""
+    return f"no complete answer headers within {request.total_timeout_s:g} s"
 
 
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
-def _explain(error: Exception, trail: _Trail, request: Request) -> tuple[ErrorCode, str]:
-    """Name what went wrong, from the exception and how far the try had come."""
-    code, detail = _explain_unsent(error, trail, request) if trail.sent_at is None else _explain_sent(error, request)
-    return code, detail[:HEADER_KEPT_CHARS]
+def explain_connect(error: OSError) -> tuple[ErrorCode, str]:
+    """Name what kept us from connecting."""
+    if error.errno == errno.ECONNREFUSED:
+        return "connect_refused", "the connection was refused"
+    if error.errno in _EXHAUSTED:
+        return "local", f"this machine could not connect: {error.strerror}"
+    return "connect_failed", f"the connection failed: {error.strerror or error}"
 
 
-def _explain_unsent(error: Exception, trail: _Trail, request: Request) -> tuple[ErrorCode, str]:
-    if trail.refused is not None:
-        return "address_refused", f"the address must not be called: {trail.refused}"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "dns", f"the name cannot be resolved: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, TimeoutError):
-        seconds = min(request.connect_timeout_s, request.total_timeout_s)
-        doing = "while resolving the name" if trail.dialled_at is None else "while connecting"
-        return "connect_timeout", f"no connection within {seconds:g} s ({doing})"
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return "tls", _tls_reason(error)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        if number == errno.ECONNREFUSED:
-            return "connect_refused", "the connection was refused"
-        if number in _EXHAUSTED:
-            return "local", f"this machine could not connect: {error.os_error.strerror}"
-        return "connect_failed", f"the connection failed: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, ValueError | TypeError):  # InvalidURL is a ValueError
-        return "bad_url", f"this is not a URL that can be called: {error}"
-    return "local", f"the request could not be sent: {type(error).__name__}"
+def explain_tls(error: ssl.SSLError) -> str:
+    """Say what was wrong with the handshake."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate does not hold: {error.verify_message}"
+    return f"the TLS handshake failed: {error.reason or error}"
 
 
-def _explain_sent(error: Exception, request: Request) -> tuple[ErrorCode, str]:
-    chain = tuple(_chain(error))
-    if any(isinstance(link, ssl.SSLError) for link in chain):
-        return "tls", _tls_reason(error)
-    if isinstance(error, TimeoutError):
-        return "timeout", f"no complete answer headers within {request.total_timeout_s:g} s"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "closed", "the connection was closed before complete answer headers"
-    if isinstance(error, aiohttp.ClientResponseError):
-        if any(isinstance(link, LineTooLong) for link in chain) or "Too many headers" in error.message:
-            return "headers_too_large", "the answer's headers are larger than can be read"
-        return "protocol", "what came back is not HTTP"
-    if isinstance(error, OSError | aiohttp.ClientConnectionError):
-        return "reset", "the connection broke before complete answer headers"
-    return "protocol", f"what came back is not HTTP ({type(error).__name__})"
-
-
-def _tls_reason(error: Exception) -> str:
-    for link in _chain(error):
-        if isinstance(link, aiohttp.ClientError):
-            continue  # a wrapper that claims to be an ssl error as well
-        if isinstance(link, ssl.SSLCertVerificationError):
-            return f"the certificate does not hold: {link.verify_message}"
-        if isinstance(link, ssl.SSLError):
-            return f"the TLS handshake failed: {link.reason or link}"
-    return "the TLS handshake failed"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _with_port(sockaddr: tuple[Any, ...]) -> str:
+def with_port(sockaddr: Sequence[Any]) -> str:
+    """`192.0.2.7:443`, `[2001:db8::7]:443`."""
     host, port = sockaddr[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _family(address: str) -> socket.AddressFamily:
+def family_of(address: str) -> socket.AddressFamily:
+    """Of an IP address as text."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def _ms(start: float | None, end: float | None) -> float | None:
+def ms_between(start: float | None, end: float | None) -> float | None:
+    """Two readings of a clock in seconds, as ms; None where either was not taken."""
     return None if start is None or end is None else round((end - start) * 1000, 3)

@@ -1,0 +1,296 @@
+"""`Exchange` of our own, the default: HTTP/1.1 over httptools, with connections kept per destination.
+
+Put together from dialling (http_dial.py) and single connections (http_connection.py); here is which connection takes
+which request, and how many are kept for how long. Runs on any asyncio loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import OrderedDict
+from time import monotonic
+from typing import Final
+
+from hookline.sender.http import (
+    HEADER_KEPT_CHARS,
+    KEEP_ALIVE_S,
+    Answer,
+    ErrorCode,
+    Headers,
+    Lookup,
+    Refuse,
+    Request,
+    ThreadLookup,
+    Timings,
+    explain_no_connection,
+    header_fault,
+    ms_between,
+    tls_context,
+)
+from hookline.sender.http_connection import Connection, Post
+from hookline.sender.http_dial import Destination, Dial, DialFailed, Dialler, EgressProxy, Key, destination
+
+# Of idle connections at most so many per destination and in all; the longest idle goes first.
+IDLE_PER_DESTINATION: Final = 64
+IDLE_TOTAL: Final = 1024
+# How long `close` waits for connections to end in good order.
+CLOSE_S: Final = 1.0
+
+
+class HttptoolsExchange:
+    """`Exchange` on httptools: no redirects, no cookies, no decompression, no proxies from the environment.
+
+    Args:
+        refuse: asked for every address before it is dialled (rules/address.py).
+        tls: from `tls_context`.
+        lookup: names to addresses; the system's resolver by default.
+        proxy_url: the egress proxy, `http://[user:password@]host[:port]`. A destination's addresses are resolved and
+            checked here all the same. For https the proxy is asked to connect to a checked address; for plain http it
+            is handed the URL, and where it connects is its own business.
+        keep_alive_s: how long an idle connection is kept.
+        max_idle: how many are, in all; by default at most half of the descriptors that the process may have.
+
+    Raises:
+        ValueError: `proxy_url` is not of that form; it is not shown.
+
+    Made inside the event loop that uses it.
+    """
+
+    def __init__(
+        self,
+        *,
+        refuse: Refuse,
+        tls: ssl.SSLContext | None = None,
+        lookup: Lookup | None = None,
+        proxy_url: str | None = None,
+        keep_alive_s: float = KEEP_ALIVE_S,
+        max_idle: int | None = None,
+    ) -> None:
+        self._own_lookup = ThreadLookup() if lookup is None else None
+        self._proxy = None if proxy_url is None else EgressProxy.from_url(proxy_url)
+        self._dialler = Dialler(
+            refuse=refuse,
+            lookup=lookup or self._own_lookup or ThreadLookup(),
+            tls=tls or tls_context(),
+            proxy=self._proxy,
+        )
+        self._pool = _Pool(keep_alive_s=keep_alive_s, max_idle=_idle_room() if max_idle is None else max_idle)
+
+    async def send(self, request: Request) -> Answer:
+        started_at = monotonic()
+        try:
+            to = destination(request.url, is_proxied=self._proxy is not None)
+        except ValueError as error:
+            return _unsent(started_at, "bad_url", f"this is not a URL that can be called: {error}")
+        if (fault := header_fault(request.headers)) is not None:
+            return _unsent(started_at, "local", fault)
+        head, sent_headers = self._head(to, request)
+        deadline = started_at + request.total_timeout_s
+        kept = self._pool.take(to.key)
+        is_redone = False
+        if kept is not None:
+            answer = await _over(kept, Post(request, head, sent_headers, started_at, deadline, None))
+            is_redone = answer.error in ("closed", "reset") and answer.timings.first_byte_ms is None
+            if not is_redone:
+                return answer
+        dial = Dial()
+        try:
+            async with asyncio.timeout(min(request.connect_timeout_s, deadline - monotonic())):
+                made = await self._open(to, dial)
+        except TimeoutError:
+            detail = explain_no_connection(request, is_resolved=dial.dialled_at is not None)
+            return _unsent(started_at, "connect_timeout", detail, dial, is_redone=is_redone)
+        except DialFailed as failed:
+            return _unsent(started_at, failed.code, failed.detail, dial, is_redone=is_redone)
+        return await _over(made, Post(request, head, sent_headers, started_at, deadline, dial, is_redone))
+
+    async def close(self) -> None:
+        await self._pool.close()
+        if self._own_lookup is not None:
+            self._own_lookup.close()
+
+    async def _open(self, to: Destination, dial: Dial) -> Connection:
+        def make() -> Connection:
+            return Connection(to.key, self._pool)
+
+        try:
+            made = await self._dialler.open(to, make, dial)
+        except DialFailed as failed:
+            # Descriptors may be what this machine lacks, and idle connections what has them.
+            if failed.code != "local" or not await self._pool.shed():
+                raise
+            made = await self._dialler.open(to, make, dial)
+        made.address = dial.address
+        return made
+
+    def _head(self, to: Destination, request: Request) -> tuple[bytes, Headers]:
+        """The head's bytes, and the headers in it as evidence: without what the proxy is told."""
+        length = str(len(request.body))
+        lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
+        credentials = ""
+        if self._proxy is not None and self._proxy.authorization is not None and not to.is_tls:
+            credentials = f"Proxy-Authorization: {self._proxy.authorization}\r\n"
+        head = f"{to.prefix}{credentials}{lines}Content-Length: {length}\r\n\r\n".encode()
+        return head, (("Host", to.host_header), *request.headers, ("Content-Length", length))
+
+
+async def _over(connection: Connection, post: Post) -> Answer:
+    waiter = connection.post(post)
+    try:
+        return await waiter
+    except asyncio.CancelledError:
+        connection.abandon(waiter)
+        raise
+
+
+def _unsent(
+    started_at: float, error: ErrorCode, detail: str, dial: Dial | None = None, *, is_redone: bool = False
+) -> Answer:
+    dial = dial or Dial()
+    return Answer(
+        status=None,
+        error=error,
+        detail=detail[:HEADER_KEPT_CHARS],
+        headers=(),
+        body=b"",
+        body_bytes=0,
+        body_end=None,
+        address=dial.address,
+        tls=None,
+        reused=False,
+        redone=is_redone,
+        sent_headers=(),
+        timings=Timings(
+            dns_ms=ms_between(dial.dns_at, dial.resolved_at),
+            connect_ms=None,
+            first_byte_ms=None,
+            headers_ms=None,
+            total_ms=round((monotonic() - started_at) * 1000, 3),
+        ),
+    )
+
+
+class _Pool:
+    """The open connections: which are idle, by destination and by age."""
+
+    def __init__(self, *, keep_alive_s: float, max_idle: int) -> None:
+        self._keep_alive_s = keep_alive_s
+        self._max_idle = max_idle
+        self._loop = asyncio.get_running_loop()
+        self._open: set[Connection] = set()
+        # Idle ones: all, longest idle first; and those of each destination.
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
+        self._by_key: dict[Key, list[Connection]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._some_lost = asyncio.Event()
+        self._is_closed = False
+
+    # -- what connections tell ---------------------------------------------------------------------------------
+
+    def made(self, connection: Connection) -> None:
+        self._open.add(connection)
+        if self._is_closed:
+            connection.abort()
+
+    def freed(self, connection: Connection) -> None:
+        if self._is_closed:
+            connection.close()
+            return
+        connection.idle_since = monotonic()
+        same = self._by_key.setdefault(connection.key, [])
+        same.append(connection)
+        self._idle[connection] = None
+        if len(same) > IDLE_PER_DESTINATION:
+            self._drop(same[0])
+        elif len(self._idle) > self._max_idle:
+            self._drop(next(iter(self._idle)))
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._keep_alive_s, self._expire)
+
+    def lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._remove(connection)
+        self._some_lost.set()
+
+    # -- what the exchange asks --------------------------------------------------------------------------------
+
+    def take(self, key: Key) -> Connection | None:
+        """An idle connection: the one used last, so that the others may grow old."""
+        while same := self._by_key.get(key):
+            found = same[-1]
+            self._remove(found)
+            if found.is_free and monotonic() - found.idle_since < self._keep_alive_s:
+                return found
+            found.close()
+        return None
+
+    async def shed(self) -> bool:
+        """Let every idle connection go; False where there is none."""
+        idle = list(self._idle)
+        for connection in idle:
+            self._remove(connection)
+            connection.abort()
+        while not all(connection.is_lost for connection in idle):
+            await self._next_lost()
+        return bool(idle)
+
+    async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._is_closed = True
+        for connection in list(self._open):
+            if connection in self._idle:
+                connection.close()
+            else:
+                connection.abort()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                while self._open:
+                    await self._next_lost()
+        for connection in list(self._open):
+            connection.abort()
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    async def _next_lost(self) -> None:
+        self._some_lost.clear()
+        await self._some_lost.wait()
+
+    def _remove(self, connection: Connection) -> None:
+        del self._idle[connection]
+        same = self._by_key[connection.key]
+        if same[-1] is connection:
+            same.pop()
+        else:
+            same.remove(connection)
+        if not same:
+            del self._by_key[connection.key]
+
+    def _drop(self, connection: Connection) -> None:
+        self._remove(connection)
+        connection.close()
+
+    def _expire(self) -> None:
+        """One timer for all of them: set for the one that is idle longest."""
+        self._timer = None
+        now = monotonic()
+        while self._idle:
+            oldest = next(iter(self._idle))
+            left_s = oldest.idle_since + self._keep_alive_s - now
+            if left_s > 0:
+                self._timer = self._loop.call_later(left_s, self._expire)
+                return
+            self._drop(oldest)
+
+
+def _idle_room() -> int:
+    """As many as half of the descriptors that this process may have: the others are for what is under way."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return IDLE_TOTAL
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return IDLE_TOTAL if soft == resource.RLIM_INFINITY else min(IDLE_TOTAL, soft // 2)
