@@ -73,7 +73,11 @@ class Sink:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in head[1:-2]))
         length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
-        seen = Seen(head[0].split(" ")[1], headers, await reader.readexactly(length), number)
+        path = head[0].split(" ")[1]
+        if path.startswith("/early/"):
+            self.seen.append(Seen(path, headers, b"", number))
+            return await self._early(writer, path.removeprefix("/early/"))
+        seen = Seen(path, headers, await reader.readexactly(length), number)
         self.seen.append(seen)
         if self.before is not None:
             await self.before(seen)
@@ -100,6 +104,12 @@ class Sink:
         await self._status(writer, code)
         return False
 
+    async def _early(self, writer: asyncio.StreamWriter, code: str) -> bool:
+        """An answer that does not wait for the body, which is never read."""
+        await self._status(writer, code)
+        await asyncio.Event().wait()
+        return False
+
     async def _redirect(self, writer: asyncio.StreamWriter, target: str) -> bool:
         await self._write(writer, f"HTTP/1.1 307 Go\r\nLocation: /{target}\r\nContent-Length: 0\r\n\r\n".encode())
         return True
@@ -110,6 +120,14 @@ class Sink:
 
     async def _hang(self, writer: asyncio.StreamWriter, _: str) -> bool:
         await asyncio.Event().wait()
+        return False
+
+    async def _slow(self, writer: asyncio.StreamWriter, delay_s: str) -> bool:
+        await asyncio.sleep(float(delay_s))
+        return await self._status(writer, "200")
+
+    async def _close_late(self, writer: asyncio.StreamWriter, delay_s: str) -> bool:
+        await asyncio.sleep(float(delay_s))
         return False
 
     async def _drip_headers(self, writer: asyncio.StreamWriter, _: str) -> bool:
@@ -203,6 +221,11 @@ class Sink:
         await self._write(writer, self.raw[name])
         return False
 
+    async def _raw_open(self, writer: asyncio.StreamWriter, name: str) -> bool:
+        """The same, and the connection stays open."""
+        await self._write(writer, self.raw[name])
+        return True
+
     async def _unasked(self, writer: asyncio.StreamWriter, _: str) -> bool:
         """A good answer, and a moment later a second one that nobody asked for."""
         await self._status(writer, "200")
@@ -265,6 +288,17 @@ class Authority:
         ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return cls(folder, str(ca_file), key, certificate)
 
+    def self_signed_context(self, name: str) -> ssl.SSLContext:
+        """A context whose certificate nobody else vouches for."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        leaf = (
+            _certificate(subject, subject, key.public_key(), days=30)
+            .add_extension(x509.SubjectAlternativeName([_general_name(name)]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return self._context(f"self-{name}", key, leaf)
+
     def server_context(self, *names: str, days: int = 30) -> ssl.SSLContext:
         """A context whose certificate is for `names` (host names or IP addresses); a negative `days` has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -277,7 +311,10 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        path = self.folder / f"{names[0]}{days}.pem"
+        return self._context(f"{names[0]}{days}", key, leaf)
+
+    def _context(self, name: str, key: ec.EllipticCurvePrivateKey, leaf: x509.Certificate) -> ssl.SSLContext:
+        path = self.folder / f"{name}.pem"
         path.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

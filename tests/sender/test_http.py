@@ -11,6 +11,7 @@ import gzip
 import json
 import random
 import socket
+import struct
 import sys
 import threading
 import time
@@ -49,6 +50,8 @@ EXCHANGES: dict[str, tuple[Make, NewLoop]] = {
     "httptools": (HttptoolsExchange, asyncio.new_event_loop),
     "httptools-uvloop": (HttptoolsExchange, uvloop.new_event_loop),
 }
+#: aiohttp loses the status where junk follows the answer in the same packet, and will have no long bodies as bytes.
+OWN = pytest.mark.parametrize("make", ["httptools", "httptools-uvloop"], indirect=True)
 _new_loop: NewLoop = asyncio.new_event_loop
 
 
@@ -190,6 +193,99 @@ def test_url_that_cannot_be_called(make: Make, url: str) -> None:
     assert "u:p" not in (answer.detail or "")
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("X-A", "b\r\nX-Forged: yes"),
+        ("X-A", "b\nX-Forged: yes"),
+        ("X-A", "b\r"),
+        ("X-A", "b\0"),
+        ("X-A\r\nX-Forged", "yes"),
+        ("X-A: b\r\nX-Forged", "yes"),
+        ("X A", "b"),
+        ("", "b"),
+        ("X-A", "half \ud83d"),
+        ("Content-Length", "3"),
+        ("content-length", "3"),
+        ("Transfer-Encoding", "chunked"),
+        ("Host", "elsewhere.test"),
+        ("Connection", "upgrade"),
+    ],
+)
+def test_header_that_would_be_two_is_not_sent(make: Make, header: tuple[str, str]) -> None:
+    """What would end a line, the head or the message's own framing is refused before anything is dialled."""
+
+    async def work() -> tuple[Answer, Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            return await exchange.send(Request(sink.url(), (("X-Good", "1"), header), b"{}")), sink
+
+    answer, sink = run(work())
+
+    assert (answer.status, answer.error) == (None, "local")
+    assert "Forged: yes" not in (answer.detail or "")
+    assert sink.connections == 0
+
+
+def test_header_values_are_utf_8(make: Make) -> None:
+    """A value beyond ASCII is sent as its UTF-8 bytes, a tab as itself, an empty one as nothing."""
+
+    async def work() -> Sink:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            await exchange.send(Request(sink.url(), (("X-A", "Zo\xeb\t\u20ac"), ("X-B", "")), b"{}"))
+            return sink
+
+    [seen] = run(work()).seen
+
+    assert (seen.header("X-A") or "").encode("latin-1").decode() == "Zo\xeb\t\u20ac"
+    assert seen.header("X-B") == ""
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 300_000, 1_000_000])
+def test_bodies_of_every_size_arrive(make: Make, size: int) -> None:
+    """Long bodies arrive whole, and the connection serves on."""
+    body = random.Random(size).randbytes(size)
+
+    async def work() -> tuple[list[Answer], Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            return [await exchange.send(a_request(sink.url(), sent)) for sent in (body, b"short")], sink
+
+    answers, sink = run(work())
+
+    assert [seen.body == sent for seen, sent in zip(sink.seen, (body, b"short"), strict=True)] == [True, True]
+    assert [answer.reused for answer in answers] == [False, True]
+    assert sink.seen[0].header("Content-Length") == str(size)
+
+
+@OWN
+def test_answer_before_the_body_is_sent(make: Make) -> None:
+    """An endpoint that refuses without reading is heard at once, and its connection is used no more."""
+
+    async def work() -> tuple[list[Answer], Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            body = bytes(20_000_000)
+            return [await exchange.send(a_request(sink.url("/early/413"), body)) for _ in range(2)], sink
+
+    answers, sink = run(work())
+
+    assert [(answer.status, answer.body, answer.body_end) for answer in answers] == [(413, b"noted", "complete")] * 2
+    assert sink.connections == 2
+
+
+@OWN
+def test_endpoint_that_reads_nothing(make: Make) -> None:
+    """A body that nobody takes ends with the total timeout."""
+
+    async def work() -> Answer:
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            async with exchange_of(make) as exchange:
+                url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+                return await exchange.send(a_request(url, bytes(20_000_000), total_s=0.3))
+
+    answer = run(work())
+
+    assert (answer.status, answer.error) == (None, "timeout")
+
+
 # -- connections -----------------------------------------------------------------------------------------------
 
 
@@ -285,6 +381,134 @@ def test_answer_nobody_asked_for_is_not_taken(make: Make) -> None:
             return await exchange.send(a_request(sink.url("/status/500")))
 
     assert run(work()).status == 500
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def from_raw(make: Make, *answers: bytes) -> tuple[list[Answer], Sink]:
+    """One request after the other; each is answered with these bytes and the end of the connection."""
+
+    async def work() -> tuple[list[Answer], Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            sink.raw = {str(number): data for number, data in enumerate(answers)}
+            return [await exchange.send(a_request(sink.url(f"/raw/{number}"), total_s=2)) for number in sink.raw], sink
+
+    return run(work())
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "body", "end"),
+    [
+        pytest.param(OK + b"\r\nuntil the end", 200, b"until the end", "complete", id="until-eof"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\nold", 200, b"old", "complete", id="http-1.0"),
+        pytest.param(b"HTTP/1.0 202 OK\r\nContent-Length: 3\r\n\r\nold", 202, b"old", "complete", id="http-1.0-length"),
+        pytest.param(OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi", "complete", id="close"),
+        pytest.param(
+            OK + b"Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nhi\r\n4\r\n you\r\n0\r\nX-T: v\r\n\r\n",
+            200,
+            b"hi you",
+            "complete",
+            id="chunked-with-trailer",
+        ),
+        pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel", 200, b"hel", "broken", id="chunk-cut"),
+        pytest.param(OK + b"Content-Length: 9\r\n\r\nshort", 200, b"short", "broken", id="length-too-long"),
+        pytest.param(b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi", 200, b"hi", "complete", id="no-reason"),
+        pytest.param(b"HTTP/1.1 599 \xff\xfe\r\nContent-Length: 0\r\n\r\n", 599, b"", "complete", id="odd-reason"),
+        pytest.param(OK + b"content-LENGTH:2 \r\n\r\nhi", 200, b"hi", "complete", id="odd-case"),
+        pytest.param(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+            + OK
+            + b"Content-Length: 2\r\n\r\nhi",
+            200,
+            b"hi",
+            "complete",
+            id="100-and-103",
+        ),
+    ],
+)
+def test_every_framing(make: Make, data: bytes, status: int, body: bytes, end: str) -> None:
+    """A body ends by its length, by its chunks or with the connection, and what follows it is not part of it."""
+    [answer], _ = from_raw(make, data)
+
+    assert (answer.status, answer.error, answer.body, answer.body_end) == (status, None, body, end)
+    assert all(name != "X-T" for name, _ in answer.headers)
+
+
+@OWN
+@pytest.mark.parametrize(
+    ("data", "status", "body", "end"),
+    [
+        pytest.param(
+            OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3\r\n you\r\n0\r\n\r\n",
+            200,
+            b"hi yo",
+            "broken",
+            id="chunk-longer-than-it-says",
+        ),
+        pytest.param(OK + b"Content-Length: 2\r\n\r\nhi there", 200, b"hi", "complete", id="length-too-short"),
+        pytest.param(b"HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\nhi", 204, b"", "complete", id="204-with-body"),
+        pytest.param(b"HTTP/1.1 304 No\r\nContent-Length: 2\r\n\r\nhi", 304, b"", "complete", id="304-with-body"),
+        pytest.param(
+            OK + b"Content-Length: 2\r\n\r\nhi" + OK + b"Content-Length: 2\r\n\r\nno", 200, b"hi", "complete", id="two"
+        ),
+    ],
+)
+def test_answer_ends_where_its_framing_says(make: Make, data: bytes, status: int, body: bytes, end: str) -> None:
+    """What follows in the same packet takes nothing away from the answer before it."""
+    [answer], _ = from_raw(make, data)
+
+    assert (answer.status, answer.error, answer.body, answer.body_end) == (status, None, body, end)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(OK + b"Content-Length: -2\r\n\r\nhi", id="negative-length"),
+        pytest.param(OK + b"Content-Length: +2\r\n\r\nhi", id="signed-length"),
+        pytest.param(OK + b"Content-Length: 0x2\r\n\r\nhi", id="hex-length"),
+        pytest.param(OK + b"Content-Length: 99999999999999999999999\r\n\r\nhi", id="huge-length"),
+        pytest.param(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nhi!", id="two-lengths"),
+        pytest.param(OK + b"Content-Length: 2, 3\r\n\r\nhi!", id="listed-lengths"),
+        pytest.param(
+            OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nhi\r\n0\r\n\r\n", id="chunked-and-length"
+        ),
+        pytest.param(b"<html>hello</html>", id="http-0.9"),
+        pytest.param(b"HTTP/1.1 abc OK\r\n\r\n", id="no-number"),
+        pytest.param(b"HTTP/1.1 20 OK\r\n\r\n", id="short-number"),
+        pytest.param(b"HTTP/1.1 2000 OK\r\n\r\n", id="long-number"),
+        pytest.param(b"ICY 200 OK\r\n\r\n", id="other-protocol"),
+        pytest.param(b"220 mail.example ESMTP ready\r\n", id="smtp"),
+        pytest.param(b"\x15\x03\x01\x00\x02\x02\x50", id="tls-alert"),
+        pytest.param(OK + b"X-A\r\n\r\n", id="no-colon"),
+        pytest.param(OK + b"X A: b\r\n\r\n", id="blank-in-name"),
+    ],
+)
+def test_answer_that_two_readers_could_read_differently(make: Make, data: bytes) -> None:
+    """Framing that contradicts itself, and what is no HTTP at all, is no answer."""
+    [answer], _ = from_raw(make, data)
+
+    assert (answer.status, answer.error) == (None, "protocol")
+
+
+@OWN
+@pytest.mark.parametrize(
+    "follows",
+    [b"H", b"\0", b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", b"x" * 5000, b" "],
+)
+def test_connection_that_says_more_than_the_answer_is_not_used_again(make: Make, follows: bytes) -> None:
+    """What follows an answer in the same packet would be read as the next one's beginning."""
+
+    async def work() -> tuple[list[Answer], Sink]:
+        async with running_sink() as sink, exchange_of(make) as exchange:
+            sink.raw = {"0": OK + b"Content-Length: 2\r\n\r\nhi" + follows}
+            return [await exchange.send(a_request(sink.url(path))) for path in ("/raw-open/0", "/status/201")], sink
+
+    answers, sink = run(work())
+
+    assert [answer.status for answer in answers] == [200, 201]
+    assert not answers[1].reused
+    assert sink.connections == 2
 
 
 # -- answers that are none -------------------------------------------------------------------------------------
@@ -701,6 +925,83 @@ def test_tls_certificate_that_does_not_hold(make: Make, authority: Authority, ce
 
     assert answer.error == "tls"
     assert says in (answer.detail or "")
+
+
+def test_tls_self_signed(make: Make, authority: Authority) -> None:
+    """A certificate that vouches for itself does not hold."""
+
+    async def work() -> Answer:
+        async with running_sink(authority.self_signed_context("127.0.0.1")) as sink, exchange_of(make) as exchange:
+            return await exchange.send(a_request(sink.url()))
+
+    answer = run(work())
+
+    assert answer.error == "tls"
+    assert "self-signed" in (answer.detail or "")
+
+
+def test_tls_connection_is_reused(make: Make, authority: Authority) -> None:
+    """A kept TLS connection costs no second handshake; a long body passes through it both ways."""
+
+    async def work() -> tuple[list[Answer], Sink]:
+        context = authority.server_context("127.0.0.1")
+        async with (
+            running_sink(context) as sink,
+            exchange_of(make, tls=tls_context(authority.ca_file)) as exchange,
+        ):
+            return [await exchange.send(a_request(sink.url(), bytes(size))) for size in (5, 1_000_000, 5)], sink
+
+    answers, sink = run(work())
+
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert [answer.reused for answer in answers] == [False, True, True]
+    assert [answer.tls for answer in answers] == ["TLSv1.3"] * 3
+    assert [len(seen.body) for seen in sink.seen] == [5, 1_000_000, 5]
+
+
+def test_plain_spoken_to_a_tls_server(make: Make, authority: Authority) -> None:
+    """Plain HTTP to a TLS port ends with a name for it, never with an answer."""
+
+    async def work() -> Answer:
+        async with running_sink(authority.server_context("127.0.0.1")) as sink, exchange_of(make) as exchange:
+            return await exchange.send(a_request(sink.url().replace("https:", "http:"), total_s=2))
+
+    assert run(work()).error in ("closed", "reset", "protocol")
+
+
+@pytest.mark.parametrize("phase", ["at-once", "after-hello"])
+def test_peer_that_resets_the_handshake(make: Make, phase: str) -> None:
+    """A connection that breaks while TLS is agreed on was never one."""
+
+    async def work() -> Answer:
+        async def slam(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if phase == "after-hello":
+                await reader.read(64)
+            raw: socket.socket = writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+        server = await asyncio.start_server(slam, "127.0.0.1", 0)
+        async with server, exchange_of(make) as exchange:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            return await exchange.send(a_request(url, total_s=2))
+
+    answer = run(work())
+
+    assert answer.error in ("connect_failed", "tls")
+    assert answer.detail
+
+
+def test_handshake_that_hangs(make: Make) -> None:
+    """A peer that takes the connection and says nothing is given up after the connect timeout."""
+
+    async def work() -> Answer:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            async with exchange_of(make) as exchange:
+                url = f"https://127.0.0.1:{mute.getsockname()[1]}/"
+                return await exchange.send(a_request(url, connect_s=0.3))
+
+    assert run(work()).error == "connect_timeout"
 
 
 def test_tls_unknown_authority(make: Make, authority: Authority) -> None:

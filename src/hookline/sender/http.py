@@ -248,7 +248,7 @@ def explain_tls(error: ssl.SSLError) -> str:
     """Say what was wrong with the handshake."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate does not hold: {error.verify_message}"
-    return f"the TLS handshake failed: {error.reason or error}"
+    return f"the TLS handshake failed: {getattr(error, 'reason', None) or error}"
 
 
 def with_port(sockaddr: Sequence[Any]) -> str:

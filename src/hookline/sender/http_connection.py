@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
             lenient_headers=True,
             lenient_optional_cr_before_lf=True,
             lenient_spaces_after_chunk_size=True,
-            lenient_data_after_close=True,
+            lenient_keep_alive=True,
         )
         self._keeper.made(self)
 
@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
         is_sound = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self._is_done:
                 self._end_unreadable(error)
                 return
@@ -290,7 +290,7 @@ class Connection(asyncio.Protocol):
 
     # -- how it ends -------------------------------------------------------------------------------------------
 
-    def _end_unreadable(self, error: httptools.HttpParserError) -> None:
+    def _end_unreadable(self, error: Exception) -> None:
         cause = error.__context__
         if self._status is not None:
             self._end("limit" if type(cause) is _Enough else "broken")

@@ -316,7 +316,7 @@ async def _tunnel(connected: socket.socket, authority: str, authorization: str |
     if read is not None and not read[1].startswith(b"2"):
         raise DialFailed("connect_failed", f"the egress proxy answered CONNECT with {read[1].decode('ascii')}")
     # Behind the head nothing may come yet: in TLS the client speaks first.
-    if read is None or not answer.endswith(b"\r\n\r\n"):
+    if read is None or answer.index(b"\r\n\r\n") + 4 != len(answer):
         raise DialFailed("connect_failed", "the egress proxy gave no answer to CONNECT that can be read")
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import OrderedDict
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -33,10 +34,11 @@ from hookline.sender.http_connection import Connection, Post
 from hookline.sender.http_dial import Destination, Dial, DialFailed, Dialler, EgressProxy, Key, destination
 
 # Of idle connections at most so many per destination and in all; the longest idle goes first.
-IDLE_PER_DESTINATION: Final = 64
+IDLE_PER_DESTINATION: Final = 256
 IDLE_TOTAL: Final = 1024
 # How long `close` waits for connections to end in good order.
 CLOSE_S: Final = 1.0
+PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 
 class HttptoolsExchange:
@@ -94,7 +96,7 @@ class HttptoolsExchange:
             answer = await _over(kept, Post(request, head, sent_headers, started_at, deadline, None))
             is_redone = answer.error in ("closed", "reset") and answer.timings.first_byte_ms is None
             if not is_redone:
-                return answer
+                return self._of_the_endpoint(answer)
         dial = Dial()
         try:
             async with asyncio.timeout(min(request.connect_timeout_s, deadline - monotonic())):
@@ -104,7 +106,8 @@ class HttptoolsExchange:
             return _unsent(started_at, "connect_timeout", detail, dial, is_redone=is_redone)
         except DialFailed as failed:
             return _unsent(started_at, failed.code, failed.detail, dial, is_redone=is_redone)
-        return await _over(made, Post(request, head, sent_headers, started_at, deadline, dial, is_redone))
+        answer = await _over(made, Post(request, head, sent_headers, started_at, deadline, dial, is_redone))
+        return self._of_the_endpoint(answer)
 
     async def close(self) -> None:
         await self._pool.close()
@@ -124,6 +127,21 @@ class HttptoolsExchange:
             made = await self._dialler.open(to, make, dial)
         made.address = dial.address
         return made
+
+    def _of_the_endpoint(self, answer: Answer) -> Answer:
+        """The answer, unless it is the proxy that wants to know who we are."""
+        if self._proxy is None or answer.status != PROXY_AUTHENTICATION_REQUIRED or answer.tls is not None:
+            return answer
+        return replace(
+            answer,
+            status=None,
+            error="connect_failed",
+            detail=f"the egress proxy answered {PROXY_AUTHENTICATION_REQUIRED}: it does not take our credentials",
+            headers=(),
+            body=b"",
+            body_bytes=0,
+            body_end=None,
+        )
 
     def _head(self, to: Destination, request: Request) -> tuple[bytes, Headers]:
         """The head's bytes, and the headers in it as evidence: without what the proxy is told."""
