@@ -297,10 +297,14 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName([_general_name(name)]), critical=False)
             .sign(key, hashes.SHA256())
         )
-        return self._context(f"self-{name}", key, leaf)
+        return _context(self._write(f"self-{name}", key, leaf))
 
     def server_context(self, *names: str, days: int = 30) -> ssl.SSLContext:
-        """A context whose certificate is for `names` (host names or IP addresses); a negative `days` has expired."""
+        """A context with a certificate from `issue`."""
+        return _context(self.issue(*names, days=days))
+
+    def issue(self, *names: str, days: int = 30) -> Path:
+        """A key and a certificate for `names` (host names or IP addresses), as PEM; a negative `days` has expired."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         leaf = (
@@ -311,9 +315,9 @@ class Authority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        return self._context(f"{names[0]}{days}", key, leaf)
+        return self._write(f"{names[0]}{days}", key, leaf)
 
-    def _context(self, name: str, key: ec.EllipticCurvePrivateKey, leaf: x509.Certificate) -> ssl.SSLContext:
+    def _write(self, name: str, key: ec.EllipticCurvePrivateKey, leaf: x509.Certificate) -> Path:
         path = self.folder / f"{name}.pem"
         path.write_bytes(
             key.private_bytes(
@@ -321,9 +325,13 @@ class Authority:
             )
             + leaf.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
+        return path
+
+
+def _context(pem: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
 
 
 def _certificate(

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-import uvicorn
 import uvloop
 
 from hookline.sender import http
@@ -50,7 +49,8 @@ EXCHANGES: dict[str, tuple[Make, NewLoop]] = {
     "httptools": (HttptoolsExchange, asyncio.new_event_loop),
     "httptools-uvloop": (HttptoolsExchange, uvloop.new_event_loop),
 }
-#: aiohttp loses the status where junk follows the answer in the same packet, and will have no long bodies as bytes.
+#: aiohttp loses the status where junk follows the answer in the same packet, or where a long body is cut off by a
+#: reset that comes with it.
 OWN = pytest.mark.parametrize("make", ["httptools", "httptools-uvloop"], indirect=True)
 _new_loop: NewLoop = asyncio.new_event_loop
 
@@ -1031,7 +1031,7 @@ def test_one_context_per_process() -> None:
     assert tls_context() is tls_context()
 
 
-# -- cancellation, many at once, a real server -------------------------------------------------------------------
+# -- cancellation, many at once -------------------------------------------------------------------
 
 
 def test_cancellation_is_clean(make: Make) -> None:
@@ -1072,40 +1072,6 @@ def test_many_at_once(make: Make) -> None:
     assert [answer.status for answer in answers] == codes
     assert len(sink.seen) == 300
     assert all(answer.timings.first_byte_ms is not None for answer in answers)
-
-
-def test_against_uvicorn(make: Make) -> None:
-    """A real server is answered, and its kept connections are used again."""
-    bodies: list[bytes] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        assert scope["type"] == "http"
-        message = await receive()
-        bodies.append(message["body"])
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-by", b"uvicorn")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
-    listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    try:
-
-        async def work() -> list[Answer]:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-            async with exchange_of(make) as exchange:
-                return [await exchange.send(a_request(url, b"%d" % n)) for n in range(3)]
-
-        answers = run(work())
-    finally:
-        server.should_exit = True
-        thread.join()
-        listening.close()
-
-    assert [answer.status for answer in answers] == [200, 200, 200]
-    assert [answer.reused for answer in answers] == [False, True, True]
-    assert bodies == [b"0", b"1", b"2"]
-    assert all(("x-by", "uvicorn") in answer.headers for answer in answers)
 
 
 def test_close_leaves_nothing_open(make: Make, tmp_path: Path) -> None:
