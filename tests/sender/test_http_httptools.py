@@ -887,7 +887,7 @@ def test_a_proxy_that_is_down(run: Run[Answer]) -> None:
     [
         "", "proxy.test:3128", "https://proxy.test", "socks5://proxy.test", "http://", "http://u:s3cret@",
         "http://proxy.test/x", "http://proxy.test?x", "http://proxy.test:99999", "http://u:s3cret@proxy.test:port",
-        "http://u:s3cret@pro xy.test", "http://u:s3cret@[::1",
+        "http://u:s3cret@proxy.test ", "http://u:s3cret@[::1",
     ],
 )  # fmt: skip
 def test_what_is_no_proxy_url(url: str) -> None:
