@@ -118,6 +118,8 @@ class Oddities:
         skew_us: sending hosts' clocks are off by up to this, either way.
         is_unordered: ids within one millisecond do not rise.
         is_opaque: ids hold no time.
+        pace_us: the mean time between commits; 0 for a choice of times that makes much happen at once.
+        is_hurried: whoever is deleted has been deactivated a second before.
     """
 
     silent: float = 0.3
@@ -128,6 +130,8 @@ class Oddities:
     skew_us: int = 0
     is_unordered: bool = False
     is_opaque: bool = False
+    pace_us: int = 0
+    is_hurried: bool = False
 
 
 @dataclass(slots=True)
@@ -150,7 +154,9 @@ class Source:
     def step(self) -> None:
         """One commit, most of the time: whatever was drawn may be impossible now."""
         rng, world = self.rng, self.world
-        if rng.random() >= self.odd.same_instant:
+        if self.odd.pace_us:
+            self.now_us += MS + int(rng.expovariate(1 / self.odd.pace_us)) // MS * MS
+        elif rng.random() >= self.odd.same_instant:
             self.now_us += rng.choice((MS, 20 * MS, S, 9 * S, 40 * S))
         draw = rng.random()
         if draw < 0.3:
@@ -193,6 +199,9 @@ class Source:
         """One event for the object; everything below it goes without a word."""
         if key not in self.alive:
             return
+        if self.odd.is_hurried and self.alive[key].get("state") == "active":
+            self.flip(key)
+            self.now_us += S
         copy = self._copy(key)
         payload = copy.payload
         if self.rng.random() < self.odd.reduced:
@@ -291,9 +300,9 @@ def history(
     source = Source(world, rng, odd, tag=number or 0)
     for _ in range(3 + rng.randrange(2)):
         source.put(world.users[0] if world.users[0] not in source.alive else world.groups[0])
-        source.now_us += rng.choice((0, MS, S))
         if keeps:
             source.keep()
+        source.now_us += rng.choice((0, MS, S))
     for _ in range(rng.randrange(steps) + 1):
         source.step()
         if keeps:

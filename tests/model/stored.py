@@ -40,7 +40,7 @@ WAVE: Final = 50
 _ODDITIES: Final = (
     (Oddities(no_created=0.1), 0.0),
     (Oddities(silent=0.0, same_instant=0.0), 0.0),
-    (Oddities(silent=0.0, no_updated=0.3), 0.0),
+    (Oddities(no_updated=0.3), 0.0),
     (Oddities(), 0.3),
 )
 """What the source does, and how much of it comes only after everything else has been applied."""

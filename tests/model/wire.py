@@ -21,7 +21,7 @@ from hookline.rules.merge import (
     read_clock,
 )
 
-from .source import MS, Pair, S, Snapshot, Source
+from .source import MS, START_US, Pair, S, Sent, Snapshot, Source
 
 T = TypeVar("T")
 
@@ -44,6 +44,20 @@ def arrivals(rng: random.Random, sent: list[T], *, loss: float = 0.0, repeats: f
         came += [one for one in came if rng.random() < repeats]
         rng.shuffle(came)
     return came
+
+
+def arrivals_in_peace(rng: random.Random, sent: list[Sent]) -> list[Sent]:
+    """The events as they arrive on an ordinary day: after a second or two, one in twenty by a retry seconds or minutes
+    later, one in twenty once more.
+    """
+    came = []
+    at_us = START_US
+    for one in sent:
+        at_us = at_us if one.created_us is None else one.created_us
+        for _ in range(1 + (rng.random() < 0.05)):
+            late_us = rng.choice((5, 60, 300)) * S if rng.random() < 0.05 else 0
+            came.append((at_us + late_us + rng.expovariate(1 / S), one.number, one))
+    return [one for _, _, one in sorted(came, key=lambda arrival: arrival[:2])]
 
 
 def read_at(

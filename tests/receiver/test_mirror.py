@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 
 import pytest
 
@@ -351,3 +353,74 @@ def test_a_life_without_newer_content_ends_what_the_deletion_said(desk: Desk, co
     assert (json.loads(payload)["first_name"], name, above) == ("Ada", "Ada", "org_2")
     desk.take(company.organization("deleted", "org_1"))
     assert desk.ids("directory_users") == ["user_1"]
+
+
+def test_content_without_updated_at_is_kept_beside_the_dated(desk: Desk, company: Company) -> None:
+    """The copy that counts is shown; the other waits in `rival`, and takes part in every later decision."""
+    old = format_ms(START_MS * 1_000)
+    dated, undated = company.user("created", updated_at=old), company.user("updated", updated_at=None, first_name="Ida")
+    silent = company.user("updated", updated_at=old, first_name="Eva")
+    sql = "select first_name, content_updated_us, rival is null from hookline_directory_users"
+    desk.take(dated)
+    assert desk.rows(sql) == [("Ada", START_MS * 1_000, 1)]
+    desk.take(undated)
+    assert desk.rows(sql) == [("Ida", -1, 0)]
+    desk.take(silent)
+
+    assert desk.rows(sql) == [("Eva", START_MS * 1_000, 0)]
+    assert [kind for kind, _ in desk.changes("directory_user")] == ["created", "updated", "updated"]
+    key = json.loads(desk.one("select rival from hookline_directory_users"))
+    assert (key[0], key[2], key[3]["first_name"]) == (-1, undated["id"], "Ida")
+
+
+def test_every_order_leaves_the_same_rows_of_dated_and_undated_content(desk: Desk, company: Company) -> None:
+    """One by one, each read back from its row: updates, deletions and copies with and without `updated_at`."""
+    events = [
+        company.user("created"),
+        company.user("updated", updated_at=None, first_name="Ida"),
+        with_user(company.member("added"), updated_at=None, first_name="Copy"),
+        company.user("deleted", updated_at=None, first_name="Gone"),
+        company.user("updated", updated_at=format_ms(START_MS * 1_000), first_name="Eva"),
+    ]
+    columns = "first_name, payload, full_payload, reduced_payload, rival, content_updated_us, content_event_id, flags"
+    ends = set()
+    for order in random.Random(24).sample(list(itertools.permutations(events)), 30):
+        for event in order:
+            desk.take(event)
+        ends |= set(desk.rows(f"select {columns} from hookline_directory_users"))
+        with desk.database.transaction() as connection:
+            for table in ("inbox", "directory_users", "directory_groups", "directory_memberships", "changes"):
+                connection.execute(f"delete from hookline_{table}")
+
+    assert [end[0] for end in {end[:-1] for end in ends}] == ["Copy"]
+
+
+def at(event: Event, seconds: int) -> Event:
+    """The event as if made so many seconds into a company's first hour."""
+    time = format_ms((START_MS + seconds * 1_000) * 1_000)
+    return {**event, "created_at": time, "data": {**event["data"], "updated_at": time}}
+
+
+@pytest.mark.parametrize("is_late", [True, False], ids=["the child comes late", "the walk finds it"])
+@pytest.mark.parametrize(
+    ("seconds", "flags"), [(600, "uncertain"), (614, "uncertain"), (585, "uncertain"), (584, ""), (616, "")]
+)
+def test_a_child_that_is_near_its_parents_death_is_doubted(
+    desk: Desk, company: Company, is_late: bool, seconds: int, flags: str
+) -> None:
+    """Within ε of its directory's deletion, whichever the rule lets win; a user and a membership, and never the
+    directory itself.
+    """
+    directory, end = at(company.directory("activated"), 0), at(company.directory("deleted"), 600)
+    user, member = at(company.user("created"), seconds), at(company.member("added"), seconds)
+    for event in (directory, end, user, member) if is_late else (directory, user, member, end):
+        desk.take(event)
+
+    found = [
+        desk.one(f"select flags from hookline_{table}")
+        for table in ("directories", "directory_users", "directory_memberships")
+    ]
+    assert found == ["", flags, flags]
+    if is_late:
+        reasons = desk.rows("select reason from hookline_inbox_outcomes order by seq")
+        assert [reason for (reason,) in reasons[2:]] == ["refetch:uncertain" if flags else None] * 2

@@ -1,4 +1,4 @@
-"""20,000 seeded histories of a small source through the pure rules: the end is the source's, or doubted and healed."""
+"""22,000 seeded histories of a small source through the pure rules: the end is the source's, or doubted and healed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import random
 
 import pytest
 
-from tests.model.judged import GUESSED_CONTENT, PLANS, Mirror, differences, run
+from tests.model.judged import PACES, PLANS, Mirror, differences, doubts_in_peace, run
 from tests.model.naive import OURS, RULES, table
 from tests.model.source import Oddities, history
 
-HISTORIES = 2_000  # of each of ten plans
+HISTORIES = 2_000  # of each of eleven plans
 SEED = 20_260
 
 WITHIN = [name for name, plan in PLANS.items() if plan.keeps_assumptions]
-OUTSIDE = [name for name, plan in PLANS.items() if not plan.keeps_assumptions and name != GUESSED_CONTENT]
+OUTSIDE = [name for name, plan in PLANS.items() if not plan.keeps_assumptions]
 
 
 @pytest.mark.parametrize("name", WITHIN)
@@ -41,33 +41,36 @@ def test_outside_the_assumptions_one_pass_heals(name: str) -> None:
     assert (tally.wrong_within, tally.wrong_healed) == (0, 0), tally.examples[:3]
 
 
-@pytest.mark.xfail(reason="a read of lower updated_at does not yet replace content whose own was guessed (rule A4)")
-def test_one_pass_heals_content_dated_by_a_guess() -> None:
-    """A payload without `updated_at` counts as changed when its event was made; a later silent update has an older one
-    and loses, and so does the pass's read.
+DOUBTED = ["ids out of order within a millisecond", "hosts' clocks 2 s apart", "times guessed"]
+
+
+@pytest.mark.parametrize("name", DOUBTED)
+def test_what_ends_wrong_has_been_doubted(name: str) -> None:
+    """Every object and membership that a disorder within ε leaves wrong, or what it hangs on, was flagged or wished
+    for.
     """
-    tally = run(GUESSED_CONTENT, SEED, 500)
+    tally = run(name, SEED + 1, HISTORIES)
 
-    assert tally.wrong_outside > 0
-    assert tally.wrong_healed == 0, tally.examples[:3]
-
-
-def test_a_guessed_time_is_never_wrong_in_silence() -> None:
-    """A history that ends wrong because a time had to be guessed has said `uncertain` on the way."""
-    tally = run("times guessed", SEED + 1, 500)
-
-    assert tally.wrong_outside > 0
+    assert tally.wrong_outside > HISTORIES // 20
     assert tally.wrong_in_silence == 0
 
 
-def test_ids_that_fall_back_are_nearly_always_doubted() -> None:
-    """Where ids do not rise within a millisecond, at most one wrong end in ten was not flagged or wished about: in
-    those the tie is between an object and what it hangs on, which no single object shows.
-    """
-    tally = run("ids out of order within a millisecond", SEED + 1, HISTORIES)
+def test_clocks_further_apart_than_the_allowance_are_mostly_doubted() -> None:
+    """Nobody can doubt what lies a minute apart; one wrong end in six at most is left to the next pass unasked."""
+    tally = run("hosts' clocks a minute apart", SEED + 1, HISTORIES)
 
-    assert tally.wrong_outside > HISTORIES // 10
-    assert tally.wrong_in_silence * 10 < tally.wrong_outside
+    assert tally.wrong_outside > HISTORIES // 4
+    assert tally.wrong_in_silence * 6 < tally.wrong_outside
+
+
+def test_where_nothing_is_wrong_little_is_doubted() -> None:
+    """A doubt is worth a read only while it is rare: fewer than three in a hundred events at a change a minute of seven
+    objects, and fewer as the pace is slower.
+    """
+    shares = [asked / events for events, _, asked in (doubts_in_peace(name, SEED, 300) for name in list(PACES)[:3])]
+
+    assert shares[0] < 0.03
+    assert shares[0] > shares[1] > shares[2]
 
 
 def test_the_naive_rules_end_wrong_where_ours_do_not() -> None:
@@ -93,6 +96,6 @@ def test_the_judge_finds_what_is_wrong() -> None:
         before = differences(mirror, source)
         mirror.take(last, source.now_us)
         found += bool(before)
-        assert differences(mirror, source) == []
+        assert differences(mirror, source) == {}
 
     assert found > 25

@@ -54,6 +54,7 @@ from hookline.receiver.resources import (
 from hookline.rules.merge import (
     NEVER,
     Clock,
+    EdgeState,
     EdgeVerdict,
     ObjectState,
     Observation,
@@ -62,8 +63,10 @@ from hookline.rules.merge import (
     as_parent,
     is_alive,
     is_edge_alive,
+    is_near_death_above,
     join,
     join_edge,
+    proof_of,
 )
 from hookline.storage import Connection
 from hookline.wire.catalogue import matches
@@ -275,7 +278,7 @@ class _Batch:
                     parents = self._parents_of(row)
                 if _means_else(before, state, parents) or (before is not None and row.parent_ids != before_ids):
                     self._moved[row.source, row.key] = one.cause
-                if row.resource.lists is not None and (before is None or state.content != before.content):
+                if row.resource.lists is not None and (before is None or state.full_key != before.full_key):
                     self._relisted[row.source, row.key] = one.cause
             is_live = is_alive(state, parents, floor=self._floor_of(row))
             kind: ChangeKind | None = None
@@ -290,7 +293,10 @@ class _Batch:
             if kind is not None:
                 after = row.shown if is_live else None
                 self._change(row.source, row.resource.name, row.id, kind, was_shown, after, one.cause)
-            self._note(row, one, verdict, joined.flags, joined.wishes)
+            flags, wishes = joined.flags, joined.wishes
+            if state is not before and is_near_death_above(proof_of(state), parents):
+                flags, wishes = (*flags, "uncertain"), (*wishes, "refetch:uncertain")
+            self._note(row, one, verdict, flags, wishes)
 
     def _join_edge(self, row: EdgeRow, seen: Sequence[tuple[_Read, EdgeObservation]]) -> None:
         ends = self._ends_of(row)
@@ -299,24 +305,29 @@ class _Batch:
         for one, observation in seen:
             was_shown = row.shown if row.announced else None
             joined = join_edge(row.state, observation.kind, observation.clock)
-            if joined.state is not row.state or row.state is None:
-                row.state, row.is_changed = joined.state, True
-                is_newest = row.scope_id is None or observation.clock >= max(row.state.add, row.state.remove)
+            state = joined.state
+            is_moved = state is not row.state
+            if is_moved:
+                row.state, row.is_changed = state, True
+                is_newest = row.scope_id is None or observation.clock >= max(state.add, state.remove)
                 if is_newest and observation.scope_id not in (None, row.scope_id):
                     row.scope_id = observation.scope_id
                     ends = self._ends_of(row)
-            now_live = is_edge_alive(row.state, ends)
+            now_live = is_edge_alive(state, ends)
             if now_live != row.announced:
                 kind: ChangeKind
                 if now_live:
                     kind = "added" if observation.kind == "add" else "shown"
                 else:
-                    kind = "hidden" if row.state.add > row.state.remove else "removed"
+                    kind = "hidden" if state.add > state.remove else "removed"
                 row.announced, row.is_changed = now_live, True
                 after = row.shown if now_live else None
                 self._change(row.source, row.edge.name, row.object_id, kind, was_shown, after, one.cause)
             flags = ("uncertain", *joined.flags) if observation.uncertain else joined.flags
-            self._note(row, one, joined.verdict, flags, joined.wishes)
+            wishes = joined.wishes
+            if is_moved and _is_edge_near_death(state, ends):
+                flags, wishes = (*flags, "uncertain"), (*wishes, "refetch:uncertain")
+            self._note(row, one, joined.verdict, flags, wishes)
 
     def _note(
         self,
@@ -331,9 +342,7 @@ class _Batch:
         if wishes:
             self._notes[seq] += wishes
         if flags:
-            kept = " ".join(sorted({*row.flags.split(), *flags}))
-            if kept != row.flags:
-                row.flags, row.is_changed = kept, True
+            _flag(row, flags)
 
     # -- liveness ----------------------------------------------------------------------------------------------
 
@@ -370,10 +379,10 @@ class _Batch:
         key = next((key for key in _above(row) if key[0] == holder_name), None)
         holder = None if key is None else self._objects.get((row.source, key))
         state = None if holder is None else holder.known_state()
-        listed = None if holder is None or state is None else holder.resource.listed(state.payload)
+        listed = None if holder is None or state is None else holder.resource.listed(state.full)
         if state is None or listed is None or row.id in listed:
             return NEVER
-        return state.content[1:]
+        return state.full_key[1:]
 
     def _compare_with_lists(self, name: str) -> None:
         """Tell of every child that a new list has left out or taken in."""
@@ -445,8 +454,10 @@ class _Batch:
         rows = [row for key in wanted if (row := self._objects[key]) is not None and row.state is not None]
         for row in rows:
             assert row.state is not None
-            alive = is_alive(row.state, self._parents_of(row), floor=self._floor_of(row))
-            self._announce(row, alive, cascade.cause)
+            parents = self._parents_of(row)
+            self._announce(row, is_alive(row.state, parents, floor=self._floor_of(row)), cascade.cause)
+            if is_near_death_above(proof_of(row.state), parents):
+                _flag(row, ("uncertain",))
         # Flipped or not: what died above may be later than a child's own proof.
         for row in self._not_reached(resource, cascade, rows):
             self._moved[row.source, row.key] = cascade.cause
@@ -477,7 +488,10 @@ class _Batch:
         for key in wanted:
             row = self._edge(*key)
             if row.state is not None:
-                self._announce(row, is_edge_alive(row.state, self._ends_of(row)), cascade.cause)
+                ends = self._ends_of(row)
+                self._announce(row, is_edge_alive(row.state, ends), cascade.cause)
+                if _is_edge_near_death(row.state, ends):
+                    _flag(row, ("uncertain",))
 
     # -- rows --------------------------------------------------------------------------------------------------
 
@@ -595,6 +609,16 @@ class _Batch:
         ]
         store.add_runs(connection, runs, self._now_ms)
         done.changes, done.runs, done.cascades = len(seqs), len(runs), len(cascades)
+
+
+def _flag(row: ObjectRow | EdgeRow, flags: Iterable[str]) -> None:
+    kept = " ".join(sorted({*row.flags.split(), *flags}))
+    if kept != row.flags:
+        row.flags, row.is_changed = kept, True
+
+
+def _is_edge_near_death(edge: EdgeState, ends: Sequence[Parent]) -> bool:
+    return edge.add > edge.remove and is_near_death_above(edge.add, ends)
 
 
 def _means_else(before: ObjectState | None, after: ObjectState, parents: Sequence[Parent]) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+import msgspec
+
 from hookline.receiver.handlers import ChangeKind, HandlerKind
 from hookline.receiver.resources import EDGES, RESOURCES, Edge, Payload, Resource, decode, encode
 from hookline.rules.merge import NEVER, NO_CONTENT, EdgeState, ObjectState
@@ -113,7 +115,7 @@ class ObjectRow:
     flags: str = ""
     is_new: bool = True
     is_changed: bool = False
-    texts: tuple[str | None, str | None] | None = None
+    texts: tuple[str | None, str | None, str | None] | None = None
 
     @property
     def key(self) -> ObjectKey:
@@ -122,18 +124,24 @@ class ObjectRow:
     def known_state(self) -> ObjectState | None:
         """The state with its payloads."""
         if self.texts is not None and self.state is not None:
-            full, reduced = self.texts
+            full, reduced, rival = self.texts
             state = self.state
+            registers = {state.content[0] >= 0: (state.content, decode(full))}
+            if rival is not None:
+                *key, payload = msgspec.json.decode(rival)
+                registers[key[0] >= 0] = ((key[0], key[1], key[2]), payload)
+            dated, undated = registers.get(True, (NO_CONTENT, None)), registers.get(False, (NO_CONTENT, None))
             self.state = ObjectState(
                 state.resource,
                 state.key,
-                state.content,
-                decode(full),
+                *dated,
                 state.life,
                 state.death,
                 state.provisional,
                 state.reduced_content,
                 decode(reduced),
+                undated[0][1:],
+                undated[1],
             )
             self.texts = None
         return self.state
@@ -143,7 +151,7 @@ class ObjectRow:
         before = self.state
         if (
             before is None
-            or state.payload is not before.payload
+            or state.full is not before.full
             or state.reduced is not before.reduced
             or (state.deleted_us is None) != (before.deleted_us is None)  # whether `reduced` counts
         ):
@@ -197,7 +205,7 @@ class _Table:
 
 _CLOCKS: Final = (
     "content_updated_us", "content_us", "content_event_id", "life_us", "life_event_id", "death_us", "death_event_id",
-    "stub_us", "stub_event_id", "reduced_updated_us", "reduced_us", "reduced_event_id",
+    "stub_us", "stub_event_id", "reduced_updated_us", "reduced_us", "reduced_event_id", "rival",
 )  # fmt: skip
 
 
@@ -483,7 +491,7 @@ def _object_row(resource: Resource, source: str, row: tuple[Any, ...]) -> Object
     parents = len(resource.parents)
     shown, full, reduced = row[1 + parents : 4 + parents]
     clocks = row[4 + parents : 16 + parents]
-    flags, announced = row[16 + parents :]
+    rival, flags, announced = row[16 + parents :]
     state = ObjectState(
         resource.name,
         row[0],
@@ -507,8 +515,17 @@ def _object_row(resource: Resource, source: str, row: tuple[Any, ...]) -> Object
         bool(announced),
         flags,
         is_new=False,
-        texts=(full, reduced) if is_layered else (shown, None),
+        texts=(full, reduced, rival) if is_layered else (shown, None, rival),
     )
+
+
+def _rival(state: ObjectState) -> str | None:
+    """The full copy that does not count now, with its key, where there is one with an `updated_at` and one without."""
+    if state.payload is None or state.undated_payload is None:
+        return None
+    if state.full is state.payload:
+        return msgspec.json.encode([-1, *state.undated, state.undated_payload]).decode()
+    return msgspec.json.encode([*state.content, state.payload]).decode()
 
 
 def _object_writer(resource: Resource) -> Any:
@@ -522,13 +539,14 @@ def _object_writer(resource: Resource) -> Any:
             row.id,
             *resource.values(current),
             row.shown,
-            encode(state.payload) if is_layered else None,
+            encode(state.full) if is_layered else None,
             encode(state.reduced) if is_layered else None,
-            *state.content,
+            *state.full_key,
             *state.life,
             *state.death,
             *state.provisional,
             *state.reduced_content,
+            _rival(state),
             row.flags,
             int(row.announced),
             None if state.deleted_us is None else format_ms(state.deleted_us),

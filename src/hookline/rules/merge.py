@@ -1,14 +1,17 @@
 """Does this observation change what the mirror holds?
 
-One object is a few clocks and one content register, each a maximum over a total order, so that joining
+One object is a few clocks and registers of content, each a maximum over a total order, so that joining
 observations is associative, commutative and idempotent: the end state depends on the *set* of what was
 observed, never on order, repetition, batching or which feed brought it. The rule names in the comments (A1 …
 C7, D4) are those of the merge rules in the design's receiving reference, §2.3.
 
 Three times must not be confused. `updated_us` is the object's own `updated_at`: it orders *content*. A
-`Clock` is a pair (created_us, event id) of the event: it orders *existence and edges*, and breaks ties of
-content. Arrival orders nothing. Evidence from the API carries the empty event id (`read_clock`,
-`absence_clock`).
+`Clock` is a pair (created_us, event id) of the event: it orders *existence and edges*, breaks ties of
+content, and is all there is to order content without an `updated_at`, which is kept apart for that reason.
+Arrival orders nothing. Evidence from the API carries the empty event id (`read_clock`, `absence_clock`).
+
+Where clocks of the sender's hosts differ, or its ids do not rise, the rule still decides, and may be wrong;
+whatever could be the other way round within ε is doubted (`uncertain`), so that somebody asks the source.
 
 This file stores nothing, fetches nothing and announces nothing: doubts come back as wishes, and whether a
 flip of liveness has been told to handlers is the mirror's business.
@@ -27,7 +30,7 @@ Clock: TypeAlias = tuple[int, str]
 """(created_us, event_id); always compared whole. Both parts go to storage as they are."""
 
 ContentKey: TypeAlias = tuple[int, int, str]
-"""(updated_us, created_us, event_id): the order of content."""
+"""(updated_us, created_us, event_id): the order of content. Without an `updated_at` the first is -1."""
 
 NEVER: Final[Clock] = (-1, "")
 """The clock of what was never observed: before every real one, so that storage needs no NULL and SQL can
@@ -85,13 +88,14 @@ class ObjectState:
     yet".
 
     Attributes:
-        content: key of `payload`, the newest *full* copy.
+        content: key of `payload`, the newest full copy that has an `updated_at`.
         payload: that copy without `previous_attributes`, or None.
+        undated: clock of `undated_payload`, the newest full copy without one. `full` says which of the two counts.
         life: the latest evidence that it existed; death: the latest that it did not; provisional: the latest
             embedded copy, which counts only while no death is known (A21).
         reduced_content, reduced: the payload of the newest deletion, kept apart because it may lack fields,
             and only while it is newer than `payload` (else NO_CONTENT and None). `current` lays it over
-            `payload`.
+            `full`.
     """
 
     resource: str
@@ -103,17 +107,34 @@ class ObjectState:
     provisional: Clock = NEVER
     reduced_content: ContentKey = NO_CONTENT
     reduced: Mapping[str, Any] | None = None
+    undated: Clock = NEVER
+    undated_payload: Mapping[str, Any] | None = None
+
+    @property
+    def full(self) -> Mapping[str, Any] | None:
+        """The newest full copy. Between one with an `updated_at` and one without only their events' clocks can say
+        which is newer; among the former `updated_at` has decided before.
+        """
+        return self.undated_payload if self.undated > self.content[1:] else self.payload
+
+    @property
+    def full_key(self) -> ContentKey:
+        """The key of `full`."""
+        return (-1, *self.undated) if self.undated > self.content[1:] else self.content
 
     @property
     def current(self) -> Mapping[str, Any] | None:
-        """The object as it should be shown: `payload`; for a dead one what its deletion said laid over it, which
+        """The object as it should be shown: `full`; for a dead one what its deletion said laid over it, which
         never nulls a field.
         """
-        if self.reduced is None or (self.payload is not None and self.life > self.death):
-            return self.payload
-        if self.payload is None:
+        full = self.full
+        if self.reduced is None or self.reduced_content[1:] < self.undated:
+            return full
+        if full is None:
             return self.reduced
-        return {**self.payload, **{name: value for name, value in self.reduced.items() if value is not None}}
+        if self.life > self.death:
+            return full
+        return {**full, **{name: value for name, value in self.reduced.items() if value is not None}}
 
     @property
     def deleted_us(self) -> int | None:
@@ -236,7 +257,7 @@ def join(state: ObjectState | None, seen: Observation, *, epsilon_us: int = EPSI
     before = ObjectState(seen.resource, seen.key) if state is None else state
     flags: list[Flag] = []
     wishes: list[Wish] = []
-    payload = None if seen.payload is None or seen.payload.keys() <= _BARE else seen.payload
+    payload = None if seen.payload is None or seen.payload.keys() <= _BARE else _without_diff(seen.payload)
     key = NO_CONTENT if payload is None else _content_key(seen, epsilon_us, flags, wishes)
     if seen.kind == "delete" or seen.kind == "absent":
         return _join_death(state, before, seen, key, payload, epsilon_us, flags, wishes)
@@ -257,27 +278,30 @@ def _join_life(
     clock = seen.clock
     life = before.life if embedded or clock <= before.life else clock
     provisional = clock if embedded and clock > before.provisional else before.provisional
-    content, kept, changed = before.content, before.payload, False
+    content, kept = before.content, before.payload
+    undated, undated_kept = before.undated, before.undated_payload
     reduced_content, reduced = before.reduced_content, before.reduced
-    if payload is not None:
-        payload = _without_diff(payload)
+    is_old = before.full_key != NO_CONTENT
+    if payload is not None and seen.updated_us is None:
+        is_old = clock < undated
+        if clock > undated or (clock == undated and _wins_tie(payload, undated_kept)):
+            undated, undated_kept = clock, payload
+    elif payload is not None:
+        is_old = key < content
         newer = key > content or (key == content and _wins_tie(payload, kept))
-        changed = newer and not same_content(seen.resource, before.current, payload)
         if not embedded and key[0] < content[0] and clock[0] > content[1] + epsilon_us:
             flags.append("clock_regression")  # A4: the sender's clock went back, or an update is missing
             wishes.append("refetch:clock_regression")
-        elif key[0] == content[0] and key != content and (changed or not newer):
-            replaces_read = content[2] == "" and key[2] != "" and changed
-            same_instant = key[1] == content[1] and (changed or not same_content(seen.resource, kept, payload))
-            if replaces_read or same_instant:  # A6, A7: only the source can say which was last
+        elif key[0] == content[0] and key != content and not same_content(seen.resource, kept, payload):
+            if _is_close(clock, content[1:], epsilon_us):
+                flags.append("uncertain")  # A6, A7: only the source can say which was last
                 wishes.append("refetch:content_tie")
+            elif newer and content[2] == "" and key[2] != "":
+                wishes.append("refetch:content_tie")  # A6: what the source itself said is replaced
         if newer:
             content, kept = key, payload
             if reduced is not None and reduced_content <= key:
                 reduced_content, reduced = NO_CONTENT, None
-    if seen.uncertain or _too_close(clock, before.death, epsilon_us):
-        flags.append("uncertain")
-        wishes.append("refetch:uncertain")
     after = _replaced(
         state,
         ObjectState(
@@ -290,8 +314,13 @@ def _join_life(
             provisional,
             reduced_content,
             reduced,
+            undated,
+            undated_kept,
         ),
     )
+    if seen.uncertain or (life is not before.life and _is_close(life, before.death, epsilon_us)):
+        flags.append("uncertain")
+        wishes.append("refetch:uncertain")
     verdict: Verdict
     if not _lives(after):
         verdict = "noop" if after is state else "stale"  # A14, A22: never raises the dead
@@ -303,11 +332,11 @@ def _join_life(
         verdict = "stub"
     elif not embedded and before.life == NEVER:
         verdict = "created"
-    elif changed:
+    elif after.full is not before.full and not same_content(seen.resource, before.full, after.full):
         verdict = "updated"
     else:
-        verdict = "stale" if key < before.content else "noop"
-    return Joined(after, verdict, tuple(wishes), tuple(flags))
+        verdict = "stale" if is_old else "noop"
+    return Joined(after, verdict, tuple(dict.fromkeys(wishes)), tuple(dict.fromkeys(flags)))
 
 
 def _join_death(
@@ -322,11 +351,13 @@ def _join_death(
 ) -> Joined:
     death = max(before.death, seen.clock)
     reduced_content, reduced = before.reduced_content, before.reduced
-    if payload is not None and key > before.content and key >= reduced_content:
-        payload = _without_diff(payload)
-        if key > reduced_content or _wins_tie(payload, reduced):
-            reduced_content, reduced = key, payload
-    if seen.uncertain or _too_close(seen.clock, before.life, epsilon_us):
+    if (
+        payload is not None
+        and key > before.content
+        and (key > reduced_content or (key == reduced_content and _wins_tie(payload, reduced)))
+    ):
+        reduced_content, reduced = key, payload
+    if seen.uncertain or (death is not before.death and _is_close(death, before.life, epsilon_us)):
         flags.append("uncertain")  # A13: the rule has decided, the source should be asked
         wishes.append("refetch:uncertain")
     after = _replaced(
@@ -341,6 +372,8 @@ def _join_death(
             before.provisional,
             reduced_content,
             reduced,
+            before.undated,
+            before.undated_payload,
         ),
     )
     verdict: Verdict
@@ -377,7 +410,7 @@ def join_edge(state: EdgeState | None, kind: EdgeKind, clock: Clock, *, epsilon_
             verdict = "removed"
         else:
             verdict = "tombstone" if before.remove == NEVER else "noop"  # C2
-    if _too_close(clock, rival, epsilon_us):
+    if after is not before and _is_close(clock, rival, epsilon_us):
         return JoinedEdge(after, verdict, ("refetch:uncertain",), ("uncertain",))
     return JoinedEdge(after, verdict)
 
@@ -404,6 +437,22 @@ def is_edge_alive(edge: EdgeState, ends: Iterable[Parent] = (), *, floor: Clock 
     if edge.add <= edge.remove or edge.add < floor:
         return False
     return all(end.alive and edge.add > end.death for end in ends)
+
+
+def is_near_death_above(proof: Clock, parents: Iterable[Parent] = (), *, epsilon_us: int = EPSILON_US) -> bool:
+    """Whether a death above is so near to what an object or a membership lives by that it could be the other way
+    round: the rule has decided (`is_alive`, `is_edge_alive`), the source should be asked.
+
+    `proof` is `proof_of(state)`, or the add of an edge that is later than its remove; NEVER is near nothing.
+    """
+    return any(_is_close(proof, parent.death, epsilon_us) for parent in parents)
+
+
+def proof_of(state: ObjectState) -> Clock:
+    """What the object lives by as far as its own clocks go; NEVER where they say that it is dead."""
+    if state.death == NEVER:
+        return max(state.life, state.provisional)
+    return state.life if state.life > state.death else NEVER
 
 
 def as_parent(state: ObjectState, parents: Iterable[Parent] = (), *, floor: Clock = NEVER) -> Parent:
@@ -509,20 +558,20 @@ def _replaced(state: ObjectState | None, after: ObjectState) -> ObjectState:
         and state.provisional == after.provisional
         and state.reduced_content == after.reduced_content
         and state.reduced is after.reduced
+        and state.undated == after.undated
+        and state.undated_payload is after.undated_payload
     ):
         return state
     return after
 
 
-def _too_close(clock: Clock, rival: Clock, epsilon_us: int) -> bool:
-    """Whether life and death could be the other way round: one is API evidence, the other an event, and skew or lag
-    could have swapped them; or both are events of one instant, where ids decide, rightly only if the sender's rise.
+def _is_close(one: Clock, other: Clock, epsilon_us: int) -> bool:
+    """Whether two clocks could be the other way round: skew between the sender's hosts, ids that do not rise within
+    a millisecond, or a replica's lag could have swapped them. Two answers of the API are both dated by one clock, ours.
     """
-    if rival == NEVER:
+    if NEVER in (one, other) or one == other or one[1] == other[1] == "":
         return False
-    if (clock[1] == "") == (rival[1] == ""):
-        return clock[1] != "" and clock[0] == rival[0] and clock != rival
-    return abs(clock[0] - rival[0]) <= epsilon_us
+    return abs(one[0] - other[0]) <= epsilon_us
 
 
 def _without_diff(payload: Mapping[str, Any]) -> Mapping[str, Any]:
