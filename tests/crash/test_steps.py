@@ -22,11 +22,11 @@ import pytest
 
 from hookline.loop import SystemClock
 from hookline.testing import signed_request
+from hookline.testing.sink import Sink
 from tests.crash.mortal import NEVER, Death
 from tests.crash.programs import COUNT, ENVIRONMENT, SECRET, compose_receiver, compose_sender
 from tests.e2e.processes import ask, clean_environment, rows, value
 from tests.receiver.company import Company
-from tests.sender.sink import Sink, running_sink
 
 ROOT: Final = Path(__file__).parents[2]
 KILLED: Final = -9
@@ -173,7 +173,7 @@ def test_a_sender_dies(tmp_path: Path, step: Step) -> None:
     """Every delivery succeeds; the attempt that was cut is recorded as unknown and explains the only repetition."""
 
     async def work() -> tuple[tuple[int, str, str], tuple[int, str, str], Sink]:
-        async with running_sink() as sink:
+        async with Sink() as sink:
             make_endpoint(tmp_path, sink.url("/in"))
             await asyncio.to_thread(run, "publisher", tmp_path)
             died = await asyncio.to_thread(run, "sender", tmp_path, step.point, step.nth)

@@ -32,9 +32,9 @@ from hookline.sender.store import SenderStore
 from hookline.storage import Connection, Database
 from hookline.storage.sqlite import SqliteDatabase
 from hookline.testing.clock import TurnedClock
+from hookline.testing.sink import Sink
 from hookline.wire.signature import verify_signature
 from tests.sender.conftest import NOW_MS
-from tests.sender.sink import running_sink
 
 T = TypeVar("T")
 
@@ -302,7 +302,7 @@ def test_delivers_signed_to_a_real_socket(world: World) -> None:
     """The stored bytes arrive, signed now with the endpoint's secret, under WorkOS's header names."""
 
     async def work() -> tuple[Any, str]:
-        async with running_sink() as sink:
+        async with Sink() as sink:
             world.add_endpoint(url=sink.url("/in"))
             exchange = HttptoolsExchange(refuse=lambda _: None)
             try:

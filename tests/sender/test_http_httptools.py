@@ -29,7 +29,8 @@ from hookline.sender.http_connection import (
 )
 from hookline.sender.http_dial import EgressProxy
 from hookline.sender.http_httptools import IDLE_PER_DESTINATION, HttptoolsExchange
-from tests.sender.sink import Authority, Sink, running_sink
+from hookline.testing.authority import Authority
+from hookline.testing.sink import Sink
 from tests.sender.test_http import OK, a_request, allow, broken_answers, names, only_loopback_one
 
 T = TypeVar("T")
@@ -358,7 +359,7 @@ def test_each_request_has_its_own_deadline(run: Run[list[Answer]]) -> None:
     """On a kept connection a short timeout counts after a long one, and a long one after a short one."""
 
     async def work() -> list[Answer]:
-        async with running_sink() as sink, an_exchange() as exchange:
+        async with Sink() as sink, an_exchange() as exchange:
             answers = []
             for path, total_s in (("/", 60.0), ("/", 0.2), ("/slow/0.4", 5.0), ("/hang", 0.2), ("/", 5.0)):
                 answers.append(await exchange.send(a_request(sink.url(path), total_s=total_s)))
@@ -375,9 +376,9 @@ def test_the_redo_shares_the_deadline(run: Run[Answer]) -> None:
     """What the kept connection has used up is not given again to the fresh one."""
 
     async def work() -> Answer:
-        async with running_sink() as sink, an_exchange() as exchange:
+        async with Sink() as sink, an_exchange() as exchange:
             await exchange.send(a_request(sink.url()))
-            sink.script = ["close-late/0.4", "hang"]
+            sink.expect("close/0.4", "hang")
             return await exchange.send(a_request(sink.url(), total_s=0.7))
 
     answer = run(work())
@@ -392,7 +393,7 @@ def test_tls_has_its_part_of_the_connect_time(run: Run[Answer], tmp_path: Path) 
 
     async def work() -> Answer:
         async with (
-            running_sink(authority.server_context("127.0.0.1")) as sink,
+            Sink(tls=authority.server_context("127.0.0.1")) as sink,
             an_exchange(tls=tls_context(authority.ca_file)) as exchange,
         ):
             return await exchange.send(a_request(sink.url()))
@@ -441,7 +442,7 @@ def test_idle_connections_are_bounded_per_destination(run: Run[tuple[int, int]])
     """Of many connections to one endpoint so many stay."""
 
     async def work() -> tuple[int, int]:
-        async with running_sink() as sink, an_exchange(max_idle=10_000) as exchange:
+        async with Sink() as sink, an_exchange(max_idle=10_000) as exchange:
             count = IDLE_PER_DESTINATION + 40
             await asyncio.gather(*(exchange.send(a_request(sink.url("/slow/0.5"))) for _ in range(count)))
             await until(lambda: sink.open_now <= IDLE_PER_DESTINATION)
@@ -455,7 +456,7 @@ def test_idle_connections_are_bounded_in_all(run: Run[list[int]]) -> None:
 
     async def work() -> list[int]:
         async with an_exchange(max_idle=3) as exchange, contextlib.AsyncExitStack() as stack:
-            sinks = [await stack.enter_async_context(running_sink()) for _ in range(5)]
+            sinks = [await stack.enter_async_context(Sink()) for _ in range(5)]
             for sink in sinks:
                 await exchange.send(a_request(sink.url()))
             await until(lambda: sum(sink.open_now for sink in sinks) == 3)
@@ -472,7 +473,7 @@ def test_idle_connections_expire(run: Run[int]) -> None:
     """Unused, a connection is closed after its time, one used meanwhile later."""
 
     async def work() -> int:
-        async with running_sink() as sink, an_exchange(keep_alive_s=0.2) as exchange:
+        async with Sink() as sink, an_exchange(keep_alive_s=0.2) as exchange:
             await asyncio.gather(*(exchange.send(a_request(sink.url("/slow/0.1"))) for _ in range(3)))
             assert sink.open_now == 3
             await until(lambda: not sink.open_now)
@@ -487,7 +488,7 @@ def test_the_one_used_last_is_used_next(run: Run[list[int]]) -> None:
     """So that a burst's connections grow old when it is over."""
 
     async def work() -> list[int]:
-        async with running_sink() as sink, an_exchange() as exchange:
+        async with Sink() as sink, an_exchange() as exchange:
             await asyncio.gather(*(exchange.send(a_request(sink.url("/slow/0.1"))) for _ in range(4)))
             for _ in range(6):
                 await exchange.send(a_request(sink.url()))
@@ -528,7 +529,7 @@ def test_idle_connections_give_way_where_descriptors_run_out(run: Run[tuple[Answ
                 os.close(filler)
 
     async def work() -> tuple[Answer, Answer]:
-        async with running_sink() as sink, running_sink() as other:
+        async with Sink() as sink, Sink() as other:
             async with an_exchange() as exchange:
                 await asyncio.gather(*(exchange.send(a_request(sink.url("/slow/0.2"))) for _ in range(8)))
                 with no_descriptor_left():
@@ -558,7 +559,7 @@ def test_a_thousand_at_once_cancelled_leave_nothing_open(run: Run[int], tmp_path
         context = authority.server_context("127.0.0.1") if scheme == "https" else None
         answered = 0
         async with (
-            running_sink(context) as sink,
+            Sink(tls=context) as sink,
             an_exchange(tls=tls_context(authority.ca_file)) as exchange,
         ):
             tasks = [
@@ -601,7 +602,7 @@ def test_the_next_address_is_tried_beside_a_slow_one(run: Run[tuple[Answer, Sink
     """An address that does not answer costs a moment, not the connect timeout."""
 
     async def work() -> tuple[Answer, Sink]:
-        async with running_sink() as sink:
+        async with Sink() as sink:
             with deaf_port("127.0.0.2", sink.port):
                 lookup = names(two_test=["127.0.0.2", "127.0.0.1"])
                 async with an_exchange(lookup=lookup) as exchange:
@@ -714,7 +715,7 @@ def test_https_goes_through_a_tunnel(run: Run[tuple[list[Answer], Sink, Proxy]],
 
     async def work() -> tuple[list[Answer], Sink, Proxy]:
         async with (
-            running_sink(context) as sink,
+            Sink(tls=context) as sink,
             running_proxy() as proxy,
             an_exchange(
                 tls=tls_context(authority.ca_file), lookup=SINK_TEST, proxy_url=f"http://127.0.0.1:{proxy.port}"
@@ -740,7 +741,7 @@ def test_plain_http_is_handed_to_the_proxy(run: Run[tuple[Answer, Sink, Proxy]])
 
     async def work() -> tuple[Answer, Sink, Proxy]:
         async with (
-            running_sink() as sink,
+            Sink() as sink,
             running_proxy() as proxy,
             an_exchange(lookup=SINK_TEST, proxy_url=f"http://127.0.0.1:{proxy.port}/") as exchange,
         ):
@@ -767,7 +768,7 @@ def test_credentials_reach_the_proxy_and_nobody_else(
 
     async def work() -> tuple[Answer, Sink, Proxy]:
         context = authority.server_context("sink.test") if scheme == "https" else None
-        async with running_sink(context) as sink, running_proxy(credentials=expected) as proxy:
+        async with Sink(tls=context) as sink, running_proxy(credentials=expected) as proxy:
             url = f"http://us%20er:p%40ss%3Aword@127.0.0.1:{proxy.port}"
             async with an_exchange(tls=tls_context(authority.ca_file), lookup=SINK_TEST, proxy_url=url) as exchange:
                 return await exchange.send(a_request(sink.url(host="sink.test"))), sink, proxy
@@ -814,7 +815,7 @@ def test_the_proxy_is_not_checked(run: Run[Answer]) -> None:
 
     async def work() -> Answer:
         async with (
-            running_sink() as sink,
+            Sink() as sink,
             running_proxy() as proxy,
             an_exchange(refuse=refuse, lookup=lookup, proxy_url=f"http://proxy.test:{proxy.port}") as exchange,
         ):

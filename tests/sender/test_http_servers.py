@@ -19,7 +19,8 @@ import pytest
 import uvicorn
 
 from hookline.sender.http import Answer, tls_context
-from tests.sender.sink import Authority, running_sink
+from hookline.testing.authority import Authority
+from hookline.testing.sink import Sink
 from tests.sender.test_http import OWN, Make, a_request, exchange_of, names, run
 from tests.sender.test_http import make as make  # the fixture
 
@@ -302,7 +303,7 @@ def test_through_nginx(make: Make, tmp_path: Path, authority: Authority, way: st
     """What a server behind it does wrong comes through it as it comes."""
 
     async def work(faults: tuple[str, ...]) -> list[Answer]:
-        async with running_sink() as sink:
+        async with Sink() as sink:
             with nginx(tmp_path, authority, sink.port) as at:
                 async with exchange_of(make, lookup=SINK_TEST) as exchange:
                     return [
@@ -310,7 +311,7 @@ def test_through_nginx(make: Make, tmp_path: Path, authority: Authority, way: st
                     ]
 
     ok, redirect, closed, cut, chunks, giant = run(
-        work(("status/201", "redirect/elsewhere", "close", "cut-body", "bad-chunks/0.05", "giant"))
+        work(("status/201", "redirect/elsewhere", "close", "cut-body", "bad-chunks/0.05", "endless-body"))
     )
 
     assert (ok.status, ok.body, ok.body_end) == (201, b"noted", "complete")
