@@ -31,8 +31,9 @@ test: $(READY) node-packages ## run the test suite; ARGS='-k signature'; says at
 bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
 	$(BIN)/python -m bench $(ARGS)
 
-docs: $(READY) ## write the tables of docs/ that are made from the code
+docs: $(READY) ## write what of docs/ is made from the code
 	$(BIN)/python -m docs.events
+	$(BIN)/python -m docs.openapi
 	$(BIN)/python -m docs.configuration
 
 soak: $(READY) ## run the tests' models at their large sizes, for minutes; ARGS='--help'

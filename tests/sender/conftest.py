@@ -31,6 +31,8 @@ from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
 
+from .described import description_of
+
 NOW_MS = 1_764_000_000_000
 LIVE_KEY = "sk_live_for_tests"
 TEST_KEY = "sk_test_for_tests"
@@ -80,7 +82,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """Calls an ASGI app in memory with a key, as a server would."""
+    """Calls an ASGI app in memory with a key, as a server would; each answer is held against the API's description."""
 
     app: Any
     key: str | None = LIVE_KEY
@@ -102,7 +104,14 @@ class Client:
         if self.key is not None:
             sent["authorization"] = f"Bearer {self.key}"
         sent |= {name.lower(): value for name, value in (headers or {}).items()}
-        return asyncio.run(self.ask(method, path, content, sent))
+        return asyncio.run(self._ask_to_the_end(method, path, content, sent))
+
+    async def _ask_to_the_end(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """With what the call leaves running beside it, which a server's loop would go on with."""
+        answer = await self.ask(method, path, content, headers)
+        if begun := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(begun)
+        return answer
 
     async def ask(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> Answer:
         """The same on a running event loop, with every header given."""
@@ -133,7 +142,10 @@ class Client:
         await self.app(scope, receive, send)
         start = messages[0]
         headers = {name.decode(): value.decode() for name, value in start["headers"]}
-        return Answer(start["status"], headers, b"".join(message.get("body", b"") for message in messages[1:]))
+        answer = Answer(start["status"], headers, b"".join(message.get("body", b"") for message in messages[1:]))
+        if (description := description_of(self.app)) is not None:
+            description.check(method, path, answer.status, answer.headers, answer.body)
+        return answer
 
 
 @pytest.fixture

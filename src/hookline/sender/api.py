@@ -13,7 +13,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -64,6 +64,19 @@ _EGRESS_PATH: Final = "/.well-known/hookline-egress.json"
 # Lists are changed with days of notice: an hour in a cache loses none.
 _EGRESS_CACHE: Final = "public, max-age=3600"
 _OPEN_PATHS: Final = frozenset({"/openapi.json", "/healthz", "/readyz", _EGRESS_PATH})
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class Readiness(BaseModel):
+    """Whether the process can do its work, and what keeps it."""
+
+    status: Literal["ready", "not_ready"]
+    problems: list[str] | None = None
 
 
 class EgressDocument(BaseModel):
@@ -388,12 +401,17 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
     app.include_router(api_own.router(context))
     app.include_router(api_replays.router(context))
 
-    @app.get("/healthz", tags=["process"])
+    @app.get("/healthz", tags=["process"], response_model=Health)
     async def healthz() -> dict[str, str]:
         """The process answers."""
         return {"status": "ok"}
 
-    @app.get("/readyz", tags=["process"])
+    @app.get(
+        "/readyz",
+        tags=["process"],
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "Not ready, and why."}},
+    )
     def readyz() -> Response:
         """The process can do its work: 200, or 503 with what keeps it."""
         found = list(problems())

@@ -102,8 +102,10 @@ def complete(document: dict[str, Any], publish: Mapping[str, Any], *, path: str)
 def _complete_operation(template: str, operation: dict[str, Any]) -> None:
     responses: dict[str, Any] = operation["responses"]
     dialect = dialect_of(template)
+    # Whether a process is ready is no refusal: that 503 has a body of its own.
+    wanted = {status for status, response in responses.items() if status >= "400" and "content" not in response}
     if is_keyed(template):
-        wanted = {"401", "429", "500", "503"} | {status for status in responses if status >= "400"}
+        wanted |= {"401", "429", "500", "503"} | {status for status in responses if status >= "400"}
         if "requestBody" in operation:
             wanted |= {"400", "413", "422"}
         if any(item["in"] in ("query", "header") for item in operation.get("parameters", ())):
@@ -114,9 +116,10 @@ def _complete_operation(template: str, operation: dict[str, Any]) -> None:
             wanted.add("404")
         if any(item["name"] == "Idempotency-Key" for item in operation.get("parameters", ())):
             wanted |= {"409"}
-        for status in wanted:
-            responses[status] = _refusal(status, dialect)
-        responses.pop("422", None) if "422" not in wanted else None
+        if "422" not in wanted:
+            responses.pop("422", None)
+    for status in wanted:
+        responses[status] = _refusal(status, dialect)
     for status, response in responses.items():
         headers = response.setdefault("headers", {})
         headers["X-Request-ID"] = {"$ref": "#/components/headers/RequestId"}

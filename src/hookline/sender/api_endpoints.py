@@ -91,7 +91,7 @@ class Retries(BaseModel):
     after: Annotated[list[str], Field(description="Hours, minutes and seconds after the first attempt.")]
 
 
-class Health(BaseModel):
+class EndpointHealth(BaseModel):
     """How its attempts went lately. `half_open`: it was disabled for failing, and one delivery goes first."""
 
     failing_since: str | None
@@ -126,7 +126,7 @@ class OwnEndpoint(BaseModel):
     standard_webhooks: bool
     schedule: list[float] | None
     retries: Retries
-    health: Health
+    health: EndpointHealth
     rotation: Rotation | None
     version: int
     created_at: str

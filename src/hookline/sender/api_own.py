@@ -15,6 +15,7 @@ from hookline.sender.api_parts import (
     Action,
     CallContext,
     Caller,
+    Event,
     ListMetadata,
     Paging,
     answers,
@@ -107,7 +108,17 @@ _NEW_EVENT: Final = {
         "created_at": {"type": "string", "format": "date-time", "description": "By default now."},
     },
 }
-_REFUSAL: Final = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+_EXAMPLE: Final = {"event": "invoice.paid", "data": {"id": "in_1", "amount": 1200}}
+_PUBLISHED: Final = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "data": {
+            "type": "array",
+            "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
+        }
+    },
+}
 PUBLISH_OPERATION: Final = {
     "tags": ["events"],
     "summary": "Publish Events",
@@ -136,7 +147,7 @@ PUBLISH_OPERATION: Final = {
         "content": {
             "application/json": {
                 "schema": {
-                    "oneOf": [
+                    "anyOf": [
                         _NEW_EVENT,
                         {
                             "type": "object",
@@ -152,23 +163,22 @@ PUBLISH_OPERATION: Final = {
                             },
                         },
                     ]
-                }
+                },
+                "examples": {
+                    "one": {"value": _EXAMPLE},
+                    "batch": {"value": {"events": [_EXAMPLE, {**_EXAMPLE, "created_at": "2026-01-31T12:00:00.000Z"}]}},
+                },
             }
         },
     },
     "responses": {
-        "201": {"description": "The stored event; for a batch `data` with the ids in order."},
-        **{
-            status: {"description": description, **_REFUSAL}
-            for status, description in (
-                ("400", "The body is not JSON."),
-                ("401", "The key is missing or not valid."),
-                ("409", "The Idempotency-Key was used for another request."),
-                ("413", "The body is too large."),
-                ("422", "An event is not valid; `errors` names the place."),
-                ("503", "Nothing was stored."),
-            )
+        "201": {
+            "description": "The stored event; for a batch `data` with the ids in order.",
+            "content": {
+                "application/json": {"schema": {"anyOf": [{"$ref": "#/components/schemas/Event"}, _PUBLISHED]}}
+            },
         },
+        "410": {},
     },
 }
 
@@ -211,6 +221,7 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
 
     @routes.post(
         "/deliveries/{delivery_id}/retry",
+        operation_id="retry_delivery",
         tags=["deliveries"],
         response_model=OwnDelivery,
         responses=answers(404, 409, 410),
@@ -226,6 +237,7 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
 
     @routes.post(
         "/deliveries/{delivery_id}/cancel",
+        operation_id="cancel_delivery",
         tags=["deliveries"],
         response_model=OwnDelivery,
         responses=answers(404, 409),

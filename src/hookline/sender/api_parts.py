@@ -66,6 +66,17 @@ class ListMetadata(BaseModel):
     after: str | None
 
 
+class Event(BaseModel):
+    """An event as it is sent and listed, byte for byte the same everywhere."""
+
+    object: Literal["event"]
+    id: str
+    event: str
+    data: dict[str, Any]
+    created_at: str
+    context: dict[str, Any] | None = None
+
+
 class FieldProblem(BaseModel):
     """One thing that is wrong with a request: where, by its field, and what."""
 

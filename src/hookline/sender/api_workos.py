@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from hookline.errors import RequestError
 from hookline.sender.api_parts import (
@@ -22,6 +22,7 @@ from hookline.sender.api_parts import (
     Actor,
     CallContext,
     Caller,
+    Event,
     ListMetadata,
     Paging,
     answers,
@@ -63,8 +64,28 @@ class WebhookEndpointList(BaseModel):
     list_metadata: ListMetadata
 
 
+class EventsMetadata(BaseModel):
+    """The cursor that leads on; null at the newest event."""
+
+    after: str | None
+
+
+class EventList(BaseModel):
+    """A page of events, oldest first."""
+
+    object: Literal["list"]
+    data: list[Event]
+    list_metadata: EventsMetadata
+
+
 class CreateWebhookEndpoint(BaseModel):
     """What to register: an https URL and the exact names of event types."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"endpoint_url": "https://example.com/webhooks", "events": ["dsync.user.created"]}]
+        }
+    )
 
     endpoint_url: str
     events: list[str]
@@ -72,6 +93,8 @@ class CreateWebhookEndpoint(BaseModel):
 
 class UpdateWebhookEndpoint(BaseModel):
     """What to change; what is left out or null stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"status": "disabled"}]})
 
     endpoint_url: str | None = None
     status: Literal["enabled", "disabled"] | None = None
@@ -155,6 +178,7 @@ def router(context: CallContext) -> APIRouter:
     @routes.get(
         "/events",
         tags=["events"],
+        response_model=EventList,
         responses=answers(422),
         openapi_extra={
             "parameters": [

@@ -184,6 +184,11 @@ class SenderApp:
                 "For development only"
             )
 
+    @property
+    def openapi(self) -> dict[str, Any]:
+        """The description of the API, as it is answered at `/openapi.json`."""
+        return self._api.openapi
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Under a server with lifespan the delivery loop runs with it; else the caller runs `run`."""
         if scope["type"] == "lifespan":
