@@ -253,7 +253,7 @@ def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
 
 
 def _add_events(routes: APIRouter, context: CallContext) -> None:
-    @routes.get("/events/{event_id}", tags=["events"], responses=answers(404, 410))
+    @routes.get("/events/{event_id}", tags=["events"], response_model=Event, responses=answers(404, 410))
     def get_event(environment: Caller, event_id: str) -> Response:
         """One event, in the bytes its deliveries have."""
         with context.database.read() as connection:

@@ -53,7 +53,10 @@ class ReplayFilter(BaseModel):
 class CreateReplay(BaseModel):
     """A replay: what of, and how many deliveries a second at most. With `dry_run` it is only counted."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"filter": {"events": ["dsync.*"], "states": ["failed"]}, "dry_run": True}]},
+    )
 
     filter: ReplayFilter
     rate_per_s: Annotated[int, Field(ge=1, le=MAX_RATE_PER_S)] | None = None
