@@ -7,8 +7,43 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .postgres import Cluster, NoPostgresError, make_cluster
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from _pytest.terminal import TerminalReporter
+
+DATABASES = ("sqlite", "postgres")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server of the session's own; tests that need it are skipped where there is none to be had."""
+    try:
+        cluster = make_cluster()
+    except NoPostgresError as error:
+        pytest.skip(str(error))
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres: Cluster) -> Iterator[str]:
+    """A PostgreSQL database of the test's own, with the tables of both ends in it."""
+    name = postgres.migrated()
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the test's own, once of each kind. Its tables may be there already or not: `migrate` it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'hookline.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 def _skipped(config: pytest.Config) -> int:

@@ -109,14 +109,14 @@ class Resolved:
             return str(self.value)
         if isinstance(self.value, tuple):
             return ", ".join(str(item) for item in self.value)
-        return _without_password(str(self.value))
+        return without_password(str(self.value))
 
 
 @dataclass(frozen=True, slots=True)
 class SenderConfig:
     """What the sender runs with. A schedule of None takes the built-in one of its environment."""
 
-    database_url: str
+    database_url: str = field(repr=False)
     api_key: str | None = field(default=None, repr=False)
     staging_api_key: str | None = field(default=None, repr=False)
     encryption_keys: tuple[str, ...] | None = field(default=None, repr=False)
@@ -135,7 +135,7 @@ class SenderConfig:
 class ReceiverConfig:
     """What the door and the worker run with. None leaves it to the `Receiver`'s own default."""
 
-    database_url: str
+    database_url: str = field(repr=False)
     webhook_secrets: tuple[str, ...] | None = field(default=None, repr=False)
     path_token: str | None = field(default=None, repr=False)
     allowed_ips: tuple[Network, ...] | None = None
@@ -281,7 +281,7 @@ def _callers(raw: object) -> tuple[Network, ...]:
 
 def _database_url(raw: object) -> str:
     text = _text(raw)
-    if not re.fullmatch(r"sqlite:///.+", text):
+    if not re.fullmatch(r"sqlite:///.+|postgres(ql)?://.+", text):
         raise ValueError
     return text
 
@@ -319,7 +319,7 @@ def _schedule(raw: object) -> Schedule:
 
 
 _RETENTION = "a duration from 1h to 3650d, as '30d'"
-_DATABASE = "a database URL: sqlite:///relative.db or sqlite:////absolute.db"
+_DATABASE = "a database URL: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/database"
 _API_KEY = "16 or more letters, digits, '_', '-' or '.'"
 _NETWORKS = "a comma separated list of addresses or networks, as 203.0.113.7 or 198.51.100.0/24"
 _GAPS = f"1 to {_MOST_RETRIES} waits between attempts, as '30s, 5m, 2h', together at most 72h; or none for no retry"
@@ -793,7 +793,7 @@ def _checked(setting: Setting, raw: object, origin: str) -> Resolved:
         # From a rule that says more exactly what is wrong; the name it gives is not the one the user wrote.
         raise ConfigError(origin, str(error)) from None
     except ValueError:
-        came = "something else" if setting.secret else _without_password(_shown(raw))
+        came = "something else" if setting.secret else _shown(without_password(raw) if isinstance(raw, str) else raw)
         raise ConfigError(origin, f"expected {setting.expected}; got {came}") from None
 
 
@@ -802,5 +802,7 @@ def _shown(raw: object) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
-def _without_password(text: str) -> str:
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+def without_password(text: str) -> str:
+    """A text for people: what stands where a URL has its password is masked."""
+    text = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&](?:ssl)?password=)[^&\s]*", r"\1***", text)

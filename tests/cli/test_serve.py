@@ -394,7 +394,7 @@ def test_every_part_stops_cleanly(start: Callable[..., Served], part: str, numbe
         (["receiver", "--app", "nowhere:hooks"], {}, "no module 'nowhere'"),
         (["receiver", "--app", "json:nothing"], {}, "json has no attribute 'nothing'"),
         (["receiver", "--app", "json:dumps"], {}, "expected a hookline.Receiver at json:dumps, got function"),
-        ([], {"DATABASE_URL": "postgresql://db/x"}, "HOOKLINE_DATABASE_URL"),
+        ([], {"DATABASE_URL": "mysql://db/x"}, "HOOKLINE_DATABASE_URL"),
         ([], {"DATABASE_URL": "sqlite:///not/there/x.db"}, "HOOKLINE_DATABASE_URL: expected a file in a folder"),
         (["receiver"], {"RECEIVER_DATABASE_URL": "sqlite:///."}, "HOOKLINE_RECEIVER_DATABASE_URL: expected a file"),
         (["sender", "--database-url", "sqlite:///a.db?wait=1"], {}, "--database-url: the only option is"),

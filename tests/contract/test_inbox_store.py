@@ -1,11 +1,10 @@
-"""What the inbox promises, whichever database it is in: add a second one to `DATABASES`."""
+"""What the inbox promises, whichever database it is in."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +14,11 @@ from hookline.receiver.store import InboxStore
 from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 
-DATABASES = ("sqlite",)
 
-
-@pytest.fixture(params=DATABASES)
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
     """An empty database with the receiver's tables."""
-    database = {"sqlite": lambda: connect(f"sqlite:///{tmp_path}/inbox.db")}[request.param]()
+    database = connect(database_url)
     migrate(database, "receiver", "hookline.receiver")
     yield database
     database.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
 
-from .test_sender_store import URLS, World
+from .test_sender_store import World
 
 NOW_MS = 1_000_000
 
@@ -91,9 +90,9 @@ class Desk:
         self.execute("update hookline_sender_deliveries set state = ? where state = 'pending'", [state])
 
 
-@pytest.fixture(params=sorted(URLS))
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    database = connect(URLS[request.param](tmp_path))
+@pytest.fixture
+def desk(database_url: str) -> Iterator[Desk]:
+    database = connect(database_url)
     migrate(database, "sender", "hookline.sender")
     desk = Desk(World(database, SenderStore(database.dialect)), database)
     desk.world.add_endpoint("we_1")

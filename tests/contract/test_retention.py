@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
 
-from .test_sender_store import URLS, World
+from .test_sender_store import World
 
 DAY_MS = DAY_S * 1000
 NOW_MS = 1_000 * DAY_MS
@@ -86,9 +85,9 @@ class Desk:
         return [event.id for event in page.items]
 
 
-@pytest.fixture(params=sorted(URLS))
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    database = connect(URLS[request.param](tmp_path))
+@pytest.fixture
+def desk(database_url: str) -> Iterator[Desk]:
+    database = connect(database_url)
     migrate(database, "sender", "hookline.sender")
     yield Desk(World(database, SenderStore(database.dialect)), database)
     database.close()

@@ -1,10 +1,9 @@
-"""What every database must do for the sender's verbs. A second database joins by adding to `URLS`."""
+"""What every database must do for the sender's verbs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,12 +23,10 @@ from hookline.sender.store import (
 from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 
-URLS: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:///{folder / 'hookline.db'}"}
 
-
-@pytest.fixture(params=list(URLS))
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    database = connect(URLS[request.param](tmp_path))
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = connect(database_url)
     migrate(database, "sender", "hookline.sender")
     yield database
     database.close()

@@ -43,7 +43,7 @@ def test_one_database_per_file(url: str, database: Database, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://x/y",
+        "mysql://x/y",
         "sqlite://",
         "sqlite:///",
         "sqlite:///:memory:",

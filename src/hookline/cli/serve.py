@@ -20,12 +20,12 @@ from hookline.cli.parameters import AsJson
 from hookline.cli.probes import Probes
 from hookline.cli.receiver_app import named_receiver
 from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
-from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load
+from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load, without_password
 from hookline.errors import ConfigError
 from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
 from hookline.rules.schedule import Schedule
-from hookline.storage import connect, database_file
+from hookline.storage import connect, database_file, is_postgres
 
 if TYPE_CHECKING:
     from hookline.sender.model import Environment
@@ -123,7 +123,11 @@ def _check_databases(part: Part, settings: Settings) -> None:
             continue  # the app's Receiver names its own
         own = settings.resolved[f"{end}_database_url"]
         entry = own if own.value is not None else settings.resolved["database_url"]
-        database_file(entry.value, setting=entry.origin if entry.origin != "default" else entry.setting.variable)
+        name = entry.origin if entry.origin != "default" else entry.setting.variable
+        if is_postgres(entry.value):
+            connect(entry.value, setting=name).close()  # says what is wrong with the URL; opens nothing
+        else:
+            database_file(entry.value, setting=name)
 
 
 @dataclass(slots=True)
@@ -291,5 +295,7 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
 
 
 def _shown(database_url: str) -> str:
-    """The URL with the path in full: which file it is depends on the working directory."""
+    """The URL without its password, and with a file's path in full: that depends on the working directory."""
+    if is_postgres(database_url):
+        return without_password(database_url)
     return f"sqlite:///{Path(database_url.removeprefix('sqlite:///')).absolute()}"

@@ -136,6 +136,7 @@ class DeliveryStore:
     """The verbs of the delivery loop."""
 
     def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._verbs = Verbs("hookline.sender", dialect)
 
     def claim(
@@ -150,7 +151,7 @@ class DeliveryStore:
     ) -> list[Claimed]:
         """Claims due deliveries, at most `slots[endpoint row]` of each endpoint, in the order they were made.
 
-        One statement for each distinct number of slots: SQLite's LIMIT cannot name a column.
+        On SQLite one statement for each distinct number of slots: its LIMIT cannot name a column.
 
         Args:
             timeout_ms: of one attempt, where the endpoint has none of its own.
@@ -158,20 +159,17 @@ class DeliveryStore:
             is_gated: from endpoints with a rate limit or half open, whose bucket or trial was taken; without it they
                 give nothing.
         """
-        by_slots: dict[int, list[int]] = {}
-        for endpoint_row, count in slots.items():
-            by_slots.setdefault(count, []).append(endpoint_row)
-        rows: list[int] = []
-        for count, endpoint_rows in by_slots.items():
-            parameters = {
-                "endpoint_rows": json.dumps(endpoint_rows),
-                "slots": count,
-                "now_ms": now_ms,
-                "timeout_ms": timeout_ms,
-                "margin_ms": margin_ms,
-                "gated": int(is_gated),
-            }
-            rows += [row[0] for row in self._verbs["claim"].run(connection, parameters)]
+        common = {"now_ms": now_ms, "timeout_ms": timeout_ms, "margin_ms": margin_ms, "gated": int(is_gated)}
+        verb, rows = self._verbs["claim"], list[int]()
+        if self._dialect == "postgres":
+            rows = [row[0] for row in verb.run(connection, {**common, "endpoint_slots": json.dumps([*slots.items()])})]
+        else:
+            by_slots: dict[int, list[int]] = {}
+            for endpoint_row, count in slots.items():
+                by_slots.setdefault(count, []).append(endpoint_row)
+            for count, endpoint_rows in by_slots.items():
+                named = {**common, "endpoint_rows": json.dumps(endpoint_rows), "slots": count}
+                rows += [row[0] for row in verb.run(connection, named)]
         if not rows:
             return []
         return [Claimed(*row) for row in self._verbs["claimed_load"].run(connection, {"row_ids": json.dumps(rows)})]

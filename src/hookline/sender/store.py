@@ -396,6 +396,9 @@ class SenderStore:
         The delivery loop calls it in the transaction of each claim, before the claim: an event is in the feed
         no later than its first attempt.
         """
+        lock = self._verbs.get("feed_lock_missing")
+        if lock is not None and not lock.run(connection):
+            return 0
         placed = self._verbs["feed_missing"].count(connection)
         if placed:
             self._verbs["feed_missing_clear"].run(connection)
@@ -541,6 +544,8 @@ class SenderStore:
 
     def add_first_key(self, connection: Connection, key: ApiKey) -> bool:
         """Stores an API key where its environment has no valid one. False where it has."""
+        if lock := self._verbs.get("keys_lock"):
+            lock.run(connection)
         return bool(self._verbs["key_put_first"].run(connection, _key_row(key)))
 
     def add_key(self, connection: Connection, key: ApiKey) -> None:

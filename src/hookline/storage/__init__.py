@@ -1,6 +1,6 @@
 """How a database is reached; knows no table of ours.
 
-`connect(url)` gives the one `Database` of that file in this process. Reads and writes are verbs (verbs.py) on a
+`connect(url)` gives the one `Database` of that file or URL in this process. Reads and writes are verbs (verbs.py) on a
 connection it hands out, so that the same verb also runs on an app's own connection.
 """
 
@@ -19,7 +19,7 @@ from hookline.storage.verbs import Connection, Dialect, Row, Verb, Verbs
 
 T = TypeVar("T")
 
-__all__ = ["Connection", "Database", "Dialect", "Row", "Verb", "Verbs", "connect", "database_file"]
+__all__ = ["Connection", "Database", "Dialect", "Row", "Verb", "Verbs", "connect", "database_file", "is_postgres"]
 
 
 class Database(Protocol):
@@ -37,40 +37,70 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-_open: dict[Path, tuple[_Shared, int]] = {}
+# Databases that several parts of a process hold, by file or URL, with the number of their holders.
+_open: dict[Path | str, tuple[Database, int]] = {}
 _open_lock = threading.Lock()
 
 
-class _Shared(SqliteDatabase):
-    """A database that several parts of a process hold: closed when the last of them closes it."""
+def _is_last_of(key: Path | str) -> Callable[[Database], bool]:
+    """Asked at each close of a database: takes one holder away, and says whether it was the last."""
 
-    def close(self) -> None:
+    def is_last(database: Database) -> bool:
         with _open_lock:
-            held, holders = _open.get(self.path, (self, 1))
-            if held is self and holders > 1:
-                _open[self.path] = (self, holders - 1)
-                return
-            if held is self:
-                _open.pop(self.path, None)
-        super().close()
+            held, holders = _open.get(key, (database, 1))
+            if held is database and holders > 1:
+                _open[key] = (database, holders - 1)
+                return False
+            if held is database:
+                _open.pop(key, None)
+        return True
+
+    return is_last
 
 
 def connect(url: str, *, setting: str = "database_url") -> Database:
-    """The database at `url`: `sqlite:///app.db` (relative to the working folder) or `sqlite:////srv/app.db`.
+    """The database at `url`.
 
-    The same file gives the same `Database` throughout a process; every `connect` is paired with a `close`.
-    Nothing is opened before the first use. `?busy_timeout_ms=…` sets how long a write waits for others.
+    `sqlite:///app.db` (relative to the working folder) or `sqlite:////srv/app.db`, with `?busy_timeout_ms=…`: how long
+    a write waits for others. `postgresql://user:password@host/database`, with libpq's options and those of
+    `hookline.storage.postgres.PostgresDatabase`; it needs the extra `postgres`.
+
+    The same file or URL gives the same `Database` throughout a process; every `connect` is paired with a `close`.
+    Nothing is opened before the first use.
 
     Raises:
-        ConfigError: under the name `setting`, for a URL of another kind.
+        ConfigError: under the name `setting`, for a URL of another kind, or without psycopg.
     """
+    if is_postgres(url):
+        return _held_postgres(url, setting)
     path, busy_timeout_s = _place(url, setting)
+    return _held(path, lambda: SqliteDatabase(path, busy_timeout_s=busy_timeout_s, is_last=_is_last_of(path)))
+
+
+def is_postgres(url: str) -> bool:
+    """Whether a URL names a PostgreSQL database."""
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def _held(key: Path | str, make: Callable[[], Database]) -> Database:
     with _open_lock:
-        database, holders = _open.get(path, (None, 0))
+        database, holders = _open.get(key, (None, 0))
         if database is None:
-            database = _Shared(path, busy_timeout_s=busy_timeout_s)
-        _open[path] = (database, holders + 1)
+            database = make()
+        _open[key] = (database, holders + 1)
     return database
+
+
+def _held_postgres(url: str, setting: str) -> Database:
+    # Not at the top: the light install has no psycopg.
+    try:
+        from hookline.storage.postgres import PostgresDatabase, normalized
+    except ImportError as error:
+        if (error.name or "psycopg").partition(".")[0] != "psycopg":
+            raise
+        raise ConfigError(setting, "a PostgreSQL database needs psycopg: pip install 'hookline[postgres]'") from error
+    key = normalized(url, setting=setting)
+    return _held(key, lambda: PostgresDatabase(url, setting=setting, is_last=_is_last_of(key)))
 
 
 def database_file(url: str, *, setting: str) -> Path:
@@ -92,7 +122,9 @@ def _place(url: str, setting: str) -> tuple[Path, float]:
     parts = urlsplit(url)
     if parts.scheme != "sqlite":
         raise ConfigError(
-            setting, f"expected sqlite:///path/to/file.db, got a URL of scheme {parts.scheme or 'none'!r}"
+            setting,
+            "expected sqlite:///path/to/file.db or postgresql://user:password@host/database, "
+            f"got a URL of scheme {parts.scheme or 'none'!r}",
         )
     if parts.netloc or len(parts.path) < 2 or parts.path == "/:memory:":
         raise ConfigError(setting, "expected three slashes and a file: sqlite:///app.db or sqlite:////srv/app.db")

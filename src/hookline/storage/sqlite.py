@@ -55,13 +55,21 @@ class SqliteDatabase:
     Args:
         path: the file; its folder must exist.
         busy_timeout_s: how long a write waits for other writers before `StorageUnavailable`.
+        is_last: asked at each `close`: whether nobody else in this process holds it.
     """
 
     dialect: ClassVar[Dialect] = "sqlite"
 
-    def __init__(self, path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        is_last: Callable[[SqliteDatabase], bool] = lambda _: True,
+    ) -> None:
         self.path = path
         self.busy_timeout_s = busy_timeout_s
+        self._is_last = is_last
         self._start_process()
 
     def _start_process(self) -> None:
@@ -200,6 +208,8 @@ class SqliteDatabase:
 
     def close(self) -> None:
         """Close every connection of this process; a transaction under way is finished first."""
+        if not self._is_last(self):
+            return
         if self._pid != os.getpid():
             return
         self._closed.set()

@@ -7,6 +7,16 @@ handful of texts:
     -- Keeps each entry once.
     insert into t (a, b) values /*rows*/ (:a, :b) on conflict do nothing returning a
 
+On PostgreSQL a file of its own may take the rows by column instead, each column one array, in a single statement
+(docs/decisions/0094):
+
+    insert into t (a, b) select * from unnest /*columns*/ (cast(:a as bigint[]), cast(:b as text[]))
+
+Statements are written for SQLite and compiled for PostgreSQL too: lists come as JSON text and are read by
+`json_each(:names)`, which becomes PostgreSQL's function for that (numbers in it need `cast(value as bigint)`, places in
+a list within are `json_extract(n.value, '$[0]')`), and `blob` and `integer` in casts become its words. `sql/postgres/`
+holds what must be another statement, or a faster one.
+
 One verb for many like tables is one file in a folder of `sql/`, with `{words}` for what differs (`Verbs.filled`).
 
 No casts with two colons: a colon followed by a name is a parameter. Knows no table of ours.
@@ -20,7 +30,10 @@ from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
 from operator import itemgetter
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from hookline.storage.arrays import ElementType
 
 Row: TypeAlias = tuple[Any, ...]
 Dialect: TypeAlias = Literal["sqlite", "postgres"]
@@ -28,11 +41,13 @@ Dialect: TypeAlias = Literal["sqlite", "postgres"]
 # SQLite takes 32,766 parameters a statement since 3.32; PostgreSQL's protocol 65,535.
 MAX_PARAMETERS = 32_000
 MAX_ROWS = 512
+# Of a statement that takes columns.
+MAX_ROWS_BY_COLUMN = 5_000
 
 _TOKEN = re.compile(
     r"""
       (?P<text>'(?:[^']|'')*' | "(?:[^"]|"")*")
-    | (?P<rows>/\*\s*rows\s*\*/)
+    | (?P<rows>/\*\s*(?P<shape>rows|columns)\s*\*/)
     | (?P<comment>--[^\n]*\n? | /\*.*?\*/)
     | :(?P<name>[a-z_][a-z0-9_]*)
     | (?P<percent>%)
@@ -40,6 +55,11 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _PLACEHOLDER = {"sqlite": "?", "postgres": "%s"}
+# How lists are read: SQLite's function, PostgreSQL's (docs/decisions/0095).
+_IN_LIST = re.compile(r"(?<!not )\bin \(select ((?:[^()]|\([^()]*\))+?) from json_each\(:(\w+)\)\)")
+_LIST = re.compile(r"json_each\(:(\w+)\)(?: (?:as )?(?!where|on|join|cross|order|limit|union)([a-z]\w*))?")
+_PLACE = re.compile(r"json_extract\(([\w.]+), '\$\[(\d+)\]'\)")
+_ARRAY = re.compile(r"cast\(\s*:([a-z_][a-z0-9_]*)\s+as\s+(bigint|text|bytea)\[\]\s*\)")
 
 
 class Cursor(Protocol):
@@ -76,7 +96,7 @@ class Verb:
     """One compiled statement.
 
     `columns` are the names of the row template in the order of its placeholders: rows may be given as mappings
-    or, where it matters, as tuples in that order.
+    or, where it matters, as tuples in that order. `_types` are the elements' types where it takes arrays.
     """
 
     name: str
@@ -84,6 +104,7 @@ class Verb:
     _head: _Part
     _row: _Part | None
     _tail: _Part
+    _types: tuple[ElementType, ...] = ()
     _texts: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -111,6 +132,8 @@ class Verb:
             raise TypeError(f"{self.name} has no row template (/*rows*/): use run()")
         tuples = self._tuples(rows)
         head, tail = self._head.values(common or {}), self._tail.values(common or {})
+        if self._types:
+            return self._run_by_column(connection, tuples, head, tail)
         returned: list[Row] = []
         fits = max(1, (MAX_PARAMETERS - len(head) - len(tail)) // max(1, len(self._row.names)))
         at, left = 0, len(tuples)
@@ -120,6 +143,21 @@ class Verb:
             got, _ = self._execute(connection, self._text(size), head + flat + tail)
             returned += got
             at, left = at + size, left - size
+        return returned
+
+    def _run_by_column(
+        self, connection: Connection, tuples: Sequence[Row], head: list[Any], tail: list[Any]
+    ) -> list[Row]:
+        # Stands on psycopg, which a process on SQLite need not have.
+        from hookline.storage.arrays import register_arrays, to_array
+
+        register_arrays(connection)
+        returned: list[Row] = []
+        for at in range(0, len(tuples), MAX_ROWS_BY_COLUMN):
+            columns = zip(*tuples[at : at + MAX_ROWS_BY_COLUMN], strict=True)
+            arrays = [to_array(kind, column) for kind, column in zip(self._types, columns, strict=True)]
+            got, _ = self._execute(connection, self._text(1), head + arrays + tail)
+            returned += got
         return returned
 
     def _tuples(self, rows: Sequence[Any]) -> Sequence[Row]:
@@ -153,6 +191,8 @@ class Verb:
 def compile_verb(name: str, sql: str, dialect: Dialect) -> Verb:
     """Compile one file's text for a driver. ValueError where the file breaks the rules above."""
     first, _, _ = sql.partition("\n")
+    if dialect == "postgres":
+        sql = _for_postgres(sql)
     if not first.startswith("-- "):
         raise ValueError(f"{name}.sql: the first line is a comment that says what the statement guarantees")
     marker = next((m for m in _TOKEN.finditer(sql) if m["rows"]), None)
@@ -160,7 +200,26 @@ def compile_verb(name: str, sql: str, dialect: Dialect) -> Verb:
         return Verb(name, first[3:].strip(), _part(sql, dialect), None, _Part("", ()))
     start, end = _template(name, sql, marker.end())
     head, tail = _part(sql[: marker.start()], dialect, strip=False), _part(sql[end:], dialect, strip=False)
-    return Verb(name, first[3:].strip(), head, _part(sql[start:end], dialect), tail)
+    row = _part(sql[start:end], dialect)
+    types: list[ElementType] = []
+    if marker["shape"] == "columns":
+        arrays = dict(_ARRAY.findall(sql[start:end]))
+        if not arrays.keys() >= set(row.names):
+            raise ValueError(
+                f"{name}.sql: every column after /*columns*/ is cast(:name as bigint[], text[] or bytea[])"
+            )
+        types = [arrays[column] for column in row.names]
+    return Verb(name, first[3:].strip(), head, row, tail, tuple(types))
+
+
+def _for_postgres(sql: str) -> str:
+    """A statement of SQLite's in PostgreSQL's words, where they are the only difference."""
+    function = "json_array_elements" if _PLACE.search(sql) else "json_array_elements_text"
+    # An array keeps the index lookup in the plan, whatever the statistics say of the table.
+    sql = _IN_LIST.sub(r"= any (array(select \1 from json_each(:\2)))", sql)
+    sql = _LIST.sub(lambda m: f"{function}(cast(:{m[1]} as json)) {m[2] or 'listed'} (value)", sql)
+    sql = _PLACE.sub(r"(\1 ->> \2)", sql)
+    return re.sub(r"\bas (blob|integer)\)", lambda m: {"blob": "as bytea)", "integer": "as bigint)"}[m[1]], sql)
 
 
 def _part(sql: str, dialect: Dialect, *, strip: bool = True) -> _Part:
@@ -184,7 +243,7 @@ def _template(name: str, sql: str, at: int) -> tuple[int, int]:
     """Where the parenthesised row after the marker starts and ends."""
     start = sql.find("(", at)
     if start < 0 or sql[at:start].strip():
-        raise ValueError(f"{name}.sql: /*rows*/ is followed by a row in parentheses")
+        raise ValueError(f"{name}.sql: /*rows*/ or /*columns*/ is followed by a row in parentheses")
     depth, position = 0, start
     while position < len(sql):
         token = _TOKEN.match(sql, position)
@@ -195,7 +254,7 @@ def _template(name: str, sql: str, at: int) -> tuple[int, int]:
         position += 1
         if not depth:
             return start, position
-    raise ValueError(f"{name}.sql: the row after /*rows*/ is never closed")
+    raise ValueError(f"{name}.sql: the parenthesis of the row template is never closed")
 
 
 class Verbs(Mapping[str, Verb]):

@@ -1,3 +1,3 @@
 -- Makes kept entries due for applying, in the transaction that keeps them.
 insert into hookline_inbox_queue (seq, due_ms)
-select value, :due_ms from json_each(:seqs)
+select cast(value as bigint), :due_ms from json_each(:seqs)

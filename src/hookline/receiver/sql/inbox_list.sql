@@ -2,11 +2,11 @@
 select i.seq, i.source, i.event_id, i.sha256, i.type, i.signed_ms, i.received_ms,
     coalesce(o.outcome, 'waiting'), coalesce(o.reason, i.reason), q.due_ms, coalesce(q.attempt, 0), o.finished_ms,
     coalesce((
-        select sum(r.times) from hookline_inbox_repeats r
+        select cast(sum(r.times) as bigint) from hookline_inbox_repeats r
         where r.source = i.source and r.event_id = i.event_id and r.kind = 'duplicate'
     ), 0),
     coalesce((
-        select sum(r.times) from hookline_inbox_repeats r
+        select cast(sum(r.times) as bigint) from hookline_inbox_repeats r
         where r.source = i.source and r.event_id = i.event_id and r.kind = 'conflict'
     ), 0)
 from hookline_inbox i

@@ -4,5 +4,5 @@ select distinct (
     where l.source = c.source and l.resource = c.resource and l.object_id = c.object_id
 ), c.resource, c.source, c.object_id
 from hookline_changes c
-where c.seq in (select value from json_each(:seqs))
+where c.seq in (select cast(value as bigint) from json_each(:seqs))
 order by 1

@@ -5,7 +5,7 @@ select d.row_id, d.id, d.environment, d.endpoint_row, d.attempt, d.slots_used, d
        p.standard_webhooks, p.old_secret_enc, p.old_secret_until_ms, p.signs_with_old, p.probe_failures,
        p.probe_after_ms
 from json_each(:row_ids) w
-join hookline_sender_deliveries d on d.row_id = w.value
+join hookline_sender_deliveries d on d.row_id = cast(w.value as bigint)
 join hookline_sender_events e on e.row_id = d.event_row
 join hookline_sender_endpoints p on p.row_id = d.endpoint_row
 order by d.row_id

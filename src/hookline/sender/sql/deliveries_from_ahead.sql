@@ -12,5 +12,5 @@ where row_id in (
     select q.row_id
     from json_each(:endpoint_rows) w
     join hookline_sender_deliveries q
-        on q.endpoint_row = w.value and q.state = 'pending' and q.due_ms > :now_ms and q.updated_ms > :latest_ms
+        on q.endpoint_row = cast(w.value as bigint) and q.state = 'pending' and q.due_ms > :now_ms and q.updated_ms > :latest_ms
 )

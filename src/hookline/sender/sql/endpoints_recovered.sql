@@ -5,4 +5,4 @@ set failing_since_ms = null,
     failing_warned = 0,
     is_half_open = 0,
     trial_until_ms = null
-where row_id in (select w.value from json_each(:endpoint_rows) w)
+where row_id in (select cast(value as bigint) from json_each(:endpoint_rows))

@@ -1,4 +1,4 @@
 -- Reads the bodies of these events.
 select e.row_id, e.body
 from json_each(:event_rows) w
-join hookline_sender_events e on e.row_id = w.value
+join hookline_sender_events e on e.row_id = cast(w.value as bigint)

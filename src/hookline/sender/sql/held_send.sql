@@ -10,4 +10,4 @@ set state = 'pending',
     planned_ms = case when due_ms > :now_ms then planned_ms end,
     due_ms = case when due_ms > :now_ms then due_ms else :now_ms end,
     updated_ms = :now_ms
-where row_id in (select value from json_each(:row_ids)) and state = 'held'
+where row_id in (select cast(value as bigint) from json_each(:row_ids)) and state = 'held'
