@@ -18,6 +18,7 @@ from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
 from hookline.sender.deliver import SCHEDULES
 from hookline.sender.holding import Holding
+from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
 from hookline.sender.keys import ApiKeys, KeyRing
@@ -27,6 +28,7 @@ from hookline.sender.replays import Replays
 from hookline.sender.secrets import SecretBox
 from hookline.sender.store import SenderStore
 from hookline.sender.targets import TargetCheck
+from hookline.sender.trials import Trials
 from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
@@ -168,6 +170,14 @@ def context(database: Database, store: SenderStore, box: SecretBox, clock: Turne
         box=box,
         api_keys=api_keys,
         schedules=SCHEDULES,
+        trials=Trials(
+            database,
+            store,
+            clock=clock,
+            ids=ids,
+            decrypt=box.open,
+            make_exchange=lambda: HttptoolsExchange(refuse=lambda _: None),
+        ),
         replays=Replays(database, store, JobStore(database.dialect), clock=clock, ids=ids),
     )
     publisher.close()

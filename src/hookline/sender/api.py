@@ -24,7 +24,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from hookline.errors import NotCanonical, OutcomeUnknown, RequestError, StorageError
-from hookline.sender import api_endpoints, api_keys, api_own, api_replays, api_workos
+from hookline.sender import api_endpoints, api_explain, api_keys, api_own, api_replays, api_trials, api_workos
 from hookline.sender.api_description import complete, problem_body
 from hookline.sender.api_limit import CallLimit
 from hookline.sender.api_parts import (
@@ -400,6 +400,8 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
     app.include_router(api_keys.router(context))
     app.include_router(api_own.router(context))
     app.include_router(api_replays.router(context))
+    app.include_router(api_trials.router(context))
+    app.include_router(api_explain.router(context))
 
     @app.get("/healthz", tags=["process"], response_model=Health)
     async def healthz() -> dict[str, str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hookline.sender.replays import Replays
     from hookline.sender.secrets import SecretBox
     from hookline.sender.store import SenderStore
+    from hookline.sender.trials import Trials
     from hookline.storage import Database
 
 Dialect: TypeAlias = Literal["endpoints", "events", "own"]
@@ -50,6 +51,7 @@ class CallContext:
     api_keys: ApiKeys
     schedules: Mapping[str, Schedule]
     replays: Replays
+    trials: Trials
     egress: bytes | None = None
 
 

@@ -42,6 +42,7 @@ from hookline.sender.retention import Retention
 from hookline.sender.secrets import open_box
 from hookline.sender.store import SenderStore
 from hookline.sender.targets import TargetCheck
+from hookline.sender.trials import Trials
 from hookline.storage.migrate import migrate
 from hookline.storage.sqlite import SqliteDatabase
 
@@ -174,6 +175,15 @@ class SenderApp:
             api_keys=self.api_keys,
             schedules=self._schedules,
             replays=self._replays,
+            trials=Trials(
+                database,
+                self.store,
+                clock=self._clock,
+                ids=ids,
+                decrypt=self._box.open,
+                make_exchange=self._make_exchange,
+                refuse_url=self._refuse_url,
+            ),
             egress=None if egress is None else published_egress(database, self.store, egress, self._clock.now_ms()),
         )
         self._api = SenderApi(context, problems=self.problems, counters=self.counters, calls_per_s=api_calls_per_s)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from hookline.sender.model import Replay
+from hookline.sender.model import PastEvent, Replay
 from hookline.storage.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -40,18 +40,6 @@ class Held:
     row_id: int
     event_row: int
     created_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class PastEvent:
-    """An event as a replay meets it; its body is read when it is sent."""
-
-    row_id: int
-    environment: str
-    type: str
-    origin: str
-    published_ms: int
-    pruned_ms: int | None
 
 
 class JobStore:

@@ -145,6 +145,18 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class PastEvent:
+    """An event without its body: as a replay or an explanation meets it."""
+
+    row_id: int
+    environment: str
+    type: str
+    origin: str
+    published_ms: int
+    pruned_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One event for one endpoint, with what its three lists show of both.
 

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
         Endpoint,
         EndpointVersion,
         Environment,
+        PastEvent,
         Replay,
         StoredEvent,
     )
-    from hookline.sender.store import Direction, SenderStore
+    from hookline.sender.store import Concerned, Direction, SenderStore
     from hookline.storage.verbs import Connection
 
 HOUR_MS: Final = 3_600_000
@@ -228,6 +229,43 @@ def delivery_detail(
     if delivery is None:
         raise RequestError(404, "entity_not_found", f"Delivery not found: '{delivery_id[:80]}'.")
     return delivery, store.attempts(connection, delivery.row_id)
+
+
+def past_event(store: SenderStore, connection: Connection, environment: Environment, event_id: str) -> PastEvent:
+    """One event without its body. RequestError 404 where it is unknown."""
+    event = store.past_event(connection, environment, event_id)
+    if event is None:
+        raise RequestError(404, "entity_not_found", f"Event not found: '{event_id[:80]}'.")
+    return event
+
+
+def concerned_page(
+    store: SenderStore,
+    connection: Connection,
+    environment: Environment,
+    event: PastEvent,
+    endpoint_id: str | None,
+    wanted: PageRequest,
+) -> Page[Concerned]:
+    """A page of the endpoints that an event could concern, or the one named, whenever it was deleted.
+
+    Raises:
+        RequestError: 422 `invalid_cursor`; 404 where the endpoint named is unknown.
+    """
+    if endpoint_id is not None:
+        one = store.concerned_one(connection, environment, endpoint_id)
+        if one is None:
+            raise RequestError(404, "entity_not_found", f"Endpoint not found: '{endpoint_id[:80]}'.")
+        return Page([one], None, None)
+
+    def row_of(cursor: str) -> int | None:
+        found = store.concerned_one(connection, environment, cursor)
+        return found.row_id if found else None
+
+    def read(direction: Direction, cursor_row: int, limit: int) -> list[Concerned]:
+        return store.concerned(connection, environment, direction, cursor_row, limit, at_ms=event.published_ms)
+
+    return _page(read, row_of, wanted)
 
 
 def replay_page(jobs: JobStore, connection: Connection, environment: Environment, wanted: PageRequest) -> Page[Replay]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.sender.idempotency import IdempotencyKey
     from hookline.sender.ids import IdMaker
-    from hookline.sender.job_store import Job, JobStore, PastEvent
-    from hookline.sender.model import Delivery, Endpoint, Environment, Replay
+    from hookline.sender.job_store import Job, JobStore
+    from hookline.sender.model import Delivery, Endpoint, Environment, PastEvent, Replay
     from hookline.sender.store import SenderStore
     from hookline.storage import Database
     from hookline.storage.verbs import Connection

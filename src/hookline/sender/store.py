@@ -22,6 +22,7 @@ from hookline.sender.model import (
     Endpoint,
     EndpointVersion,
     Environment,
+    PastEvent,
     StoredEvent,
 )
 from hookline.storage.verbs import Verbs
@@ -75,6 +76,16 @@ class FeedFilter:
     organization_id: str | None = None
     range_start_ms: int | None = None
     range_end_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """An endpoint as an explanation names it, deleted or not."""
+
+    row_id: int
+    id: str
+    url: str
+    created_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,6 +480,37 @@ class SenderStore:
             rows = self._verbs["feed_after"].run(connection, {**parameters, "seq": after_seq or 0})
         return [StoredEvent(*row) for row in rows]
 
+    def past_event(self, connection: Connection, environment: str, event_id: str) -> PastEvent | None:
+        """One event without its body, or None."""
+        rows = self._verbs["event_past"].run(connection, {"environment": environment, "id": event_id})
+        return PastEvent(*rows[0]) if rows else None
+
+    def event_type_sample(self, connection: Connection, environment: str, name: str) -> str | None:
+        """The sample (JSON) of an event type of one's own, or None."""
+        rows = self._verbs["event_type_sample"].run(connection, {"environment": environment, "name": name})
+        return rows[0][0] if rows else None
+
+    def concerned(
+        self,
+        connection: Connection,
+        environment: str,
+        direction: Direction,
+        cursor_row: int,
+        limit: int,
+        *,
+        at_ms: int,
+    ) -> list[Concerned]:
+        """Endpoints after or before a row that an event published at a time could concern, nearest first."""
+        rows = self._verbs[f"explain_endpoints_{direction}"].run(
+            connection, {"environment": environment, "cursor_row": cursor_row, "at_ms": at_ms, "limit": limit}
+        )
+        return [Concerned(*row) for row in rows]
+
+    def concerned_one(self, connection: Connection, environment: str, endpoint_id: str) -> Concerned | None:
+        """One endpoint, deleted or not, or None."""
+        rows = self._verbs["explain_endpoint"].run(connection, {"environment": environment, "id": endpoint_id})
+        return Concerned(*rows[0]) if rows else None
+
     # -- deliveries --------------------------------------------------------------------------------------------
 
     def delivery(self, connection: Connection, environment: str, delivery_id: str) -> Delivery | None:
@@ -504,6 +546,25 @@ class SenderStore:
             },
         )
         return [Delivery(*row) for row in rows]
+
+    def event_deliveries(
+        self, connection: Connection, event_row: int, endpoint_rows: Collection[int]
+    ) -> dict[int, list[Delivery]]:
+        """An event's deliveries to these endpoints, by endpoint, in the order in which they were made."""
+        found: dict[int, list[Delivery]] = {}
+        for row in self._verbs["explain_deliveries"].run(
+            connection, {"event_row": event_row, "endpoint_rows": json.dumps(sorted(endpoint_rows))}
+        ):
+            delivery = Delivery(*row)
+            found.setdefault(delivery.endpoint_row, []).append(delivery)
+        return found
+
+    def add_trial(self, connection: Connection, **values: object) -> int:
+        """Adds a test's delivery (id, environment, event_row, endpoint_row, state, attempt, first_ms, reason, now_ms).
+
+        Gives its row.
+        """
+        return int(self._verbs["trial_put"].run(connection, values)[0][0])
 
     def attempts(self, connection: Connection, delivery_row: int) -> list[Attempt]:
         """A delivery's attempts in the order they were made."""

@@ -1,0 +1,285 @@
+"""Test events: one event to one endpoint, now, with the answer in hand.
+
+The process that is asked makes the exchange itself, by the same code as every attempt, so that it works whoever runs
+the delivery loop. Event, delivery and attempt are stored with the origin `test` once the answer is there: out of the
+feed, of statistics and of the endpoint's health, and never tried again. No connection to the database is held
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hookline.errors import RequestError
+from hookline.sender.attempt import Attempter
+from hookline.sender.counters import Counters
+from hookline.sender.delivery_store import Claimed, DeliveryStore
+from hookline.sender.idempotency import take_key
+from hookline.sender.publish import compose_body, draft_event
+from hookline.wire.catalogue import matches, sample, sample_context
+
+if TYPE_CHECKING:
+    from hookline.loop import Clock
+    from hookline.sender.attempt import Finished, RefuseUrl
+    from hookline.sender.http import Exchange
+    from hookline.sender.idempotency import IdempotencyKey
+    from hookline.sender.ids import IdMaker
+    from hookline.sender.model import Attempt, Delivery, Endpoint, Environment
+    from hookline.sender.publish import EventDraft
+    from hookline.sender.store import SenderStore
+    from hookline.storage import Database
+    from hookline.storage.verbs import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A test and what came of it; `body` is what was sent."""
+
+    endpoint: Endpoint
+    body: bytes
+    delivery: Delivery
+    attempts: tuple[Attempt, ...]
+
+
+class Trials:
+    """Sends test events.
+
+    Args:
+        decrypt: opens what is sealed.
+        make_exchange: called on the event loop of each test, and closed after it.
+        refuse_url: asked before the exchange.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: SenderStore,
+        *,
+        clock: Clock,
+        ids: IdMaker,
+        decrypt: Callable[[str], str],
+        make_exchange: Callable[[], Exchange],
+        refuse_url: RefuseUrl | None = None,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._verbs = DeliveryStore(database.dialect)
+        self._clock = clock
+        self._ids = ids
+        self._decrypt = decrypt
+        self._make_exchange = make_exchange
+        self._refuse_url = refuse_url
+
+    async def run(
+        self,
+        environment: Environment,
+        endpoint_id: str,
+        event_type: str,
+        *,
+        data: Mapping[str, Any] | None = None,
+        actor: str = "command",
+        idempotency: IdempotencyKey | None = None,
+    ) -> Trial:
+        """Send one test event and wait for its answer; at most as long as an attempt may take.
+
+        Args:
+            data: the payload; by default the sample of the type.
+
+        Raises:
+            RequestError: 404; 422 `not_subscribed` with what the endpoint asks for, `no_sample`, `invalid_event`; 409
+                `idempotency_key_reused`, `test_under_way` where the call it repeats has not ended.
+        """
+        now_ms = self._clock.now_ms()
+        delivery_id = self._ids.make("delivery", now_ms)
+        endpoint, draft, done = await asyncio.to_thread(
+            self._prepare, environment, endpoint_id, event_type, data, delivery_id, idempotency, now_ms
+        )
+        if done is not None:
+            return done
+        event_id = self._ids.make("event", now_ms)
+        body = compose_body(draft, event_id, now_ms)
+        finished = await self._attempt(_claimed(endpoint, draft, delivery_id, event_id, body, now_ms))
+        return await asyncio.to_thread(self._record, endpoint, draft, finished, actor)
+
+    def _prepare(
+        self,
+        environment: Environment,
+        endpoint_id: str,
+        event_type: str,
+        data: Mapping[str, Any] | None,
+        delivery_id: str,
+        idempotency: IdempotencyKey | None,
+        now_ms: int,
+    ) -> tuple[Endpoint, EventDraft, Trial | None]:
+        with self._database.read() as connection:
+            endpoint = self._store.endpoint(connection, environment, endpoint_id)
+            if endpoint is None:
+                raise RequestError(404, "entity_not_found", f"Endpoint not found: '{endpoint_id[:80]}'.")
+            _refuse_type(endpoint, event_type)
+            own_sample = (
+                None if data is not None else self._store.event_type_sample(connection, environment, event_type)
+            )
+        draft = _draft(event_type, data, own_sample)
+        if idempotency is None:
+            return endpoint, draft, None
+        made = self._database.run(
+            lambda tx: take_key(tx, self._store, environment, idempotency, delivery_id, now_ms=now_ms)
+        )
+        return endpoint, draft, None if made is None else self._earlier(environment, endpoint, made)
+
+    def _earlier(self, environment: Environment, endpoint: Endpoint, delivery_id: str) -> Trial:
+        with self._database.snapshot() as connection:
+            delivery = self._store.delivery(connection, environment, delivery_id)
+            event = None if delivery is None else self._store.event(connection, environment, delivery.event_id)
+            if delivery is None or event is None:
+                raise RequestError(
+                    409, "test_under_way", "the test with this Idempotency-Key has not ended, or ended with its process"
+                )
+            return Trial(endpoint, event.body, delivery, tuple(self._store.attempts(connection, delivery.row_id)))
+
+    async def _attempt(self, claimed: Claimed) -> Finished:
+        exchange = self._make_exchange()
+        attempter = Attempter(
+            exchange,
+            clock=self._clock,
+            decrypt=self._decrypt,
+            current_secrets=self._current_secrets,
+            counters=Counters(),  # nobody reads these: a test is no statistic
+            refuse_url=self._refuse_url,
+        )
+        try:
+            return await attempter.make(claimed)
+        finally:
+            await exchange.close()
+
+    async def _current_secrets(self, endpoint_row: int) -> tuple[str, str | None] | None:
+        def read() -> tuple[str, str | None] | None:
+            with self._database.read() as connection:
+                return self._verbs.secrets(connection, endpoint_row)
+
+        return await asyncio.to_thread(read)
+
+    def _record(self, endpoint: Endpoint, draft: EventDraft, finished: Finished, actor: str) -> Trial:
+        claimed = finished.claimed
+
+        def write(connection: Connection) -> Trial:
+            now_ms = self._clock.now_ms()
+            rows = self._store.add_events(
+                connection,
+                [
+                    {
+                        "id": claimed.event_id,
+                        "environment": claimed.environment,
+                        "type": draft.type,
+                        "organization_id": None,
+                        "body": claimed.body,
+                        "created_ms": claimed.first_ms,
+                        "now_ms": claimed.first_ms,
+                        "origin": "test",
+                    }
+                ],
+            )
+            delivery_row = self._store.add_trial(
+                connection,
+                id=claimed.id,
+                environment=claimed.environment,
+                event_row=rows[claimed.event_id],
+                endpoint_row=claimed.endpoint_row,
+                state="succeeded" if finished.outcome.kind == "succeeded" else "failed",
+                attempt=finished.number,
+                first_ms=claimed.first_ms,
+                reason=finished.outcome.reason,
+                now_ms=now_ms,
+            )
+            attempts = tuple(replace(one, delivery_row=delivery_row) for one in finished.attempts)
+            self._verbs.record(connection, attempts)
+            self._store.audit(
+                connection,
+                claimed.environment,
+                actor=actor,
+                action="endpoint.tested",
+                object_id=endpoint.id,
+                detail={"event": draft.type, "delivery": claimed.id},
+                now_ms=now_ms,
+            )
+            delivery = self._store.delivery(connection, claimed.environment, claimed.id)
+            assert delivery is not None  # made a moment ago, in this transaction
+            return Trial(endpoint, claimed.body, delivery, attempts)
+
+        return self._database.run(write)
+
+
+def _draft(event_type: str, data: Mapping[str, Any] | None, own_sample: str | None) -> EventDraft:
+    event: dict[str, Any] = {"event": event_type}
+    if data is not None:
+        event["data"] = dict(data)
+    elif own_sample is not None:
+        event["data"] = json.loads(own_sample)
+    else:
+        try:
+            event["data"], context = sample(event_type), sample_context(event_type)
+        except LookupError:
+            raise _refusal(
+                "no_sample", "data", f"{event_type[:80]} has no sample: say what to send in `data`"
+            ) from None
+        if context is not None:
+            event["context"] = context
+    return draft_event(event)
+
+
+def _refuse_type(endpoint: Endpoint, event_type: str) -> None:
+    if not any(matches(pattern, event_type) for pattern in endpoint.events):
+        raise _refusal(
+            "not_subscribed",
+            "event",
+            f"the endpoint does not ask for this type; it asks for {', '.join(endpoint.events)}",
+        )
+
+
+def _refusal(code: str, field: str, message: str) -> RequestError:
+    return RequestError(
+        422, code, f"{field}: {message}", [{"code": code, "field": field, "message": f"{field}: {message}"}]
+    )
+
+
+def _claimed(
+    endpoint: Endpoint, draft: EventDraft, delivery_id: str, event_id: str, body: bytes, now_ms: int
+) -> Claimed:
+    """What the delivery loop would have claimed."""
+    return Claimed(
+        row_id=0,
+        id=delivery_id,
+        environment=endpoint.environment,
+        endpoint_row=endpoint.row_id,
+        attempt=1,
+        slots_used=0,
+        unknown_attempts=0,
+        kind="scheduled",
+        planned_ms=None,
+        first_ms=now_ms,
+        claimed_ms=now_ms,
+        body=body,
+        endpoint_id=endpoint.id,
+        url=endpoint.url,
+        secret_enc=endpoint.secret_enc,
+        endpoint_version=endpoint.version,
+        schedule=endpoint.schedule,
+        event_id=event_id,
+        traceparent=None,
+        origin="test",
+        event_origin="test",
+        event_type=draft.type,
+        timeout_ms=endpoint.timeout_ms,
+        rate_limit_per_min=endpoint.rate_limit_per_min,
+        headers_enc=endpoint.headers_enc,
+        standard_webhooks=endpoint.standard_webhooks,
+        old_secret_enc=endpoint.old_secret_enc,
+        old_secret_until_ms=endpoint.old_secret_until_ms,
+        signs_with_old=endpoint.signs_with_old,
+        probe_failures=endpoint.probe_failures,
+        probe_after_ms=endpoint.probe_after_ms,
+    )
