@@ -34,7 +34,7 @@ FILE_NAME = "hookline.toml"
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
-Part: TypeAlias = Literal["sender", "receiver", "server"]
+Part: TypeAlias = Literal["sender", "receiver", "server", "command"]
 
 _MOST_RETRIES = 6  # the guide's: up to six, over up to three days
 _LEAST_RETENTION_S = 3_600
@@ -301,6 +301,13 @@ def _fernet_key(raw: object) -> str:
     except binascii.Error:
         raise ValueError from None
     return text
+
+
+def _server_url(raw: object) -> str:
+    text = _text(raw)
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
+        raise ValueError
+    return text.rstrip("/")
 
 
 def _host_and_port(raw: object) -> HostAndPort:
@@ -599,6 +606,14 @@ _TABLE: tuple[Setting, ...] = (
         "receiver",
         unset="no handlers: inbox and mirror alone",
         flag=True,
+    ),
+    Setting(
+        "url",
+        _server_url,
+        "the root of a server, as https://hooks.example.com",
+        "The server that commands ask, with its API key; not used by serve.",
+        "command",
+        unset="commands use the database",
     ),
 )
 

@@ -10,7 +10,7 @@ from cyclopts.exceptions import CycloptsError
 import hookline
 from hookline.cli import Exit, fail
 from hookline.config import refuse_secret_flags
-from hookline.errors import ConfigError, HooklineError, StorageError
+from hookline.errors import ConfigError, HooklineError, RequestError, StorageError
 
 app = cyclopts.App(
     name="hookline",
@@ -26,6 +26,23 @@ app = cyclopts.App(
 )
 app.command("hookline.cli.demo:demo", name="demo", help="Watch both ends at work, with a bad wire in between.")
 app.command("hookline.cli.serve:serve", name="serve", help="Run the sender, the receiver, or both.")
+app.command(
+    "hookline.cli.endpoints:endpoints",
+    name="endpoints",
+    help="Who wants which events: create, pause, rotate secrets, test.",
+)
+app.command("hookline.cli.events:events", name="events", help="What was published: look, publish, send again, explain.")
+app.command(
+    "hookline.cli.deliveries:deliveries",
+    name="deliveries",
+    help="What is sent to whom: look, retry, cancel, recover.",
+)
+app.command(
+    "hookline.cli.replays:replays", name="replays", help="Send events of the past again: count, start, follow, cancel."
+)
+app.command("hookline.cli.keys:keys", name="keys", help="API keys: list, create, revoke.")
+app.command("hookline.cli.keys:audit", name="audit", help="Who did what to the sender, newest first.")
+app.command("hookline.cli.db:db", name="db", help="The databases: upgrade, check, prune.")
 app.command("hookline.cli.inbox:inbox", name="inbox", help="What arrived, what became of it, and once more.")
 app.command("hookline.cli.handlers:handlers", name="handlers", help="The app's handlers: pause, resume, forget.")
 app.command("hookline.cli.sign:sign", name="sign", help="Sign a body as the sender does.")
@@ -46,6 +63,22 @@ def run(arguments: Sequence[str], *, as_json: bool) -> int:
         return fail("config", str(error), Exit.USAGE, as_json=as_json)
     except StorageError as error:
         return fail("storage", str(error), Exit.FAILED, as_json=as_json)
+    except RequestError as error:
+        return fail(error.code or "refused", _told(error), exit_of(error), as_json=as_json)
     except HooklineError as error:
         return fail("failed", str(error), Exit.FAILED, as_json=as_json)
     return result if isinstance(result, int) else Exit.OK
+
+
+def exit_of(error: RequestError) -> Exit:
+    """What a refusal of the API leaves the command's caller with."""
+    if error.status in (401, 403):
+        return Exit.NOT_LOGGED_IN
+    if error.status == 404:
+        return Exit.NOT_FOUND
+    return Exit.USAGE if error.status in (400, 422) else Exit.FAILED
+
+
+def _told(error: RequestError) -> str:
+    details = [str(one["message"]) for one in error.errors or () if one.get("message")]
+    return "; ".join(details) if details and len(details) < 4 else error.message

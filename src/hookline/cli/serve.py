@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from cyclopts import Parameter
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -19,16 +19,13 @@ from hookline.cli.log_setup import configure_logging
 from hookline.cli.parameters import AsJson
 from hookline.cli.probes import Probes
 from hookline.cli.receiver_app import named_receiver
+from hookline.cli.sender_app import sender_of
 from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
 from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load, without_password
 from hookline.errors import ConfigError
 from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
-from hookline.rules.schedule import Schedule
 from hookline.storage import connect, database_file, is_postgres
-
-if TYPE_CHECKING:
-    from hookline.sender.model import Environment
 
 DOOR_PATH: Final = "/webhooks"
 
@@ -165,28 +162,10 @@ def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) 
 def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
     # Not at the top: a process that only receives does without FastAPI and its memory.
     from hookline.sender.api import is_sender_path
-    from hookline.sender.app import SenderApp
 
     database = connect(config.database_url, setting=SETTINGS["database_url"].variable)
     ends.callback(database.close)
-    keys: dict[Environment, str | None] = {"production": config.api_key, "staging": config.staging_api_key}
-    schedules: dict[Environment, Schedule | None] = {
-        "production": config.schedule,
-        "staging": config.staging_schedule,
-    }
-    kept = {"production": config.retention_s, "staging": config.staging_retention_s}
-    sender = SenderApp(
-        database,
-        api_keys={environment: key for environment, key in keys.items() if key is not None},
-        encryption_keys=config.encryption_keys,
-        allow_private_targets=config.allow_private_targets,
-        allowed_targets=config.allowed_targets or (),
-        schedules={environment: schedule for environment, schedule in schedules.items() if schedule is not None},
-        targets_ca=config.targets_ca,
-        egress=config.egress_ips,
-        api_calls_per_s=config.api_rate_limit,
-        kept_s={environment: kept_s for environment, kept_s in kept.items() if kept_s is not None},
-    )
+    sender = sender_of(config, database)
     ends.callback(sender.close)
     plan.sender, plan.is_senders = sender, is_sender_path
     plan.background.append(sender)

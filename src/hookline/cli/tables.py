@@ -14,18 +14,38 @@ from rich.text import Text
 
 from hookline.wire.timestamps import format_ms
 
-WIDTH_OF_FILES = 200
-
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """A table on stdout, as wide as the terminal; `empty` where there are no rows."""
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    if table.row_count:
-        Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_FILES).print(table)
+    """A table on stdout; `empty` where there are no rows.
+
+    On a terminal it is as wide as that. Elsewhere the same rows are plain: a line each, aligned, nothing cut off.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if not cells:
+        print(empty, file=sys.stdout if sys.stdout.isatty() else sys.stderr)
+    elif sys.stdout.isatty():
+        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in cells:
+            table.add_row(*map(Text, row))
+        Console(file=sys.stdout).print(table)
     else:
-        print(empty)
+        print_lines([list(columns), *cells])
+
+
+def print_lines(rows: Sequence[Sequence[str]]) -> None:
+    """Rows of text in aligned columns, a line each."""
+    flat = [[cell.replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*flat, strict=True)]
+    for row in flat:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Names and what they say, a line each; what is None is left out."""
+    shown = [(name, printable(value)) for name, value in facts if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        print(f"{name:<{width}}  {value}")
 
 
 def print_json(value: Any) -> None:

@@ -130,13 +130,14 @@ class SenderApi:
         """The description of the API."""
         return self._app.openapi()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, *, holder: KeyHolder | None = None) -> None:
+        """Answer a request: of `holder`, who is in this process, or else of whoever has the key it came with."""
         if scope["type"] != "http":
             return
         scope["hookline.request_id"] = self._context.ids.make("req", self._context.clock.now_ms())
         call = _Call(scope, receive, send)
         try:
-            await self._answer(call)
+            await self._answer(call, holder)
             # A read that succeeds says nothing: a locked database can be read.
             if call.status < 400 and scope["method"] not in {"GET", "HEAD"}:
                 self._outage.is_over()
@@ -156,12 +157,13 @@ class SenderApi:
             kind = "publish" if call.path == _PUBLISH_PATH else dialect_of(call.path)
             self._counters.requests[kind, f"{call.status // 100}xx" if call.status else "gone"] += 1
 
-    async def _answer(self, call: _Call) -> None:
+    async def _answer(self, call: _Call, holder: KeyHolder | None) -> None:
         scope = call.scope
         if is_keyed(call.path):
-            holder = await self._authenticate(call)
+            if holder is None:
+                holder = await self._authenticate(call)
+                self._refuse_too_many(holder)
             scope["hookline.environment"], scope["hookline.actor"] = holder.environment, holder.actor
-            self._refuse_too_many(holder)
         if scope["method"] == "OPTIONS":
             await self._answer_options(call)
             return

@@ -32,7 +32,7 @@ from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
 from hookline.sender.jobs import JobRunner
-from hookline.sender.keys import ApiKeys, KeyRing, make_missing_keys
+from hookline.sender.keys import ApiKeys, KeyHolder, KeyRing, make_missing_keys
 from hookline.sender.model import ENVIRONMENTS, Environment
 from hookline.sender.publish import Publisher
 from hookline.sender.queries import Backlog, OpenWork, backlog, open_work
@@ -57,6 +57,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 # Longer than a round that waits for a locked database and tries again.
@@ -95,6 +96,7 @@ class SenderApp:
         limits: how many deliveries are under way at once.
         health: how long an endpoint may fail before it is disabled.
         kept_s: how long bodies and deliveries are kept, per environment; 30 and 7 days where not given.
+        makes_keys: whether an environment without an API key gets one.
 
     Attributes:
         made_keys: API keys made just now, in clear for the only time: to be printed once.
@@ -130,6 +132,7 @@ class SenderApp:
         limits: Limits | None = None,
         health: HealthPolicy | None = None,
         kept_s: Mapping[str, float] | None = None,
+        makes_keys: bool = True,
     ) -> None:
         self._database = database
         self._clock = clock or SystemClock()
@@ -149,9 +152,11 @@ class SenderApp:
         self._keys = KeyRing(database, self.store, configured, clock=self._clock)
         self._box = open_box(database, self.store, keys=encryption_keys, key_file=_key_file(database))
         ids = self._ids = IdMaker()
-        self.made_keys = make_missing_keys(
-            database, self.store, configured, box=self._box, ids=ids, now_ms=self._clock.now_ms()
-        )
+        self.made_keys: dict[Environment, str] = {}
+        if makes_keys:
+            self.made_keys = make_missing_keys(
+                database, self.store, configured, box=self._box, ids=ids, now_ms=self._clock.now_ms()
+            )
         check = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
         self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
         self._jobs = JobStore(database.dialect)
@@ -205,6 +210,14 @@ class SenderApp:
             await self._lifespan(receive, send)
         else:
             await self._api(scope, receive, send)
+
+    def on_behalf(self, environment: Environment, actor: str) -> AsgiApp:
+        """The API for somebody in this process, without a key; `actor` is what the audit trail calls them."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._api(scope, receive, send, holder=KeyHolder(environment, actor, ""))
+
+        return app
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver and do jobs until `stop` is set, then finish what is under way."""

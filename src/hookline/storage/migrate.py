@@ -28,6 +28,10 @@ create table if not exists hookline_migrations (
     primary key (part, number)
 )"""
 _MARK = {"sqlite": "?", "postgres": "%s"}
+_IS_THERE = {
+    "sqlite": "select 1 from sqlite_master where type = 'table' and name = 'hookline_migrations'",
+    "postgres": "select 1 where to_regclass('hookline_migrations') is not null",
+}
 # Held while migrating on PostgreSQL; the number is nobody else's (the first bytes of SHA-256 of "hookline migrations").
 LOCK_KEY: Final = 5_227_602_416_871_047_050
 
@@ -129,6 +133,28 @@ def migrate(database: Migratable, part: str, package: str) -> int:
         return len(todo)
 
     return database.run(apply)
+
+
+def migrations_missing(database: Migratable, part: str, package: str) -> int:
+    """How many migrations of one part are still to be applied; changes nothing.
+
+    Raises:
+        MigrationError: as `migrate`.
+    """
+    migrations = load_migrations(package, database.dialect)
+
+    def look(connection: Connection) -> int:
+        cursor = connection.cursor()
+        cursor.execute(_IS_THERE[database.dialect])
+        applied: dict[int, str] = {}
+        if cursor.fetchone():
+            mark = _MARK[database.dialect]
+            cursor.execute(f"select number, sha256 from hookline_migrations where part = {mark}", (part,))
+            applied = dict(cursor.fetchall())
+        _refuse_strange(part, applied, migrations)
+        return len(migrations) - len(applied)
+
+    return database.run(look)
 
 
 def _refuse_strange(part: str, applied: dict[int, str], migrations: tuple[Migration, ...]) -> None:

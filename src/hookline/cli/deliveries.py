@@ -1,0 +1,202 @@
+"""`hookline deliveries`: one event for one endpoint, with its attempts; retry, cancel, recover."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal, TypeAlias
+
+import cyclopts
+from cyclopts import Parameter
+
+from hookline.cli.api_client import HERE, Place, segment, sender_api
+from hookline.cli.parameters import AsJson
+from hookline.cli.replays import Endpoints, Rate, Types, Until, Wait, selection, start
+from hookline.cli.sender_commands import (
+    After,
+    All,
+    Columns,
+    DryRun,
+    Limit,
+    Yes,
+    each,
+    print_rows,
+    show_list,
+)
+from hookline.cli.tables import print_facts, print_json
+
+deliveries = cyclopts.App(name="deliveries", help="What is sent to whom: look, retry, cancel, recover.")
+
+ROOT: Final = "/api/v1/deliveries"
+COLUMNS: Final[Columns] = (
+    ("DELIVERY", "id"),
+    ("EVENT", "event"),
+    ("ENDPOINT", "endpoint_url"),
+    ("STATE", "state"),
+    ("REASON", "reason"),
+    ("TRIES", "attempt_count"),
+    ("NEXT", "next_attempt_at"),
+    ("CREATED", "created_at"),
+)
+_ATTEMPTS: Final[Columns] = (
+    ("TRY", "number"),
+    ("KIND", "kind"),
+    ("OUTCOME", "outcome"),
+    ("REASON", "reason"),
+    ("STARTED", "started_at"),
+    ("MS", "duration_ms"),
+    ("DETAIL", lambda item: item["evidence"].get("detail")),
+)
+State: TypeAlias = Literal["pending", "running", "succeeded", "failed", "canceled", "held"]
+
+
+@deliveries.command(name="list")
+def list_(
+    *,
+    state: State | None = None,
+    endpoint: str | None = None,
+    event: str | None = None,
+    type_: Annotated[str | None, Parameter("--type")] = None,
+    limit: Limit = 20,
+    after: After = None,
+    every_page: All = False,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """The newest first.
+
+    Parameters
+    ----------
+    state:
+        Only these.
+    endpoint:
+        Only those for the endpoint of this id.
+    event:
+        Only those of the event of this id.
+    type_:
+        Only those of events of this type.
+    """
+    with sender_api(place) as api:
+        show_list(
+            api,
+            ROOT,
+            COLUMNS,
+            query={"state": state, "endpoint": endpoint, "event": event, "type": type_},
+            limit=limit,
+            after=after,
+            every_page=every_page,
+            as_json=as_json,
+            empty="no deliveries",
+        )
+
+
+@deliveries.command
+def show(delivery: str, /, *, place: Place = HERE, as_json: AsJson = False) -> None:
+    """One delivery with its attempts; --json has the evidence of each.
+
+    Parameters
+    ----------
+    delivery:
+        Its id.
+    """
+    with sender_api(place) as api:
+        found = api.get(_path(delivery))
+    if as_json:
+        print_json(found)
+        return
+    print_facts(
+        [
+            ("delivery", found["id"]),
+            ("event", f"{found['event']} {found['event_id']}"),
+            ("endpoint", f"{found['endpoint_url']} {found['endpoint_id']}"),
+            ("origin", found["origin"]),
+            ("state", found["state"]),
+            ("reason", found["reason"]),
+            ("next attempt", found["next_attempt_at"] and f"{found['next_attempt_at']} ({found['next_attempt_kind']})"),
+            ("created", found["created_at"]),
+            ("updated", found["updated_at"]),
+        ]
+    )
+    print_rows(found["attempts"], _ATTEMPTS, empty="no attempt has ended yet")
+
+
+@deliveries.command
+def retry(*delivery: str, place: Place = HERE, as_json: AsJson = False) -> int:
+    """One more attempt now, which uses no slot of the schedule. Exit 6 where only some could be.
+
+    Parameters
+    ----------
+    delivery:
+        Ids.
+    """
+    with sender_api(place) as api:
+        return each(delivery, lambda one: api.post(_path(one, "retry")), "retried", as_json=as_json)
+
+
+@deliveries.command
+def cancel(*delivery: str, place: Place = HERE, as_json: AsJson = False) -> int:
+    """Cancel deliveries that wait or are held. Exit 6 where only some could be.
+
+    Parameters
+    ----------
+    delivery:
+        Ids.
+    """
+    with sender_api(place) as api:
+        return each(delivery, lambda one: api.post(_path(one, "cancel")), "canceled", as_json=as_json)
+
+
+@deliveries.command
+def recover(
+    *,
+    since: Annotated[str, Parameter(help="Published since: a time, or how long ago: 15m, 2h, 3d.")],
+    until: Until = None,
+    types: Types = None,
+    endpoints: Endpoints = None,
+    rate_per_s: Rate = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    wait: Wait = False,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Send again what failed for good since a time: a replay of the failed."""
+    with sender_api(place) as api:
+        return start(
+            api,
+            selection(since, until, types, endpoints, ["failed"]),
+            rate_per_s=rate_per_s,
+            dry_run=dry_run,
+            yes=yes,
+            wait=wait,
+            as_json=as_json,
+        )
+
+
+@deliveries.command
+def send_missing(
+    *,
+    since: Annotated[str, Parameter(help="Published since: a time, or how long ago: 15m, 2h, 3d.")],
+    until: Until = None,
+    types: Types = None,
+    endpoints: Endpoints = None,
+    rate_per_s: Rate = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    wait: Wait = False,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Send what endpoints ask for now and never got, since they did not ask for it then, or were disabled."""
+    with sender_api(place) as api:
+        return start(
+            api,
+            selection(since, until, types, endpoints, ["never"]),
+            rate_per_s=rate_per_s,
+            dry_run=dry_run,
+            yes=yes,
+            wait=wait,
+            as_json=as_json,
+        )
+
+
+def _path(delivery: str, *rest: str) -> str:
+    return "/".join((ROOT, segment(delivery), *rest))

@@ -1,0 +1,159 @@
+"""`hookline events`: what was published, publishing, and who got it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import cyclopts
+from cyclopts import Parameter
+
+from hookline.cli.api_client import HERE, Place, segment, sender_api
+from hookline.cli.deliveries import COLUMNS as DELIVERY_COLUMNS
+from hookline.cli.parameters import AsJson
+from hookline.cli.sender_commands import After, All, Columns, Limit, moment, payload, print_rows, show_list, words
+from hookline.cli.tables import print_json
+
+events = cyclopts.App(name="events", help="What was published: look, publish, send again, explain.")
+
+ROOT: Final = "/api/v1/events"
+_COLUMNS: Final[Columns] = (("EVENT", "id"), ("TYPE", "event"), ("CREATED", "created_at"))
+
+
+@events.command(name="list")
+def list_(
+    *,
+    types: Annotated[str | None, Parameter("--type", help="Type names, comma separated; else every known one.")] = None,
+    since: Annotated[str | None, Parameter(help="Created since: a time, or how long ago: 15m, 2h, 3d.")] = None,
+    until: Annotated[str | None, Parameter(help="Created before.")] = None,
+    organization: Annotated[str | None, Parameter(help="Only those of this organization.")] = None,
+    limit: Limit = 20,
+    after: After = None,
+    every_page: All = False,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Oldest first, in the order of the feed."""
+    with sender_api(place) as api:
+        named = words(types) or [item["name"] for item in api.get("/api/v1/event_types")["data"]]
+        show_list(
+            api,
+            "/events",
+            _COLUMNS,
+            query={
+                "events": ",".join(named),
+                "range_start": moment("--since", since) if after is None else None,
+                "range_end": moment("--until", until),
+                "organization_id": organization,
+            },
+            limit=limit,
+            after=after,
+            every_page=every_page,
+            as_json=as_json,
+            empty="no events",
+        )
+
+
+@events.command
+def show(event: str, /, *, place: Place = HERE, as_json: AsJson = False) -> None:
+    """One event as it is sent, and its newest deliveries.
+
+    Parameters
+    ----------
+    event:
+        Its id.
+    """
+    with sender_api(place) as api:
+        found = api.get(f"{ROOT}/{segment(event)}")
+        print_json(found)
+        if as_json:
+            return
+        made = api.get("/api/v1/deliveries", {"event": event, "limit": 20})
+    print_rows(made["data"], DELIVERY_COLUMNS, empty="no endpoint asked for it")
+
+
+@events.command
+def publish(
+    event: str,
+    data: Annotated[str, Parameter(allow_leading_hyphen=True)] = "-",
+    /,
+    *,
+    organization: Annotated[str | None, Parameter(help="The organization it is about.")] = None,
+    created_at: Annotated[str | None, Parameter(help="When it happened; else now.")] = None,
+    idempotency_key: Annotated[
+        str | None, Parameter(help="A name for this call: repeating it with the same content publishes nothing more.")
+    ] = None,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Publish one event and print its id.
+
+    Parameters
+    ----------
+    event:
+        Its type, as dsync.user.created or invoice.paid.
+    data:
+        File with the payload, a JSON object; - reads standard input.
+    """
+    body: dict[str, Any] = {"event": event, "data": payload(data)}
+    if organization is not None:
+        body["organization_id"] = organization
+    if created_at is not None:
+        body["created_at"] = moment("--created-at", created_at)
+    with sender_api(place) as api:
+        published = api.post(ROOT, body, idempotency_key=idempotency_key)
+    if as_json:
+        print_json(published)
+    else:
+        print(published["id"])
+
+
+@events.command
+def resend(
+    event: str,
+    /,
+    *,
+    endpoint: Annotated[str | None, Parameter(help="To this endpoint alone; else to all that ask for it now.")] = None,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Send one event again: new deliveries with the same event id.
+
+    Parameters
+    ----------
+    event:
+        Its id.
+    """
+    with sender_api(place) as api:
+        made = api.post(f"{ROOT}/{segment(event)}/resend", None if endpoint is None else {"endpoint_id": endpoint})
+    if as_json:
+        print_json(made)
+    else:
+        print_rows(made["data"], DELIVERY_COLUMNS, empty="no endpoint asks for it")
+
+
+@events.command
+def types(
+    name: Annotated[str | None, Parameter(help="Only those with this in their name.")] = None,
+    /,
+    *,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """The types there are, and whether they have a sample to test with."""
+    with sender_api(place) as api:
+        found = api.get("/api/v1/event_types")
+    if name is not None:
+        found["data"] = [item for item in found["data"] if name in item["name"]]
+    if as_json:
+        print_json(found)
+        return
+    print_rows(
+        found["data"],
+        (
+            ("TYPE", "name"),
+            ("RESOURCE", "resource"),
+            ("BY WEBHOOK", lambda item: "yes" if item["subscribable"] else "no"),
+            ("SAMPLE", lambda item: "yes" if item["has_sample"] else "no"),
+        ),
+        empty="no such type",
+    )
