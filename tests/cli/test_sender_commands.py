@@ -259,6 +259,42 @@ def test_a_refusal_is_the_same_everywhere(hookline: Run) -> None:
     assert "Traceback" not in invalid.err + twice.err
 
 
+def test_a_test_event_tells_what_came_back(hookline: Run, sink: Sink) -> None:
+    """`endpoints test` exits 0 where the endpoint took it, and 1 with what it answered where it did not."""
+    endpoint = hookline("endpoints", "create", sink.url, "--events", "dsync.user.created", "--json").json["id"]
+
+    taken = hookline("endpoints", "test", endpoint, "dsync.user.created", "--json")
+    sink.statuses = [500]
+    refused = hookline("endpoints", "test", endpoint, "dsync.user.created")
+
+    assert (taken.code, taken.json["status"]) == (Exit.OK, 200)
+    assert refused.code == Exit.FAILED
+    assert "500" in refused.out
+
+
+def test_why_an_event_was_sent_or_not(hookline: Run, settings: Path) -> None:
+    """`explain` says of each endpoint why it got an event or not, and tells a delivery's story."""
+    wanting = hookline("endpoints", "create", "http://127.0.0.1:9/a", "--events", "invoice.paid", "--json").json["id"]
+    other = hookline("endpoints", "create", "http://127.0.0.1:9/b", "--events", "dsync.*", "--json").json["id"]
+    hookline("endpoints", "pause", wanting)
+    (settings / "data.json").write_text("{}", encoding="utf-8")
+    event = hookline("events", "publish", "invoice.paid", "data.json").out.strip()
+
+    verdicts = {
+        one["endpoint_id"]: (one["verdict"], one["delivery_ids"])
+        for one in hookline("events", "explain", event, "--json").json["data"]
+    }
+    told = hookline("events", "explain", event, "--endpoint", other)
+    [delivery] = verdicts[wanting][1]
+    story = hookline("deliveries", "explain", delivery)
+
+    assert verdicts[wanting][0] == "held"
+    assert verdicts[other] == ("not_sent", [])
+    assert "not_sent" in told.out
+    assert wanting not in told.out
+    assert (story.code, "paused" in story.out) == (Exit.OK, True)
+
+
 # -- where a sender is, and is not -------------------------------------------------------------------------------
 
 

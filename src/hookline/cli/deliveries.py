@@ -145,6 +145,30 @@ def cancel(*delivery: str, place: Place = HERE, as_json: AsJson = False) -> int:
 
 
 @deliveries.command
+def explain(delivery: str, /, *, place: Place = HERE, as_json: AsJson = False) -> None:
+    """Why it is as it is: its story from stored facts, what is planned, and what to do.
+
+    Parameters
+    ----------
+    delivery:
+        Its id.
+    """
+    with sender_api(place) as api:
+        answer = api.get(_path(delivery, "explain"))
+    if as_json:
+        print_json(answer)
+        return
+    print(answer["text"])
+    print_rows(
+        answer["story"],
+        (("AT", "at"), ("WHAT", "text"), ("TO DO", "to_do")),
+        empty="nothing has happened to it yet",
+    )
+    for attempt in answer["planned"]:
+        print(f"planned: {attempt['at']} ({attempt['kind']})")
+
+
+@deliveries.command
 def recover(
     *,
     since: Annotated[str, Parameter(help="Published since: a time, or how long ago: 15m, 2h, 3d.")],

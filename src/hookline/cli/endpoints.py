@@ -21,6 +21,7 @@ from hookline.cli.sender_commands import (
     Yes,
     is_sure,
     moment,
+    payload,
     seconds,
     show_list,
     words,
@@ -279,6 +280,49 @@ def delete(endpoint: str, /, *, yes: Yes = False, place: Place = HERE, as_json: 
     else:
         print(f"deleted: {endpoint}")
     return Exit.OK
+
+
+@endpoints.command(name="test")
+def send_test(
+    endpoint: str,
+    event: str,
+    data: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    /,
+    *,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> int:
+    """Send it one test event now, and say what came back; exit 1 unless it was taken.
+
+    Parameters
+    ----------
+    endpoint:
+        Its id.
+    event:
+        A type that it asks for.
+    data:
+        File with the payload as JSON, or - for standard input; else the sample of the type.
+    """
+    body = _given(event=event, data=None if data is None else payload(data))
+    with sender_api(place) as api:
+        answer = api.post(_path(endpoint, "test"), body)
+    if as_json:
+        print_json(answer)
+    else:
+        timings = answer["timings"] or {}
+        total_ms = timings.get("total_ms")
+        print_facts(
+            [
+                ("outcome", answer["outcome"]),
+                ("status", answer["status"]),
+                ("took", None if total_ms is None else f"{total_ms:.0f} ms"),
+                ("meaning", answer["meaning"]),
+                ("to do", answer["to_do"]),
+                ("note", answer["note"]),
+                ("delivery", answer["delivery"]["id"]),
+            ]
+        )
+    return Exit.OK if answer["outcome"] == "succeeded" else Exit.FAILED
 
 
 @endpoints.command

@@ -17,6 +17,13 @@ events = cyclopts.App(name="events", help="What was published: look, publish, se
 
 ROOT: Final = "/api/v1/events"
 _COLUMNS: Final[Columns] = (("EVENT", "id"), ("TYPE", "event"), ("CREATED", "created_at"))
+_VERDICTS: Final[Columns] = (
+    ("ENDPOINT", "endpoint_url"),
+    ("VERDICT", "verdict"),
+    ("WHY", "text"),
+    ("NEXT", "next_at"),
+    ("DELIVERIES", lambda item: ", ".join(item["delivery_ids"])),
+)
 
 
 @events.command(name="list")
@@ -157,3 +164,36 @@ def types(
         ),
         empty="no such type",
     )
+
+
+@events.command
+def explain(
+    event: str,
+    /,
+    *,
+    endpoint: Annotated[str | None, Parameter(help="Only why this one got it, or did not.")] = None,
+    limit: Limit = 20,
+    after: After = None,
+    every_page: All = False,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Who got it, who did not, and why: of every endpoint there was, from what was stored then.
+
+    Parameters
+    ----------
+    event:
+        Its id.
+    """
+    with sender_api(place) as api:
+        show_list(
+            api,
+            f"{ROOT}/{segment(event)}/explain",
+            _VERDICTS,
+            query={"endpoint": endpoint},
+            limit=limit,
+            after=after,
+            every_page=every_page,
+            as_json=as_json,
+            empty="there was no endpoint",
+        )

@@ -5,5 +5,5 @@ select d.row_id, d.id, d.environment, d.event_row, d.endpoint_row, d.origin, d.s
 from hookline_sender_deliveries d
 join hookline_sender_events e on e.row_id = d.event_row
 join hookline_sender_endpoints p on p.row_id = d.endpoint_row
-where d.event_row = :event_row and d.endpoint_row in (select value from json_each(:endpoint_rows))
+where d.event_row = :event_row and d.endpoint_row in (select cast(value as bigint) from json_each(:endpoint_rows))
 order by d.row_id
