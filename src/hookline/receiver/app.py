@@ -124,7 +124,14 @@ class Receiver:
             max_body=max_body,
         )
         if database_url is not None:
-            connect(database_url).close()  # says now what is wrong with the URL; opens nothing
+            database = connect(database_url)  # says now what is wrong with the URL; opens nothing
+            database.close()
+            if database.dialect != "sqlite":
+                raise ConfigError(
+                    "database_url",
+                    "the receiver's mirror and handlers run on SQLite alone so far: expected sqlite:///app.db. "
+                    "HOOKLINE_RECEIVER_DATABASE_URL gives the receiver a database of its own",
+                )
         self._database_url = database_url
         self._transactions = transactions
         self._outage = Outage(
