@@ -21,7 +21,7 @@ class TestEvent(BaseModel):
 
     __test__ = False  # no test, whatever its name says to a collector of tests
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"event": "dsync.user.created"}]})
 
     event: str
     data: dict[str, Any] | None = None
