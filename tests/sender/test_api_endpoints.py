@@ -9,6 +9,7 @@ import pytest
 
 from hookline.sender.api_parts import CallContext
 from hookline.testing.clock import TurnedClock
+from hookline.wire.standard import secret_form
 
 from .conftest import TEST_KEY, Answer, Client
 
@@ -246,6 +247,7 @@ def test_a_secret_is_revealed_and_that_is_kept(call: Client, endpoint: Any) -> N
         "object": "endpoint_secret",
         "endpoint_id": endpoint["id"],
         "secret": endpoint["secret"],
+        "standard_webhooks_secret": secret_form(endpoint["secret"]),
         "old_secret": None,
         "old_secret_until": None,
     }

@@ -41,6 +41,7 @@ from hookline.sender.registry import (
 )
 from hookline.sender.secrets import mask_secret
 from hookline.sender.store import EndpointFilter
+from hookline.wire.standard import secret_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -217,6 +218,7 @@ class RevealedEndpointSecret(BaseModel):
     object: Literal["endpoint_secret"]
     endpoint_id: str
     secret: str
+    standard_webhooks_secret: str
     old_secret: str | None
     old_secret_until: str | None
 
@@ -430,6 +432,7 @@ def _add_switches(routes: APIRouter, context: CallContext) -> None:
             "object": "endpoint_secret",
             "endpoint_id": endpoint_id,
             "secret": revealed.secret,
+            "standard_webhooks_secret": secret_form(revealed.secret),
             "old_secret": revealed.old_secret,
             "old_secret_until": time_text(revealed.old_secret_until_ms),
         }
