@@ -309,6 +309,7 @@ def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
         "targets_ca": str(pem),
         "egress_ips": "203.0.113.7",
         "api_rate_limit": "5",
+        "disable_after": "2d",
         "retention": "90d",
         "staging_retention": "2d",
         "webhook_secrets": "a",

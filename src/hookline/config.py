@@ -127,6 +127,7 @@ class SenderConfig:
     targets_ca: Path | None = None
     egress_ips: tuple[Network, ...] | None = None
     api_rate_limit: float | None = None
+    disable_after_s: float | None = None
     retention_s: float | None = None
     staging_retention_s: float | None = None
 
@@ -248,6 +249,13 @@ def _retention(raw: object) -> float:
     if not _LEAST_RETENTION_S <= kept_s <= _MOST_RETENTION_S:
         raise ValueError
     return kept_s
+
+
+def _failing(raw: object) -> float:
+    failing_s = _amount(_DURATIONS)(raw)
+    if not 3_600 <= failing_s <= 90 * 86_400:
+        raise ValueError
+    return failing_s
 
 
 def _size(raw: object) -> int:
@@ -529,6 +537,15 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "disable_after",
+        _failing,
+        "a duration from 1h to 90d, as '5d'",
+        "How long an endpoint may fail on everything before it is disabled and its deliveries are held.",
+        "sender",
+        unset="5 days",
+        flag=True,
+    ),
+    Setting(
         "retention",
         _retention,
         _RETENTION,
@@ -643,6 +660,7 @@ class Settings:
             targets_ca=self["targets_ca"],
             egress_ips=self["egress_ips"],
             api_rate_limit=self["api_rate_limit"],
+            disable_after_s=self["disable_after"],
             retention_s=self["retention"],
             staging_retention_s=self["staging_retention"],
         )

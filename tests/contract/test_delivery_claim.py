@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from hookline.rules.health import Health
 from hookline.rules.lifecycle import Next
-from hookline.sender.delivery_store import Claimed, DeliveryStore, Settlement
-from hookline.sender.model import Attempt
+from hookline.rules.rotation import Overlap
+from hookline.sender.delivery_store import Claimed, DeliveryStore, EndpointState, Settlement
+from hookline.sender.model import Attempt, Endpoint
 from hookline.sender.store import SenderStore
 from hookline.storage import Connection, Database
 from hookline.storage.migrate import migrate
@@ -424,3 +426,203 @@ def test_statements_use_their_indexes(world: World) -> None:
     assert [plan for plan in touching if plan.startswith("SCAN")] == []
     assert sum("hookline_sender_deliveries_due" in plan for plan in plans) >= 4
     assert any("hookline_sender_deliveries_leased" in plan for plan in plans)
+
+
+# -- what stands before a claim, and what a settlement says of an endpoint ---------------------------------------------
+
+
+def gate(world: World, row: int, **columns: object) -> None:
+    """Write columns of an endpoint."""
+    for name, value in columns.items():
+        shown = "null" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
+        with world.database.transaction() as connection:
+            connection.cursor().execute(f"update hookline_sender_endpoints set {name} = {shown} where row_id = {row}")
+
+
+def endpoint_of(world: World, name: str) -> Endpoint:
+    with world.database.read() as connection:
+        endpoint = world.store.endpoint(connection, "production", f"we_{name}")
+    assert endpoint is not None
+    return endpoint
+
+
+def test_a_lease_lasts_as_long_as_its_attempt_may(world: World) -> None:
+    """The endpoint's own timeout, twice that while another secret may be probed, and the margin."""
+    rows = {name: world.add_endpoint(name) for name in ("plain", "slow", "rotating", "rotated")}
+    gate(world, rows["slow"], timeout_ms=30_000)
+    gate(world, rows["rotating"], old_secret_enc="old", old_secret_until_ms=NOW_MS + 1)
+    gate(world, rows["rotated"], old_secret_enc="old", old_secret_until_ms=NOW_MS)
+    made = {name: world.add_deliveries(row, [NOW_MS])[0] for name, row in rows.items()}
+
+    claimed = world.claim(dict.fromkeys(rows.values(), 1))
+
+    assert len(claimed) == 4
+    leases = {}
+    with world.database.read() as connection:
+        for name, delivery_id in made.items():
+            delivery = world.store.delivery(connection, "production", delivery_id)
+            assert delivery is not None
+            assert delivery.leased_until_ms is not None
+            leases[name] = delivery.leased_until_ms - NOW_MS
+    assert leases == {"plain": LEASE_MS, "slow": 40_000, "rotating": 2 * LEASE_MS - MARGIN_MS, "rotated": LEASE_MS}
+
+
+@pytest.mark.parametrize("columns", [{"rate_limit_per_min": 60}, {"is_half_open": 1}])
+def test_gated_endpoints_are_claimed_from_apart(world: World, columns: dict[str, object]) -> None:
+    """With a rate limit or half open only who took the bucket or the trial gets something, and it is said why."""
+    row, other = world.add_endpoint("one"), world.add_endpoint("two")
+    gate(world, row, **columns)
+    world.add_deliveries(row, [NOW_MS])
+    world.add_deliveries(other, [NOW_MS])
+
+    plain = world.claim({row: 1, other: 1})
+    with world.database.read() as connection:
+        due = world.verbs.next_due(connection, [row])
+    gated = world.database.run(
+        lambda c: world.verbs.claim(c, {row: 1, other: 1}, now_ms=NOW_MS, timeout_ms=1, margin_ms=1, is_gated=True)
+    )
+
+    assert [one.endpoint_row for one in plain] == [other]
+    assert (due[row].is_gated, due[row].due_ms) == (True, NOW_MS)
+    assert (due[row].rate_limit_per_min, due[row].is_half_open) == (
+        columns.get("rate_limit_per_min"),
+        "is_half_open" in columns,
+    )
+    assert [one.endpoint_row for one in gated] == [row]
+
+
+def test_buckets_are_kept(world: World) -> None:
+    """A bucket never used is full since ever; what is written is read by the next."""
+    rows = [world.add_endpoint(f"e{number}") for number in range(3)]
+
+    first = world.database.run(lambda c: world.verbs.lock_buckets(c, rows))
+    world.database.run(lambda c: world.verbs.put_buckets(c, {rows[0]: 7, rows[2]: 9}))
+    again = world.another().run(lambda c: world.verbs.lock_buckets(c, rows))
+
+    assert first == dict.fromkeys(rows, 0)
+    assert again == {rows[0]: 7, rows[1]: 0, rows[2]: 9}
+
+
+def test_a_bucket_is_locked_until_the_commit(world: World) -> None:
+    """Eight threads, each with a database of its own, take one token at a time: none is taken twice, none lost."""
+    row = world.add_endpoint("one")
+    databases = [world.another() for _ in range(8)]
+
+    def take(database: Database) -> None:
+        def work(connection: Connection) -> None:
+            found = world.verbs.lock_buckets(connection, [row])
+            world.verbs.put_buckets(connection, {row: found[row] + 1})
+
+        for _ in range(10):
+            database.run(work)
+
+    threads = [threading.Thread(target=take, args=(database,)) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert world.database.run(lambda c: world.verbs.lock_buckets(c, [row])) == {row: 80}
+
+
+def test_one_holds_a_trial(world: World) -> None:
+    """Until it is given back or its lease passes; one taken while the clock stood far ahead is free."""
+    row, closed = world.add_endpoint("one"), world.add_endpoint("two")
+    gate(world, row, is_half_open=1)
+    other = world.another()
+
+    def begin(database: Database, now_ms: int) -> set[int]:
+        return database.run(
+            lambda c: world.verbs.begin_trials(c, [row, closed], now_ms=now_ms, until_ms=now_ms + LEASE_MS)
+        )
+
+    taken = [begin(world.database, NOW_MS), begin(other, NOW_MS + LEASE_MS - 1), begin(other, NOW_MS + LEASE_MS)]
+    world.database.run(lambda c: world.verbs.end_trials(c, [row]))
+    taken.append(begin(world.database, NOW_MS + LEASE_MS))
+    taken.append(begin(world.database, NOW_MS - 10 * LEASE_MS))
+
+    assert taken == [{row}, set(), {row}, {row}, {row}]
+
+
+def test_health_is_added_up_and_forgotten(world: World) -> None:
+    """Failures add to those there, their beginning stays; a warning is given once; recovering forgets all of it."""
+    row, well = world.add_endpoint("one"), world.add_endpoint("two")
+    run = world.database.run
+
+    run(lambda c: world.verbs.add_failures(c, [(row, NOW_MS, 2)]))
+    run(lambda c: world.verbs.add_failures(c, [(row, NOW_MS + 5, 3)]))
+    warned = [run(lambda c, at=at: world.verbs.warn(c, row, at)) for at in (50, 50, 80, 50)]  # type: ignore[misc]
+    with world.database.read() as connection:
+        states = world.verbs.states(connection, [row, well])
+    run(lambda c: world.verbs.add_failures(c, [(row, NOW_MS - 9, 1)]))
+    earlier = endpoint_of(world, "one")
+    run(lambda c: world.verbs.recover(c, [row]))
+    after = endpoint_of(world, "one")
+
+    assert warned == [True, False, True, False]
+    assert states == {row: EndpointState("open", Health(NOW_MS, 5, 80))}
+    # A beginning that lies ahead of a failure was written before the clock was set back.
+    assert (earlier.failing_since_ms, earlier.failing_attempts) == (NOW_MS - 9, 6)
+    assert (after.failing_since_ms, after.failing_attempts, after.failing_warned) == (None, 0, 0)
+
+
+def test_probes_are_noted_unless_the_secret_was_changed(world: World) -> None:
+    """What was learned about one pair of secrets says nothing about the next one."""
+    row = world.add_endpoint("one")
+    world.database.run(
+        lambda c: world.store.rotate_secret(
+            c, row, secret_enc="new", old_secret_enc="sealed one", old_secret_until_ms=NOW_MS + 9, now_ms=NOW_MS
+        )
+    )
+    learned = Overlap(NOW_MS + 9, signs_with_old=False, failures=2, probe_after_ms=None)
+
+    world.database.run(lambda c: world.verbs.note_probes(c, {(row, "new"): learned}))
+    noted = endpoint_of(world, "one")
+    late = Overlap(NOW_MS + 9, signs_with_old=True, failures=3, probe_after_ms=NOW_MS)
+    world.database.run(lambda c: world.verbs.note_probes(c, {(row, "sealed one"): late}))
+    unchanged = endpoint_of(world, "one")
+    with world.database.read() as connection:
+        secrets = world.verbs.secrets(connection, row)
+        overlap_ms = world.verbs.discover(connection).overlap_ms
+    dropped = [
+        world.database.run(lambda c, at=at: world.verbs.drop_old_secrets(c, now_ms=at))  # type: ignore[misc]
+        for at in (NOW_MS + 8, NOW_MS + 9)
+    ]
+
+    assert (noted.signs_with_old, noted.probe_failures, noted.probe_after_ms) == (False, 2, None)
+    assert unchanged == noted
+    assert secrets == ("new", "sealed one")
+    assert overlap_ms == NOW_MS + 9
+    assert dropped == [0, 1]
+    assert endpoint_of(world, "one").old_secret_enc is None
+
+
+def test_what_was_written_ahead_comes_back(world: World) -> None:
+    """Waiting deliveries move by as much as the clock, leases shrink to the longest there is, the rest stays."""
+    row, other = world.add_endpoint("one"), world.add_endpoint("two")
+    ahead_ms = NOW_MS + 86_400_000
+    [retried] = world.add_deliveries(row, [NOW_MS])
+    [claimed] = world.claim({row: 1}, now_ms=ahead_ms)
+    world.database.run(
+        lambda c: world.verbs.settle(
+            c, [Settlement(claimed, Next("pending", ahead_ms + 190_000, "status_500", 1), 1)], now_ms=ahead_ms
+        )
+    )
+    [later] = world.add_deliveries(row, [NOW_MS + 500_000])
+    [running] = world.add_deliveries(other, [NOW_MS])
+    world.claim({other: 1}, now_ms=ahead_ms)
+
+    moved = world.database.run(
+        lambda c: world.verbs.come_back(
+            c, [row, other], now_ms=NOW_MS, latest_ms=NOW_MS + 60_000, longest_ms=NOW_MS + 100_000
+        )
+    )
+
+    with world.database.read() as connection:
+        found = [world.store.delivery(connection, "production", one) for one in (retried, later, running)]
+    assert moved == 1
+    assert [(one.due_ms, one.first_ms, one.leased_until_ms) for one in found if one is not None] == [
+        (NOW_MS + 190_000, NOW_MS, None),
+        (NOW_MS + 500_000, None, None),
+        (None, ahead_ms, NOW_MS + 100_000),
+    ]

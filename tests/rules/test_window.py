@@ -116,6 +116,13 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
     assert window.size == 8
 
 
+def test_a_window_that_deliveries_wait_for_grows_whatever_is_under_way() -> None:
+    """An endpoint that answers faster than the next claim comes shows few at once, and could take more."""
+    window = replace(Window(), size=8, standing="proven")
+
+    assert after_answer(window, OK, latency_ms=1, in_flight=1, has_more=True).size == 9
+
+
 def test_a_full_window_of_successes_changes_no_object() -> None:
     """The common case at full speed makes nothing new."""
     window = replace(Window(), size=LARGEST, standing="proven")

@@ -305,22 +305,20 @@ def test_the_dead_take_turns() -> None:
 
 
 def test_slots_come_in_few_sizes() -> None:
-    """A claim makes a statement for each distinct count: powers of two are seven."""
-    made = ready_set(endpoints=60)
-    for row in range(60):
-        for _ in range(row + 1):
+    """A claim makes a statement for each distinct count: where there are many, they become powers of two."""
+    made = ready_set(Limits(in_flight=2_000), endpoints=13)
+    for row in range(13):
+        prove(made, row, times=62)
+        for _ in range(5 * row):
             made.begin(row)
-        for _ in range(row + 1):
-            made.end(row, OK, 1.0)
-    sizes = set()
-    for _ in range(30):
-        slots = take(made)
-        sizes |= set(slots.values())
-        for row, count in slots.items():
-            for _ in range(count):
-                made.end(row, OK, 1.0)
 
-    assert sizes <= {1, 2, 4, 8, 16, 32, 64}
+    many = made.free_slots()
+    for row in range(3, 13):
+        made.claimed({row: many[row]}, {row: None})
+    few = made.free_slots()
+
+    assert many == {row: 1 << ((64 - 5 * row).bit_length() - 1) for row in range(13)}
+    assert few == {0: 64, 1: 59, 2: 54}
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hookline.rules.health import HealthPolicy
 from hookline.rules.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def sender_of(config: SenderConfig, database: Database, *, makes_keys: bool = Tr
         targets_ca=config.targets_ca,
         egress=config.egress_ips,
         api_calls_per_s=config.api_rate_limit,
+        health=None if config.disable_after_s is None else HealthPolicy(config.disable_after_s),
         kept_s={environment: kept_s for environment, kept_s in kept.items() if kept_s is not None},
         makes_keys=makes_keys,
     )

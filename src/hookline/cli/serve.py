@@ -55,6 +55,7 @@ def serve(
     targets_ca: Annotated[Text, _flag("targets_ca")] = None,
     egress_ips: Annotated[Text, _flag("egress_ips")] = None,
     api_rate_limit: Annotated[Text, _flag("api_rate_limit")] = None,
+    disable_after: Annotated[Text, _flag("disable_after")] = None,
     allowed_ips: Annotated[Text, _flag("allowed_ips")] = None,
     trusted_proxies: Annotated[Text, _flag("trusted_proxies")] = None,
     max_body: Annotated[Text, _flag("max_body")] = None,

@@ -48,7 +48,13 @@ class Window:
 
 
 def after_answer(
-    window: Window, outcome: Outcome, *, latency_ms: float, in_flight: int, largest: int = LARGEST
+    window: Window,
+    outcome: Outcome,
+    *,
+    latency_ms: float,
+    in_flight: int,
+    has_more: bool = False,
+    largest: int = LARGEST,
 ) -> Window:
     """The window after one attempt ended; the same object where nothing changed.
 
@@ -56,6 +62,7 @@ def after_answer(
         outcome: what the attempt came to.
         latency_ms: from the request sent to the answer's first byte.
         in_flight: the endpoint's attempts under way, this one included.
+        has_more: more of its deliveries are due than the window has let go.
         largest: no window is larger.
     """
     standing: Standing = "failing" if outcome.status is None or outcome.is_overload else "proven"
@@ -65,8 +72,9 @@ def after_answer(
             return _with(window, standing, stale)
         size = window.size // 2
         return replace(window, size=size, standing=standing, threshold=max(size, 1), credit=0, stale=in_flight - 1)
-    # A window that is not used to the half says nothing about what the endpoint can take.
-    if outcome.kind != "succeeded" or window.size >= largest or 2 * in_flight < window.size:
+    # A window that nothing waits for, and that is not used to the half, says nothing of what the endpoint can take.
+    is_used = has_more or 2 * in_flight >= window.size
+    if outcome.kind != "succeeded" or window.size >= largest or not is_used:
         return _with(window, standing, stale)
     best_ms = latency_ms if window.best_ms is None else min(latency_ms, window.best_ms * _FORGETTING)
     size, credit = window.size, window.credit

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Windows of endpoints that have nothing to do are remembered for so many, those used last.
 REMEMBERED: Final = 10_000
+# Of more sizes than these, slots are rounded down to powers of two, which are seven.
+SIZES: Final = 4
 NOTHING: Final[Mapping[int, int]] = {}
 
 
@@ -150,10 +152,7 @@ class ReadySet:
     # -- how much ------------------------------------------------------------------------------------------------
 
     def free_slots(self) -> dict[int, int]:
-        """How many deliveries to claim of which endpoint now.
-
-        Counts are powers of two: a claim makes one statement for each distinct one.
-        """
+        """How many deliveries to claim of which endpoint now; of few sizes, for each costs the claim a statement."""
         limits, under_way = self._limits, self._under_way
         room = limits.in_flight - self.under_way
         unproven_room = limits.unproven - under_way["untried"] - under_way["failing"]
@@ -184,7 +183,6 @@ class ReadySet:
                     free = min(free, max((room - endpoint.in_flight) // 2, 0 if is_busy else 1))
                 if free <= 0:
                     continue
-                free = 1 << (free.bit_length() - 1)
                 slots[endpoint_row] = slots.get(endpoint_row, 0) + free
                 room -= free
                 left -= free
@@ -192,6 +190,8 @@ class ReadySet:
                     unproven_room -= free
                 if standing == "failing":
                     failing_room -= free
+        if len(set(slots.values())) > SIZES:
+            return {row: 1 << (count.bit_length() - 1) for row, count in slots.items()}
         return slots
 
     def claimed(
@@ -254,6 +254,7 @@ class ReadySet:
                 outcome,
                 latency_ms=latency_ms,
                 in_flight=in_flight,
+                has_more=endpoint.is_ready,
                 largest=self._limits.largest_window,
             )
         self._see(endpoint_row, endpoint, window)
