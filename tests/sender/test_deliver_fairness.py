@@ -204,6 +204,29 @@ def test_endpoints_that_stop_answering_leave_room(world: World) -> None:
     assert sum(under_way.values()) < 100
 
 
+def test_an_endpoint_that_takes_more_gets_more(world: World) -> None:
+    """From two at once to sixty-four, and back to half when it says that it is too much."""
+    url = world.add_endpoint()
+    world.publish(count=900)
+    exchange = Scripted()
+
+    async def work() -> None:
+        async with running(a_deliverer(world, exchange)):
+            await until(lambda: world.states() == {"succeeded": 900}, "all")
+            grown = exchange.most_at_once[url]
+            assert 32 < grown <= 64
+            exchange.answers[url] = [an_answer(429, headers=[("Retry-After", "1000")])] * 40
+            world.publish(count=100)
+            await until(lambda: world.states() == {"succeeded": 960, "pending": 40}, "the overload")
+            exchange.most_at_once.clear()
+            world.publish(count=40)
+            await until(lambda: world.states().get("succeeded", 0) == 1_000, "the rest")
+
+    run(work())
+
+    assert exchange.most_at_once[url] < 64
+
+
 # -- the set of ready endpoints ----------------------------------------------------------------------------------------
 
 
