@@ -1,4 +1,4 @@
-"""The four programs that die: `python -m tests.crash.programs PROGRAM FOLDER POINT NTH AHEAD_MS`.
+"""The five programs that die: `python -m tests.crash.programs PROGRAM FOLDER POINT NTH AHEAD_MS`.
 
 Each composes what `hookline serve` composes, from the same constructors, on the databases in FOLDER; it dies by
 SIGKILL when POINT is reached for the NTH time (mortal.py), and with the point `never` does its work and ends. Its
@@ -8,6 +8,7 @@ clock is AHEAD_MS ahead of the machine's, so that what comes after a death finds
     sender      delivers until nothing waits or runs, one attempt at a time
     door        prints its port and answers webhooks until its input ends
     worker      applies and runs handlers until nothing is left, one run at a time
+    replayer    the same, after it has begun a replay of everything to every handler, unless there is one
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import threading
 import time
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 from hookline import Change, Event, Receiver
 from hookline.demo.serving import Served, loopback
 from hookline.loop import Clock, SystemClock
+from hookline.receiver import replay
+from hookline.receiver.replay import Selection
 from hookline.sender.app import SenderApp
 from hookline.sender.deliver import Limits
 from hookline.sender.idempotency import IdempotencyKey
@@ -37,6 +41,7 @@ SECRET: Final = "whsec_of_a_crash_test"
 # How fast the worker's clock is turned, so that nobody waits for a backoff.
 TURN_MS: Final = 500
 PAUSE_S: Final = 0.02
+REPLAYED_AT_ONCE: Final = 2
 
 
 def sender_url(folder: Path) -> str:
@@ -116,12 +121,24 @@ def worker(folder: Path, death: Death, ahead_ms: int) -> None:
     stop = threading.Event()
     working = threading.Thread(target=hooks.run_worker, args=(stop,), kwargs={"concurrency": 1})
     working.start()
-    queued = "select exists (select 1 from hookline_inbox_queue) or exists (select 1 from hookline_cascades)"
+    queued = (
+        "select exists (select 1 from hookline_inbox_queue) or exists (select 1 from hookline_cascades)"
+        " or exists (select 1 from hookline_replays where finished_ms is null)"
+    )
     while _ask(receiver_url(folder), queued) or _is_left(receiver_url(folder), "hookline_runs"):
         time.sleep(PAUSE_S)
         clock.advance(TURN_MS)
     stop.set()
     working.join()
+
+
+def replayer(folder: Path, death: Death, ahead_ms: int) -> None:
+    with compose_receiver(folder, death, _Ahead(ahead_ms)) as hooks:
+        hooks.open()
+        if not _ask(receiver_url(folder), "select exists (select 1 from hookline_replays)"):
+            hooks.worker().start_replay("default", Selection(), mode="all")
+    with patch.object(replay, "PART", REPLAYED_AT_ONCE):  # so that a small inbox takes several
+        worker(folder, death, ahead_ms)
 
 
 class _Ahead(SystemClock):
@@ -147,6 +164,6 @@ def _ask(url: str, statement: str) -> Any:
 if __name__ == "__main__":
     dying = Death(sys.argv[3], int(sys.argv[4]))
     watch_verbs(dying)
-    {one.__name__: one for one in (publisher, sender, door, worker)}[sys.argv[1]](
+    {one.__name__: one for one in (publisher, sender, door, worker, replayer)}[sys.argv[1]](
         Path(sys.argv[2]), dying, int(sys.argv[5])
     )

@@ -30,6 +30,7 @@ from tests.receiver.company import Company
 
 ROOT: Final = Path(__file__).parents[2]
 KILLED: Final = -9
+MAYBE: Final = -1
 # Past the longest lease there is: 60 s of a run.
 AHEAD_MS: Final = 61_000
 PATIENCE_S: Final = 30
@@ -42,7 +43,8 @@ class Step:
     Attributes:
         program: who dies (programs.py).
         point: where, at the nth time it comes there.
-        cut: attempts, of deliveries or of runs, that are under way then: recorded as unknown, and made again.
+        cut: attempts, of deliveries or of runs, that are under way then: recorded as unknown, and made again. MAYBE:
+            one or none, since runs have a thread of their own.
         repeats: how many requests the receiver gets twice.
     """
 
@@ -80,6 +82,19 @@ STEPS: Final = (
     Step("run, the handler has written",         "worker",    "handler: after its writes",     3, 1, 0),
     Step("run, marked, before the commit",       "worker",    "runs_succeed: before commit",   3, 1, 0),
     Step("run, after the commit",                "worker",    "runs_succeed: after commit",    3, 0, 0),
+    # Parts of two: three of entries and one that finds no more, then as many of changes.
+    Step("replay, begun, before the commit",     "replayer",  "replays_put: before commit",    1, 0, 0),
+    Step("replay, begun, after the commit",      "replayer",  "replays_put: after commit",     1, 0, 0),
+    Step("replay, a part begun",                 "replayer",  "replays_lock: inside",          3, MAYBE, 0),
+    Step("replay, a run armed",                  "replayer",  "runs_rearm: inside",            3, MAYBE, 0),
+    Step("replay, a part, before the commit",    "replayer",  "replays_move: before commit",   2, MAYBE, 0),
+    Step("replay, a part, after the commit",     "replayer",  "replays_move: after commit",    2, MAYBE, 0),
+    Step("replay, changes, before the commit",   "replayer",  "replays_move: before commit",   5, MAYBE, 0),
+    Step("replay, changes, after the commit",    "replayer",  "replays_move: after commit",    5, MAYBE, 0),
+    Step("replay, run, before the handler",      "replayer",  "runs_claim: after commit",      3, 1, 0),
+    Step("replay, run, the handler has written", "replayer",  "handler: after its writes",     3, 1, 0),
+    Step("replay, run, before the commit",       "replayer",  "runs_succeed: before commit",   3, 1, 0),
+    Step("replay, run, after the commit",        "replayer",  "runs_succeed: after commit",    3, 0, 0),
 )  # fmt: skip
 
 
@@ -131,10 +146,12 @@ def run(name: str, folder: Path, point: str = NEVER, nth: int = 1, *, ahead_ms: 
 
 
 def test_every_part_of_the_work_has_its_steps() -> None:
-    """publish, claim, post, settle, receive, apply and run each die at two steps or more."""
+    """publish, claim, post, settle, receive, apply, run and replay each die at two steps or more."""
     parts = [step.name.partition(",")[0].partition(" ")[0] for step in STEPS]
 
-    assert all(parts.count(part) >= 2 for part in ("publish", "claim", "post", "settle", "receive", "apply", "run"))
+    assert all(
+        parts.count(part) >= 2 for part in ("publish", "claim", "post", "settle", "receive", "apply", "run", "replay")
+    )
 
 
 # -- the sender
@@ -217,8 +234,12 @@ def story() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     ]
 
 
-def check_receiver(folder: Path, events: Sequence[dict[str, Any]], *, repeats: int, cut: int, log: str) -> None:
-    """Everything kept, applied and handled once; each repetition and each attempt that died accounted for."""
+def check_receiver(
+    folder: Path, events: Sequence[dict[str, Any]], *, repeats: int, cut: int, log: str, times: int = 1
+) -> None:
+    """Everything kept, applied and handled once, or so many times as it was replayed and once; each repetition and each
+    attempt that died accounted for.
+    """
     database = folder / "receiver.db"
     ids = sorted(event["id"] for event in events)
     assert [id_ for (id_,) in rows(database, "select event_id from hookline_inbox order by 1")] == ids
@@ -236,9 +257,9 @@ def check_receiver(folder: Path, events: Sequence[dict[str, Any]], *, repeats: i
     live = [id_ for (id_,) in rows(database, "select id from hookline_directory_users_live order by id")]
     assert live == ([] if is_over else list(USERS))
     effects = [("fact", id_) for id_ in ids] + [("change", str(seq)) for seq, _, _ in changes]
-    assert sorted(rows(database, "select handler, subject from effects")) == sorted(effects)
+    assert sorted(rows(database, "select handler, subject from effects")) == sorted(effects * times)
     runs = rows(database, "select state, attempt from hookline_runs")
-    assert sorted(runs) == sorted([("succeeded", 1)] * (len(effects) - cut) + [("succeeded", 2)] * cut)
+    assert sorted(runs) == [("succeeded", times)] * (len(effects) - cut) + [("succeeded", times + 1)] * cut
     assert log.count("its worker did not come back") == cut
     assert value(database, "select coalesce(sum(times), 0) from hookline_inbox_repeats") == repeats
     assert value(database, "pragma integrity_check") == "ok"
@@ -301,3 +322,27 @@ def test_a_worker_dies(tmp_path: Path, step: Step) -> None:
 
     assert (died, ended) == (KILLED, 0), log
     check_receiver(tmp_path, events, repeats=step.repeats, cut=step.cut, log=log)
+
+
+@of("replayer")
+def test_a_replaying_worker_dies(tmp_path: Path, step: Step) -> None:
+    """The next one goes on where the dead one's last commit was: every handler runs once more for every entry and for
+    every object's newest change, and no more; the mirror and its feed stay as they were.
+    """
+    events, _ = story()
+    register(tmp_path)
+    keep(tmp_path, events)
+    with compose_receiver(tmp_path, Death(NEVER, 1), SystemClock()) as hooks:
+        hooks.worker().drain()
+
+    died, _, _ = run("replayer", tmp_path, step.point, step.nth)
+    ended, _, log = run("replayer", tmp_path, ahead_ms=AHEAD_MS)
+
+    assert (died, ended) == (KILLED, 0), log
+    cut = min(1, log.count("its worker did not come back")) if step.cut == MAYBE else step.cut
+    check_receiver(tmp_path, events, repeats=step.repeats, cut=cut, log=log, times=2)
+    [(mode, entries, runs, failed)] = rows(
+        tmp_path / "receiver.db",
+        "select mode, entries, runs, failed from hookline_replays where finished_ms is not null",
+    )
+    assert (mode, entries, runs, failed) == ("all", COUNT, COUNT + len(USERS), 0)

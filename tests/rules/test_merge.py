@@ -588,6 +588,14 @@ def test_a_deletion_lies_over_undated_content_by_the_clock() -> None:
             assert name(fold(order)) == expected
 
 
+def test_undated_content_that_does_not_count_leaves_the_deletion_alone() -> None:
+    """Newer than the deletion, but older than the dated copy: what is shown does not move."""
+    dated, deletion = seen("embedded", 30, updated_s=27), seen("delete", 20, updated_s=28)
+    without, beside = fold([deletion, dated]), fold([deletion, dated, seen("embedded", 25, weak=True)])
+
+    assert name(without) == name(beside) == "n20"
+
+
 EDGE = EdgeState(add=(20, "m"), remove=(10, "z"))
 
 

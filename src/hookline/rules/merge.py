@@ -128,11 +128,9 @@ class ObjectState:
         never nulls a field.
         """
         full = self.full
-        if self.reduced is None or self.reduced_content[1:] < self.undated:
-            return full
-        if full is None:
-            return self.reduced
-        if self.life > self.death:
+        if full is None or self.reduced is None:
+            return self.reduced if full is None else full
+        if self.life > self.death or (full is self.undated_payload and self.reduced_content[1:] < self.undated):
             return full
         return {**full, **{name: value for name, value in self.reduced.items() if value is not None}}
 
