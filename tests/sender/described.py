@@ -72,7 +72,7 @@ _first: list[Description] = []
 
 def description_of(app: Any) -> Description | None:
     """Of an app that describes itself: made once, as the document is the same for the same code."""
-    if not hasattr(app, "openapi"):
+    if not hasattr(type(app), "openapi"):  # of the class: the instance's would make the whole document to answer
         return None
     if not _first:
         _first.append(Description(app.openapi))
