@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from operator import itemgetter
@@ -264,8 +265,7 @@ class Verbs(Mapping[str, Verb]):
         self._folder = resources.files(package) / "sql"
         self._dialect = dialect
         self._templates: dict[tuple[str, str], str] = {}
-        files = _sql_files(self._folder) | _sql_files(self._folder / dialect)
-        self._verbs = {name: compile_verb(name, file.read_text("utf-8"), dialect) for name, file in files.items()}
+        self._verbs = _compiled(package, dialect)
 
     def filled(self, folder: str, name: str, words: Mapping[str, str]) -> Verb:
         """A verb of `sql/<folder>/<name>.sql`, each `{word}` replaced: names of ours, never what came from outside.
@@ -286,6 +286,14 @@ class Verbs(Mapping[str, Verb]):
 
     def __len__(self) -> int:
         return len(self._verbs)
+
+
+@cache
+def _compiled(package: str, dialect: Dialect) -> Mapping[str, Verb]:
+    # Several stores stand on one package; a file is read and compiled once.
+    folder = resources.files(package) / "sql"
+    files = _sql_files(folder) | _sql_files(folder / dialect)
+    return {name: compile_verb(name, file.read_text("utf-8"), dialect) for name, file in files.items()}
 
 
 def _sql_files(folder: Traversable) -> dict[str, Traversable]:
