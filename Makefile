@@ -26,7 +26,7 @@ check: $(READY) ## format, lint, types, and who may import whom
 	$(BIN)/lint-imports
 
 test: $(READY) node-packages ## run the test suite; ARGS='-k signature'; says at the end what it skipped and why
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
 	$(BIN)/python -m bench $(ARGS)
