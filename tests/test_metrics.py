@@ -196,6 +196,7 @@ def test_the_receiver_tells_what_it_did(tmp_path: Path) -> None:
     assert value(after, "runs_total", "broken", "pending") == 2
     assert value(after, "runs_pending") == 2
     assert value(after, "handlers_paused") == 0
+    assert value(after, "walks_failing") == 0
     for hidden in ("directory_user_1", "event_1", "192.0.2.9", "whsec_x", "ada@example.com"):
         assert hidden not in text
 

@@ -211,6 +211,11 @@ class ReceiverMetrics(Collector):
         yield _gauge("hookline_receiver_runs_pending", "Handler runs that wait.", waiting.pending_runs)
         yield _gauge("hookline_receiver_runs_dead", "Handler runs that failed for good.", waiting.dead_runs)
         yield _gauge("hookline_receiver_handlers_paused", "Handlers that are paused.", waiting.paused_handlers)
+        yield _gauge(
+            "hookline_receiver_walks_failing",
+            "Walks over what hangs on a deleted or returned object that fail.",
+            waiting.failing_walks,
+        )
 
 
 class _Kept(Generic[T]):

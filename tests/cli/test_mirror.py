@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,36 @@ def test_status_counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
 
     assert main(["mirror", "status"]) == Exit.OK
     assert "directory_membership" in capsys.readouterr().out
+
+
+def test_walks_are_listed_with_what_keeps_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing while none is under way; else since when, how often it failed, when it is tried again and why."""
+    assert told(capsys, "walks") == []
+    with closing(sqlite3.connect("hookline.db")) as connection, connection:
+        connection.execute(
+            "insert into hookline_cascades (source, resource, object_id, cause, created_ms, tries, due_ms, error)"
+            " values ('default', 'directory', 'dir_1', 'event_1', 1000, 3, 2000, 'KeyError at x, line 1')"
+        )
+
+    assert told(capsys, "walks") == [
+        {
+            "resource": "directory",
+            "id": "dir_1",
+            "cause": "event_1",
+            "since": "1970-01-01T00:00:01.000Z",
+            "failed": 3,
+            "again": "1970-01-01T00:00:02.000Z",
+            "error": "KeyError at x, line 1",
+        }
+    ]
+    assert main(["mirror", "walks"]) == Exit.OK
+    assert "KeyError at x" in capsys.readouterr().out
+
+    assert main(["inbox", "retry", "--walks", "--json", "--database-url", "sqlite:///hookline.db"]) == Exit.OK
+    assert json.loads(capsys.readouterr().out) == {"walks": 1}
+    (row,) = told(capsys, "walks")
+    assert (row["failed"], row["again"]) == (3, None)
+    assert main(["inbox", "retry", "3", "--walks", "--database-url", "sqlite:///hookline.db"]) == Exit.USAGE
 
 
 def test_list_shows_what_is_alive_or_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,11 @@ import pytest
 from hookline.errors import StorageUnavailable
 from hookline.receiver import mirror, mirror_store, resources, work
 from hookline.receiver.handlers import Registry
+from hookline.receiver.mirror_queries import MirrorQueries
+from hookline.receiver.queries import InboxQueries
 from hookline.receiver.resources import Observed
 from hookline.receiver.work import Access, Worker
-from hookline.storage import Connection
+from hookline.storage import Connection, Verbs
 from hookline.wire.event import Event
 
 from .company import Company, Desk, wait_for
@@ -346,3 +348,53 @@ def test_a_clock_that_goes_back_strands_no_entry(desk: Desk, company: Company) -
     desk.worker.drain()
 
     assert desk.rows("select seq from hookline_inbox_queue") == [(seq,)]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first walk", "a later one"])
+def test_a_walk_that_fails_waits_alone(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch, first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others' walks, entries and runs go on; it is counted and listed with its reason, tried less and less often, never
+    given up; once it can be done, what it comes to is told.
+    """
+    told: list[tuple[str, str]] = []
+    desk.hooks.on_change("directory_user", name="h")(lambda change, tx: told.append((change.kind, change.id)))
+    real = mirror._Batch.walk
+
+    def failing(batch: Any, cascade: mirror_store.Cascade, limit: int) -> int:
+        if cascade.object_id == "bad":
+            raise ZeroDivisionError
+        return real(batch, cascade, limit)
+
+    monkeypatch.setattr(mirror._Batch, "walk", failing)
+    directories = ("bad", "good") if first else ("good", "bad")
+    desk.take(*(company.directory("activated", id_) for id_ in directories))
+    desk.take(*(company.user("created", f"user_{id_}", directory_id=id_) for id_ in directories))
+    told.clear()
+
+    desk.take(*(company.directory("deleted", id_) for id_ in directories))
+    desk.take(company.user("created", "user_new", directory_id="new"))
+
+    assert told == [("hidden", "user_good"), ("created", "user_new")]
+    assert desk.ids("directory_users") == ["user_new"]  # the view is right at once
+    for tries, wait_ms in enumerate((1_000, 10_000, 100_000, 1_000_000, 3_600_000, 3_600_000), start=1):
+        with desk.database.read() as connection:
+            (walk,) = MirrorQueries(Verbs("hookline.receiver", "sqlite")).walks(connection)
+            assert InboxQueries(Verbs("hookline.receiver", "sqlite")).backlog(connection).failing_walks == 1
+        assert (walk.id, walk.tries, walk.due_ms - desk.clock.now_ms()) == ("bad", tries, wait_ms)
+        assert walk.error is not None
+        assert walk.error.startswith("ZeroDivisionError")
+        desk.clock.advance(wait_ms)
+        desk.worker.drain()
+    assert [record.levelname for record in caplog.records if "hangs on" in record.message].count("ERROR") == 1
+
+    monkeypatch.undo()
+    desk.worker.drain()
+    assert told[-1] == ("created", "user_new")  # an hour is not over
+    if first:
+        assert desk.worker.retry_walks() == 1
+        desk.worker.drain()
+    else:
+        desk.new_worker().drain()
+    assert told[-1] == ("hidden", "user_bad")
+    assert desk.rows("select * from hookline_cascades") == []

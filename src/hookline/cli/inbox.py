@@ -161,16 +161,33 @@ def stats(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJ
 
 
 @inbox.command
-def retry(*targets: str, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> int:
+def retry(
+    *targets: str,
+    walks: Annotated[bool, Parameter(negative=())] = False,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> int:
     """Try dead, skipped or waiting runs again now, or apply dead entries again.
 
     Parameters
     ----------
     targets:
         Numbers of runs, or ids of events.
+    walks:
+        Instead: the walks that failed, as `mirror walks` lists them.
     """
+    if walks and targets:
+        raise ConfigError("retry", "expected runs and events, or --walks for all walks that failed")
     with receiver_in_force(app, database_url) as receiver:
         worker, source = receiver.worker(), receiver.source
+        if walks:
+            count = worker.retry_walks()
+            if as_json:
+                print_json({"walks": count})
+            else:
+                print(f"retried: {count} walks")
+            return Exit.OK
 
         def once_more(target: str) -> bool:
             return worker.retry_run(int(target)) if _is_run(target) else worker.retry_entry(source, target)

@@ -47,6 +47,37 @@ def status(*, source: Source = "default", database_url: DatabaseUrl = None, as_j
     )
 
 
+@mirror.command
+def walks(
+    *,
+    limit: Annotated[int, Parameter(help="At most so many.")] = 50,
+    source: Source = "default",
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the walks under way to what hangs on a deleted or returned object, by which handlers hear of it; those that
+    fail come first.
+    """
+    with _opened(database_url) as (verbs, connection):
+        found = MirrorQueries(verbs, source).walks(connection, limit=limit)
+    rows = [
+        {
+            "resource": one.resource,
+            "id": one.id,
+            "cause": one.cause,
+            "since": _at(one.created_ms),
+            "failed": one.tries,
+            "again": _at(one.due_ms) if one.due_ms else None,
+            "error": one.error,
+        }
+        for one in found
+    ]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+    elif rows:
+        _table(list(rows[0]), [[_short(value) for value in row.values()] for row in rows])
+
+
 @mirror.command(name="list")
 def list_(
     resource: str,

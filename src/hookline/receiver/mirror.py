@@ -89,6 +89,7 @@ _ALOUD: Final[dict[Verdict, ChangeKind]] = {
     "updated": "updated",
     "recreated": "recreated",
 }
+WALKED_AT_ONCE: Final = 200
 _LISTED_AT_ONCE: Final = 500
 _SCOPES: Final = frozenset(edge.scope[0] for edge in EDGES.values() if edge.scope is not None)
 _RANK: Final[dict[OutcomeKind, int]] = {"noop": 0, "stale": 1, "applied": 2}
@@ -160,11 +161,14 @@ def walk(
     connection: Connection,
     now_ms: int,
     *,
-    limit: int = 200,
+    limit: int = WALKED_AT_ONCE,
+    alone: Cascade | None = None,
     registered: Sequence[Registered] | None = None,
 ) -> Applied | None:
-    """Take the oldest cascades up where they stand, for about `limit` children; None if there is none."""
-    cascade = store.next_cascade(connection)
+    """Take the oldest cascades up where they stand, for about `limit` children, or one `alone`; None if there is
+    none.
+    """
+    cascade = alone or store.next_cascade(connection, now_ms)
     if cascade is None:
         return None
     done = Applied()
@@ -172,7 +176,7 @@ def walk(
     left = limit
     while cascade is not None and left > 0:
         left -= batch.walk(cascade, left)
-        cascade = store.next_cascade(connection)
+        cascade = None if alone else store.next_cascade(connection, now_ms)
     batch.write(done, store.registered(connection) if registered is None else registered, [])
     return done
 

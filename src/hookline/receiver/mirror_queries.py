@@ -73,6 +73,27 @@ class PastChange:
     changed_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingWalk:
+    """A walk over what hangs on an object, by which handlers hear of what its end or return means there.
+
+    Attributes:
+        cause: the event.
+        created_ms: since when it is waiting.
+        tries: how often it failed where it stands; 0: it goes on as soon as a worker comes to it.
+        due_ms: when it is tried again, where it failed; 0: as soon as a worker comes to it.
+        error: class and place of the last failure.
+    """
+
+    resource: str
+    id: str
+    cause: str | None
+    created_ms: int
+    tries: int
+    due_ms: int
+    error: str | None
+
+
 class MirrorQueries:
     """Reads one source's mirror, on any connection."""
 
@@ -88,6 +109,11 @@ class MirrorQueries:
             ((rows, live, uncertain),) = verb.run(connection, {"source": self.source})
             found.append(ResourceCounts(name, table, rows, live, uncertain))
         return found
+
+    def walks(self, connection: Connection, *, limit: int = PAGE) -> list[WaitingWalk]:
+        """The walks that are not finished, those that fail first."""
+        rows = self._verbs["cascades_list"].run(connection, {"source": self.source, "limit": limit})
+        return [WaitingWalk(*row) for row in rows]
 
     def rows(
         self, connection: Connection, resource: str, *, after: str = "", limit: int = PAGE, is_live: bool = True

@@ -26,6 +26,10 @@ EdgeKey: TypeAlias = tuple[str, tuple[str, str]]
 """(edge, ids of its ends)"""
 
 
+# No walk waits an hour and a bit (work.py's backoff): one that would was put off under another clock.
+LONGEST_WALK_WAIT_MS: Final = 3_660_000
+
+
 class Claimed(NamedTuple):
     """An entry taken out of the queue. `reason` is what the door knew to be wrong with it."""
 
@@ -75,7 +79,9 @@ class NewRun(NamedTuple):
 
 
 class Cascade(NamedTuple):
-    """A walk over the children of one object; `position` is where it stands ('' at the start)."""
+    """A walk over the children of one object; `position` is where it stands ('' at the start), `tries` how often it
+    failed there.
+    """
 
     row_id: int
     source: str
@@ -83,6 +89,7 @@ class Cascade(NamedTuple):
     object_id: str
     position: str
     cause: Cause
+    tries: int = 0
 
 
 class Registered(NamedTuple):
@@ -375,12 +382,23 @@ class MirrorStore:
         rows = [(source, *key, *cause, now_ms) for source, key, cause in cascades]
         self._verbs["cascades_add"].run_many(connection, rows)
 
-    def next_cascade(self, connection: Connection) -> Cascade | None:
-        """The oldest walk."""
-        for row in self._verbs["cascades_next"].run(connection):
-            row_id, source, resource, object_id, position, cause_seq, cause = row
-            return Cascade(row_id, source, resource, object_id, position, Cause(cause_seq, cause))
+    def next_cascade(self, connection: Connection, now_ms: int) -> Cascade | None:
+        """The oldest walk that does not wait after a failure."""
+        for row in self._verbs["cascades_next"].run(
+            connection, {"now_ms": now_ms, "latest_ms": now_ms + LONGEST_WALK_WAIT_MS}
+        ):
+            row_id, source, resource, object_id, position, cause_seq, cause, tries = row
+            return Cascade(row_id, source, resource, object_id, position, Cause(cause_seq, cause), tries)
         return None
+
+    def fail_cascade(self, connection: Connection, cascade: Cascade, due_ms: int, error: str) -> None:
+        """Let a walk wait that failed where it stands."""
+        named = {"row_id": cascade.row_id, "due_ms": due_ms, "error": error}
+        self._verbs["cascades_fail"].run(connection, named)
+
+    def retry_cascades(self, connection: Connection) -> int:
+        """Let the walks that wait after a failure be taken up now; how many they are."""
+        return self._verbs["cascades_retry"].count(connection, {})
 
     def move_cascade(self, connection: Connection, cascade: Cascade, position: str | None) -> None:
         """Note where a walk stands; None: it is finished."""

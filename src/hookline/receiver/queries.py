@@ -32,6 +32,7 @@ class InboxBacklog(NamedTuple):
     pending_runs: int
     dead_runs: int
     paused_handlers: int
+    failing_walks: int
 
 
 class InboxQueries:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hookline.receiver.handlers import Change, Handler
+from hookline.receiver.mirror_store import LONGEST_WALK_WAIT_MS
 from hookline.receiver.resources import decode
 from hookline.rules.lifecycle import Next
 from hookline.storage import Connection, Verbs
@@ -69,7 +70,11 @@ class RunStore:
 
     def due(self, connection: Connection, handlers: Sequence[str], now_ms: int) -> Due:
         """When something is due next: one statement."""
-        named = {"handlers": json.dumps(list(handlers)), "now_ms": now_ms}
+        named = {
+            "handlers": json.dumps(list(handlers)),
+            "now_ms": now_ms,
+            "latest_ms": now_ms + LONGEST_WALK_WAIT_MS,
+        }
         return Due(*self._verbs["worker_due"].run(connection, named)[0])
 
     def claim(

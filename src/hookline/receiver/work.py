@@ -47,8 +47,8 @@ from hookline.receiver.handlers import (
     Transactions,
     idempotency_key,
 )
-from hookline.receiver.mirror import Applied, apply, walk
-from hookline.receiver.mirror_store import Claimed, MirrorStore, Outcome
+from hookline.receiver.mirror import WALKED_AT_ONCE, Applied, apply, walk
+from hookline.receiver.mirror_store import Cascade, Claimed, MirrorStore, Outcome
 from hookline.receiver.replay import Mode, Replay, Replays, Selection
 from hookline.receiver.run_store import Due, Run, RunStore
 from hookline.rules.lifecycle import after_run
@@ -68,6 +68,8 @@ ENTRY_TRIES: Final = 3
 ENTRY_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=60, tries=ENTRY_TRIES)
 # No entry is made to wait as long as this (`ENTRY_BACKOFF`): one that is due later was kept under another clock.
 ENTRY_WAIT_MS: Final = 600_000
+# A walk is never given up: the loss of access that it has to tell of stays untold until then.
+WALK_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=3_600, tries=2**31)
 BUSY_WAIT_MS: Final = 1_000
 # How often a run may find the database locked before that counts as its failure.
 GIVE_BACKS: Final = 5
@@ -182,8 +184,11 @@ class Worker:
     def register(self) -> None:
         """Make this process's handlers known: from here on, runs are made for them. Once is enough."""
         if not self._is_registered:
+            now_ms = self._clock.now_ms()
             with self._access.write() as connection:
-                self._runs.register(connection, self._registry, self._clock.now_ms())
+                self._runs.register(connection, self._registry, now_ms)
+                # What made walks fail may be what this start has mended.
+                self._mirror.retry_cascades(connection)
                 absent = self._runs.absent(connection, [handler.name for handler in self._registry])
             self._is_registered = True
             if absent:
@@ -253,6 +258,13 @@ class Worker:
             done = self._runs.retry_entry(connection, source, event_id, self._clock.now_ms())
         self._tell("inbox")
         return done
+
+    def retry_walks(self) -> int:
+        """Take the walks up now that wait after a failure; how many they are. A worker that starts does so, too."""
+        with self._access.write() as connection:
+            found = self._mirror.retry_cascades(connection)
+        self._tell("inbox")
+        return found
 
     def pause(self, handler: str, reason: str) -> bool:
         """Take no more runs of a handler until it is resumed; False where it is paused already, or unknown."""
@@ -446,8 +458,55 @@ class Worker:
         return self._counted(Applied([outcome]), ())
 
     def _walk(self, now_ms: int) -> Applied:
+        try:
+            with self._access.write() as connection:
+                return walk(self._mirror, connection, now_ms) or Applied()
+        except (StorageUnavailable, OutcomeUnknown):
+            raise
+        except Exception as error:
+            log.warning("a part of a walk failed (%s), trying walks one by one", _place(error))
+        return self._walk_each(now_ms)
+
+    def _walk_each(self, now_ms: int) -> Applied:
+        """Take walks up one at a time, until the one that fails is found: it waits, the others go on."""
+        together = Applied()
+        for _ in range(WALKED_AT_ONCE):
+            cascade = None
+            try:
+                with self._access.write() as connection:
+                    cascade = self._mirror.next_cascade(connection, now_ms)
+                    if cascade is None:
+                        break
+                    done = walk(self._mirror, connection, now_ms, alone=cascade)
+            except (StorageUnavailable, OutcomeUnknown):
+                raise
+            except Exception as error:
+                if cascade is None:
+                    raise
+                self._put_off(cascade, error, now_ms)
+                break
+            if done is not None:
+                together.changes += done.changes
+                together.runs += done.runs
+                together.cascades += done.cascades
+        return together
+
+    def _put_off(self, cascade: Cascade, error: Exception, now_ms: int) -> None:
+        """Let a walk wait longer and longer. It is never given up: handlers have yet to hear of what it comes to."""
+        tries, place = cascade.tries + 1, _place(error)
+        due_ms = WALK_BACKOFF.due_ms(tries_made=tries, now_ms=now_ms, jitter=0)
+        assert due_ms is not None
         with self._access.write() as connection:
-            return walk(self._mirror, connection, now_ms) or Applied()
+            self._mirror.fail_cascade(connection, cascade, due_ms, place)
+        log.log(
+            logging.ERROR if tries == ENTRY_TRIES else logging.WARNING,
+            "the walk to what hangs on %s %s failed %d times (%s): handlers wait for it. It is tried again by itself; "
+            "`hookline mirror walks` shows it, `hookline inbox retry --walks` tries it now",
+            cascade.resource,
+            cascade.object_id,
+            tries,
+            place,
+        )
 
     # -- runs --------------------------------------------------------------------------------------------------
 

@@ -1,2 +1,2 @@
--- Notes how far a walk has come.
-update hookline_cascades set position = :position where row_id = :row_id
+-- Notes how far a walk has come; whatever kept it from that is over.
+update hookline_cascades set position = :position, tries = 0, due_ms = 0, error = null where row_id = :row_id

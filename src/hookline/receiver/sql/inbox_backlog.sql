@@ -17,4 +17,5 @@ select
         ) b
     ) as pending_runs,
     (select count(*) from (select 1 from hookline_runs r where r.state = 'failed' limit :most) c) as dead_runs,
-    (select count(*) from hookline_handlers h where h.paused_reason is not null) as paused_handlers
+    (select count(*) from hookline_handlers h where h.paused_reason is not null) as paused_handlers,
+    (select count(*) from hookline_cascades w where w.tries > 0) as failing_walks

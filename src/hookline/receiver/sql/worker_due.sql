@@ -1,7 +1,7 @@
 -- The one question of an idle worker: when is an entry, a walk, a run of its handlers (now, or else next) or a lease due, and is there a replay?
 select
     (select min(due_ms) from hookline_inbox_queue),
-    (select created_ms from hookline_cascades order by row_id limit 1),
+    (select created_ms from hookline_cascades where due_ms <= :now_ms or due_ms > :latest_ms order by row_id limit 1),
     (select min((
         select min(q.due_ms) from hookline_runs q where q.handler = h.value and q.state = 'pending'
     )) from json_each(:handlers) h
