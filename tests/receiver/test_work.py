@@ -398,3 +398,42 @@ def test_a_walk_that_fails_waits_alone(
         desk.new_worker().drain()
     assert told[-1] == ("hidden", "user_bad")
     assert desk.rows("select * from hookline_cascades") == []
+
+
+@pytest.mark.parametrize("ahead_ms", [365 * 86_400_000, 2 * 3_600_000], ids=["a year", "two hours"])
+def test_a_clock_that_goes_back_strands_no_run(desk: Desk, company: Company, ahead_ms: int) -> None:
+    """Runs, leases and pauses made while the clock stood ahead end now, not then: under the worker that was there, and
+    under one that starts later. A retry keeps its wait.
+    """
+    is_down = True
+
+    def handler(event: Event, tx: Any) -> None:
+        if is_down:
+            raise ConnectionError
+
+    desk.hooks.on("*", name="h")(handler)
+    desk.clock.advance(ahead_ms)
+    desk.take(company.user("created"), company.user("created", "user_2"))
+    desk.clock.advance(-ahead_ms)
+    with desk.database.transaction() as connection:
+        leased_ms = desk.clock.now_ms() + ahead_ms + 60_000
+        connection.execute(
+            "update hookline_runs set state = 'running', leased_until_ms = ? where inbox_seq = 2", (leased_ms,)
+        )
+        connection.execute("update hookline_handlers set paused_reason = 'x', probe_ms = ?", (leased_ms,))
+
+    desk.worker.drain()
+    assert desk.rows("select attempt, due_ms > ? from hookline_runs order by inbox_seq", desk.clock.now_ms()) == [
+        (2, 1),  # tried again, and waits as ever
+        (1, 1),
+    ]
+    desk.clock.advance(61_000)
+    desk.worker.drain()
+    assert [state for (state,) in desk.rows("select state from hookline_runs")] == ["pending"] * 2  # the lease is over
+
+    is_down = False
+    with desk.database.transaction() as connection:
+        connection.execute("update hookline_handlers set paused_reason = null, probe_ms = null")
+        connection.execute("update hookline_runs set due_ms = ?", (leased_ms,))
+    desk.new_worker().drain()
+    assert desk.rows("select distinct state from hookline_runs") == [("succeeded",)]

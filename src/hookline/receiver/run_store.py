@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from hookline.receiver.handlers import Change, Handler
 from hookline.receiver.mirror_store import LONGEST_WALK_WAIT_MS
 from hookline.receiver.resources import decode
 from hookline.rules.lifecycle import Next
 from hookline.storage import Connection, Verbs
+
+# Clocks of processes on one database may differ by so much; what is dated later was written under another clock.
+AHEAD_MS: Final = 60_000
+# The longest pause between two probes (handlers_probing.sql), and as much.
+LONGEST_PAUSE_MS: Final = 3_600_000 + AHEAD_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,24 @@ class RunStore:
             "latest_ms": now_ms + LONGEST_WALK_WAIT_MS,
         }
         return Due(*self._verbs["worker_due"].run(connection, named)[0])
+
+    def pull(self, connection: Connection, now_ms: int, *, lease_ms: int, longest_wait_ms: int) -> int:
+        """Bring near what only waits since the clock was set back; how many runs, leases and pauses that were.
+
+        Args:
+            lease_ms: how long a lease is.
+            longest_wait_ms: how long a run may wait to be tried again.
+        """
+        named = {
+            "now_ms": now_ms,
+            "ahead_ms": now_ms + AHEAD_MS,
+            "longest_ms": now_ms + longest_wait_ms,
+            "leased_until_ms": now_ms + lease_ms,
+            "longest_lease_ms": now_ms + lease_ms + AHEAD_MS,
+            "longest_pause_ms": now_ms + LONGEST_PAUSE_MS,
+        }
+        verbs = [self._verbs[name] for name in ("runs_pull", "runs_pull_leases", "handlers_pull")]
+        return sum([verb.count(connection, named) for verb in verbs])
 
     def claim(
         self,

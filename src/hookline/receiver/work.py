@@ -50,9 +50,9 @@ from hookline.receiver.handlers import (
 from hookline.receiver.mirror import WALKED_AT_ONCE, Applied, apply, walk
 from hookline.receiver.mirror_store import Cascade, Claimed, MirrorStore, Outcome
 from hookline.receiver.replay import Mode, Replay, Replays, Selection
-from hookline.receiver.run_store import Due, Run, RunStore
+from hookline.receiver.run_store import AHEAD_MS, Due, Run, RunStore
 from hookline.rules.lifecycle import after_run
-from hookline.rules.schedule import RUNS, Backoff
+from hookline.rules.schedule import JITTER, RUNS, Backoff
 from hookline.storage import Connection, Database, Dialect, Verbs
 from hookline.wire.event import Event
 
@@ -175,6 +175,7 @@ class Worker:
         self._is_first_batch = True
         self._given_back: dict[int, int] = {}
         self._extended_ms = 0
+        self._latest_ms = 0
         self._guard = threading.Lock()
         self._in_flight: dict[int, Run] = {}
         self._inbox: queue.SimpleQueue[Run | None] | None = None
@@ -187,6 +188,7 @@ class Worker:
             now_ms = self._clock.now_ms()
             with self._access.write() as connection:
                 self._runs.register(connection, self._registry, now_ms)
+                self._pull_runs(connection, now_ms)
                 # What made walks fail may be what this start has mended.
                 self._mirror.retry_cascades(connection)
                 absent = self._runs.absent(connection, [handler.name for handler in self._registry])
@@ -325,6 +327,9 @@ class Worker:
         self.register()
         names = [handler.name for handler in self._registry]
         now_ms = self._counters.heartbeat_ms = self._clock.now_ms()
+        if now_ms < self._latest_ms - AHEAD_MS:
+            self._clock_set_back(now_ms)
+        self._latest_ms = now_ms
         # What is committed after this look sets `wake`, and `run_loop` comes again.
         with self._access.read() as connection:
             due = self._runs.due(connection, names, now_ms)
@@ -406,6 +411,17 @@ class Worker:
         log.warning("the clock was set back: entries kept before that are applied now")
         with self._access.write() as connection:
             self._mirror.pull(connection, now_ms + ENTRY_WAIT_MS, now_ms)
+
+    def _clock_set_back(self, now_ms: int) -> None:
+        """So with runs, leases and paused handlers, where this worker sees it; where it does not, at its start."""
+        self._extended_ms = 0
+        with self._access.write() as connection:
+            pulled = self._pull_runs(connection, now_ms)
+        log.warning("the clock was set back: %d runs, leases and pauses that would wait for it end sooner", pulled)
+
+    def _pull_runs(self, connection: Connection, now_ms: int) -> int:
+        longest_ms = round(self._backoff.cap_s * (1 + JITTER) * 1000) + AHEAD_MS
+        return self._runs.pull(connection, now_ms, lease_ms=LEASE_S * 1000, longest_wait_ms=longest_ms)
 
     def _mark_first(self, now_ms: int) -> list[int]:
         """Mark what is about to be the first batch; its entries, if one of them was marked and never settled."""
