@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
 
+from .test_delivery_claim import opened
 from .test_sender_store import World
 
 NOW_MS = 1_000_000
@@ -284,6 +286,34 @@ def test_a_repeated_call_starts_one_replay(history: Desk) -> None:
     assert first.id == again.id
     assert refusal.value.code == "idempotency_key_reused"
     assert history.execute("select count(*) from hookline_sender_replays") == [(1,)]
+
+
+def test_several_processes_share_a_replay(desk: Desk, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part is done by one of them, whoever comes first: every pair once."""
+    monkeypatch.setattr(module, "PART", 3)
+    monkeypatch.setattr(module, "WINDOW", 1_000)
+    for number in range(40):
+        desk.publish(f"e{number:02}")
+    desk.replays.start("production", Selection(endpoints=("we_1",)))
+    others = [opened(database_url) for _ in range(3)]
+
+    def work(database: Database) -> None:
+        jobs = JobStore(database.dialect)
+        replays = Replays(database, SenderStore(database.dialect), jobs, clock=desk.clock, ids=IdMaker())
+        runner = JobRunner(database, jobs, clock=desk.clock, kinds={KIND: replays.do_part})
+        while desk.execute("select count(*) from hookline_sender_jobs") != [(0,)]:
+            runner.note_due(0)
+            runner.step()
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            for done in [pool.submit(work, other) for other in others]:
+                done.result(30)
+    finally:
+        for other in others:
+            other.close()
+
+    assert [event for event, _, _ in desk.made()] == [f"e{number:02}" for number in range(40)]
 
 
 # -- one event

@@ -1,4 +1,4 @@
-"""The five programs that die: `python -m tests.crash.programs PROGRAM FOLDER POINT NTH AHEAD_MS`.
+"""The programs that die: `python -m tests.crash.programs PROGRAM FOLDER POINT NTH AHEAD_MS`.
 
 Each composes what `hookline serve` composes, from the same constructors, on the databases in FOLDER; it dies by
 SIGKILL when POINT is reached for the NTH time (mortal.py), and with the point `never` does its work and ends. Its
@@ -6,6 +6,8 @@ clock is AHEAD_MS ahead of the machine's, so that what comes after a death finds
 
     publisher   publishes COUNT events under a key each and prints the id it was given for every one
     sender      delivers until nothing waits or runs, one attempt at a time
+    jobs        does jobs in parts of three until none is due
+    resumer     resumes the one endpoint for the newest of each object, in parts of three
     door        prints its port and answers webhooks until its input ends
     worker      applies and runs handlers until nothing is left, one run at a time
     replayer    the same, after it has begun a replay of everything to every handler, unless there is one
@@ -26,8 +28,10 @@ from hookline.demo.serving import Served, loopback
 from hookline.loop import Clock, SystemClock
 from hookline.receiver import replay
 from hookline.receiver.replay import Selection
+from hookline.sender import holding, replays, retention
 from hookline.sender.app import SenderApp
 from hookline.sender.deliver import Limits
+from hookline.sender.holding import Choice
 from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.model import Environment
 from hookline.sender.publish import Publication, draft_event
@@ -107,6 +111,26 @@ def sender(folder: Path, death: Death, ahead_ms: int) -> None:
     asyncio.run(deliver())
 
 
+def jobs(folder: Path, death: Death, ahead_ms: int) -> None:
+    _in_small_parts()
+    clock = _Ahead(ahead_ms)
+    runner = compose_sender(folder, death, clock).job_runner()
+    runner.note_due(0)
+    while (due_ms := runner.step()) is not None and due_ms <= clock.now_ms():
+        pass
+
+
+def resumer(folder: Path, death: Death, ahead_ms: int) -> None:
+    _in_small_parts()
+    app = compose_sender(folder, death, _Ahead(ahead_ms))
+    [[endpoint_id]] = app._database.run(lambda tx: tx.execute("select id from hookline_sender_endpoints").fetchall())
+    app.registry.resume(ENVIRONMENT, endpoint_id, Choice("latest"))
+
+
+def _in_small_parts() -> None:
+    holding.PART = replays.PART = retention.EVENTS_AT_ONCE = 3  # type: ignore[misc]  # so that there are many
+
+
 def door(folder: Path, death: Death, ahead_ms: int) -> None:
     hooks = compose_receiver(folder, death, _Ahead(ahead_ms))
     with loopback() as listening, Served(hooks.asgi(), listening, name="door") as served:
@@ -164,6 +188,6 @@ def _ask(url: str, statement: str) -> Any:
 if __name__ == "__main__":
     dying = Death(sys.argv[3], int(sys.argv[4]))
     watch_verbs(dying)
-    {one.__name__: one for one in (publisher, sender, door, worker, replayer)}[sys.argv[1]](
+    {one.__name__: one for one in (publisher, sender, jobs, resumer, door, worker, replayer)}[sys.argv[1]](
         Path(sys.argv[2]), dying, int(sys.argv[5])
     )

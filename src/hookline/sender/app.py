@@ -222,16 +222,7 @@ class SenderApp:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver and do jobs until `stop` is set, then finish what is under way."""
         exchange = self._make_exchange()
-        jobs = JobRunner(
-            self._database,
-            self._jobs,
-            clock=self._clock,
-            kinds={
-                holding.KIND: self._holding.do_part,
-                replays.KIND: self._replays.do_part,
-                retention.KIND: self.retention.do_part,
-            },
-        )
+        jobs = self.job_runner()
         deliverer = Deliverer(
             self._database,
             self.store,
@@ -260,6 +251,19 @@ class SenderApp:
             await asyncio.gather(working, stopping, return_exceptions=True)
             executor.shutdown()
             await exchange.close()
+
+    def job_runner(self) -> JobRunner:
+        """Who does the jobs of this process: `run` has one of its own."""
+        return JobRunner(
+            self._database,
+            self._jobs,
+            clock=self._clock,
+            kinds={
+                holding.KIND: self._holding.do_part,
+                replays.KIND: self._replays.do_part,
+                retention.KIND: self.retention.do_part,
+            },
+        )
 
     def backlog(self) -> StoredWork:
         """What waits in the database, for metrics. StorageUnavailable: it cannot be read."""
