@@ -117,7 +117,7 @@ class SharedIntake:
         self._counters.entries_kept(kinds)
         # After the commit and once per batch: a worker woken earlier would find nothing.
         self._database.notify(CHANNEL)
-        _log_conflicts(entries, kinds)
+        _log_kept(entries, kinds)
         return kinds
 
 
@@ -148,7 +148,7 @@ class SeparateIntake:
             raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
         self._outage.is_over()
         self._counters.entries_kept(kinds)
-        _log_conflicts([entry], kinds)
+        _log_kept([entry], kinds)
         return kinds[0]
 
     def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
@@ -171,11 +171,24 @@ def dialect_of(connection: Any) -> Dialect:
     return "postgres" if "psycopg" in modules else "sqlite"
 
 
-def _log_conflicts(entries: Sequence[Entry], kinds: Sequence[PutKind]) -> None:
+def _log_kept(entries: Sequence[Entry], kinds: Sequence[PutKind]) -> None:
     for entry, kind in zip(entries, kinds, strict=True):
         if kind == "conflict":
             log.warning(
                 "event %s came again with other bytes (sha256 %s…): flagged, not applied",
-                entry.event_id,
+                _shown_id(entry),
                 entry.sha256.hex()[:8],
+                extra={"event_id": _shown_id(entry), "source": entry.source},
             )
+        elif log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "event %s: %s",
+                _shown_id(entry),
+                kind,
+                extra={"event_id": _shown_id(entry), "source": entry.source, "type": entry.type, "kind": kind},
+            )
+
+
+def _shown_id(entry: Entry) -> str:
+    # An entry without an id of its own is kept under its whole digest.
+    return entry.event_id[:15] + "…" if entry.event_id.startswith("sha256:") else entry.event_id

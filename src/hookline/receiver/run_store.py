@@ -40,6 +40,11 @@ class Run:
     replay_id: int | None = None
 
     @property
+    def log_ids(self) -> dict[str, object]:
+        """What a line of the log about it carries."""
+        return {"run": self.row_id, "handler": self.handler, "attempt": self.attempt}
+
+    @property
     def subject(self) -> str:
         """What a handler can fail on: the object of a change, the entry of a fact."""
         return self.object_key if self.object_key is not None else f"entry {self.inbox_seq}"

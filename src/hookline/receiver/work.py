@@ -399,6 +399,19 @@ class Worker:
         return apply(self._mirror, connection, entries, now_ms, optional=self._optional) if entries else Applied()
 
     def _counted(self, done: Applied, entries: Sequence[Claimed]) -> Applied:
+        if log.isEnabledFor(logging.DEBUG):
+            event_ids = {entry.seq: entry.event_id for entry in entries}
+            for outcome in done.outcomes:
+                log.debug(
+                    "entry %d: %s",
+                    outcome.seq,
+                    outcome.outcome,
+                    extra={
+                        "event_id": event_ids.get(outcome.seq),
+                        "outcome": outcome.outcome,
+                        "reason": outcome.reason,
+                    },
+                )
         self._counters.entries_applied(
             [outcome.outcome for outcome in done.outcomes],
             [entry.received_ms for entry in entries],
@@ -577,7 +590,7 @@ class Worker:
                 self._count_failure(connection, run, "WorkerLost", now_ms)
         for run in lapsed:
             self._counters.run_ended(run.handler, "lost")
-            log.warning("run %d of %s: its worker did not come back", run.row_id, run.handler)
+            log.warning("run %d of %s: its worker did not come back", run.row_id, run.handler, extra=run.log_ids)
         return bool(lapsed)
 
     def _execute(self, run: Run, loop: _Loop) -> None:
@@ -590,9 +603,15 @@ class Worker:
                 raise
         except (StorageUnavailable, OutcomeUnknown) as error:
             # What it came to could not be written down: its lease passes, and it counts as unknown.
-            log.warning("run %d of %s could not be settled, its lease passes first: %s", run.row_id, run.handler, error)
+            log.warning(
+                "run %d of %s could not be settled, its lease passes first: %s",
+                run.row_id,
+                run.handler,
+                error,
+                extra=run.log_ids,
+            )
         except Exception:
-            log.exception("run %d of %s could not be settled", run.row_id, run.handler)
+            log.exception("run %d of %s could not be settled", run.row_id, run.handler, extra=run.log_ids)
         finally:
             with self._guard:
                 self._in_flight.pop(run.row_id, None)
@@ -605,7 +624,12 @@ class Worker:
         try:
             self._call(handler, run, loop)
         except _LeaseLostError:
-            log.warning("run %d of %s took longer than its lease; what it wrote is undone", run.row_id, run.handler)
+            log.warning(
+                "run %d of %s took longer than its lease; what it wrote is undone",
+                run.row_id,
+                run.handler,
+                extra=run.log_ids,
+            )
             return
         except (StorageUnavailable, OutcomeUnknown):
             # Where a commit in doubt was kept after all, there is no such attempt to give back any more.
@@ -649,7 +673,9 @@ class Worker:
 
     def _give_back(self, run: Run) -> None:
         self._given_back[run.row_id] = self._given_back.get(run.row_id, 0) + 1
-        log.warning("run %d of %s: the database is not available, trying again", run.row_id, run.handler)
+        log.warning(
+            "run %d of %s: the database is not available, trying again", run.row_id, run.handler, extra=run.log_ids
+        )
         self._counters.run_ended(run.handler, "given_back")
         with self._access.write() as connection:
             self._runs.give_back(connection, run, self._clock.now_ms() + BUSY_WAIT_MS)
@@ -671,6 +697,7 @@ class Worker:
             run.attempt,
             _place(failure),
             following.state,
+            extra=run.log_ids | {"outcome": following.state, "duration_ms": round(took_s * 1000)},
         )
         with self._access.write() as connection:
             if self._runs.fail(connection, run, following, describe(failure), now_ms):

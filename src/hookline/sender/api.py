@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from hookline.sender.keys import KeyHolder
 
 log = logging.getLogger("hookline.sender")
+# A line per call, at debug: without its query, which may hold what a client should not have put there.
+access = logging.getLogger("hookline.access")
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -135,6 +138,7 @@ class SenderApi:
         if scope["type"] != "http":
             return
         scope["hookline.request_id"] = self._context.ids.make("req", self._context.clock.now_ms())
+        began_s = time.perf_counter()
         call = _Call(scope, receive, send)
         try:
             await self._answer(call, holder)
@@ -151,6 +155,8 @@ class SenderApi:
                 await call.answer_error(_from_trouble(error, scope, self._outage))
         finally:
             self._count(call)
+            if access.isEnabledFor(logging.DEBUG):
+                _log_call(call, time.perf_counter() - began_s)
 
     def _count(self, call: _Call) -> None:
         if is_keyed(call.path):
@@ -256,6 +262,23 @@ class _TooManyCalls(RequestError):
     def __init__(self, wait_s: int) -> None:
         super().__init__(429, "rate_limited", f"Too many requests: wait {wait_s} s.")
         self.wait_s = wait_s
+
+
+def _log_call(call: _Call, took_s: float) -> None:
+    scope = call.scope
+    access.debug(
+        "%s %a: %d",
+        scope["method"],
+        call.path,
+        call.status,
+        extra={
+            "request_id": scope["hookline.request_id"],
+            "environment": scope.get("hookline.environment"),
+            "actor": scope.get("hookline.actor"),
+            "status": call.status,
+            "duration_ms": round(took_s * 1000, 1),
+        },
+    )
 
 
 class _ClientGone(Exception):

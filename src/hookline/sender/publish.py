@@ -149,6 +149,8 @@ class Publisher:
             self._counters.database_errors["publish"] += 1
             raise
         self._count(publications, repeats)
+        if log.isEnabledFor(logging.DEBUG):
+            _log_published(publications, results, repeats)
         try:
             self._database.notify(DELIVERIES_CHANNEL)
         except Exception:
@@ -311,6 +313,23 @@ class Publisher:
             self._store.feed(connection, [(item.environment, rows[published.id]) for item, _, published in fresh])
         else:
             self._store.feed_later(connection, [rows[published.id] for _, _, published in fresh])
+
+
+def _log_published(
+    publications: Sequence[Publication],
+    results: Sequence[tuple[Published, ...] | RequestError],
+    repeats: Collection[int],
+) -> None:
+    for position, (publication, result) in enumerate(zip(publications, results, strict=True)):
+        if position in repeats or isinstance(result, RequestError):
+            continue
+        for draft, published in zip(publication.drafts, result, strict=True):
+            log.debug(
+                "event %s published: %s",
+                published.id,
+                draft.type,
+                extra={"event_id": published.id, "type": draft.type, "environment": publication.environment},
+            )
 
 
 def compose_body(draft: EventDraft, event_id: str, created_ms: int) -> bytes:
