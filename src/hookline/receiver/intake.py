@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hookline.errors import OutcomeUnknown, StorageError
 from hookline.receiver.counters import Counters
-from hookline.receiver.model import Entry, PutKind, RejectionRow
+from hookline.receiver.model import Entry, PutKind, RejectionRow, shown_id
 from hookline.receiver.store import InboxStore
 from hookline.storage.commit import GroupCommit
 
@@ -176,19 +176,14 @@ def _log_kept(entries: Sequence[Entry], kinds: Sequence[PutKind]) -> None:
         if kind == "conflict":
             log.warning(
                 "event %s came again with other bytes (sha256 %s…): flagged, not applied",
-                _shown_id(entry),
+                shown_id(entry.event_id),
                 entry.sha256.hex()[:8],
-                extra={"event_id": _shown_id(entry), "source": entry.source},
+                extra={"event_id": shown_id(entry.event_id), "source": entry.source},
             )
         elif log.isEnabledFor(logging.DEBUG):
             log.debug(
                 "event %s: %s",
-                _shown_id(entry),
+                shown_id(entry.event_id),
                 kind,
-                extra={"event_id": _shown_id(entry), "source": entry.source, "type": entry.type, "kind": kind},
+                extra={"event_id": shown_id(entry.event_id), "source": entry.source, "type": entry.type, "kind": kind},
             )
-
-
-def _shown_id(entry: Entry) -> str:
-    # An entry without an id of its own is kept under its whole digest.
-    return entry.event_id[:15] + "…" if entry.event_id.startswith("sha256:") else entry.event_id

@@ -154,3 +154,8 @@ class HandlerRow:
     pending: int
     running: int
     dead: int
+
+
+def shown_id(event_id: str) -> str:
+    """An entry's id for the log: one that has none of its own is kept under its whole digest, which stays out of it."""
+    return f"{event_id[:15]}…" if event_id.startswith("sha256:") else event_id

@@ -49,6 +49,7 @@ from hookline.receiver.handlers import (
 )
 from hookline.receiver.mirror import WALKED_AT_ONCE, Applied, apply, walk
 from hookline.receiver.mirror_store import Cascade, Claimed, MirrorStore, Outcome
+from hookline.receiver.model import shown_id
 from hookline.receiver.replay import Mode, Replay, Replays, Selection
 from hookline.receiver.run_store import AHEAD_MS, Due, Run, RunStore
 from hookline.rules.lifecycle import after_run
@@ -400,7 +401,7 @@ class Worker:
 
     def _counted(self, done: Applied, entries: Sequence[Claimed]) -> Applied:
         if log.isEnabledFor(logging.DEBUG):
-            event_ids = {entry.seq: entry.event_id for entry in entries}
+            event_ids = {entry.seq: shown_id(entry.event_id) for entry in entries}
             for outcome in done.outcomes:
                 log.debug(
                     "entry %d: %s",
