@@ -424,7 +424,11 @@ def test_the_catalogue_is_listed(call: Client) -> None:
     created = next(item for item in data if item["name"] == "dsync.user.created")
     assert created == {
         "name": "dsync.user.created",
+        "origin": "catalogue",
         "subscribable": True,
         "resource": "directory_user",
+        "description": None,
+        "mode": "off",
+        "has_schema": False,
         "has_sample": True,
     }

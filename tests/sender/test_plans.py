@@ -10,7 +10,15 @@ from hookline.storage import Database
 from hookline.storage.verbs import Verbs, compile_verb
 
 # Verbs that are meant to read a whole, small table.
-WHOLE_TABLE = {"endpoint_secrets", "keys_sealed", "keys_valid", "key_put_first", "feed_missing", "feed_missing_clear"}
+WHOLE_TABLE = {
+    "endpoint_secrets",
+    "event_type_rules",
+    "keys_sealed",
+    "keys_valid",
+    "key_put_first",
+    "feed_missing",
+    "feed_missing_clear",
+}
 # Verbs that scan a list of their own making (a recursive walk of an index, the rows they were given).
 OWN_LIST = {
     "discover": ("SCAN e",),

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from hookline.errors import RequestError, StorageUnavailable
+from hookline.sender.drafts import MAX_EVENT_BYTES
 from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.ids import IdMaker
 from hookline.sender.model import Delivery, StoredEvent
 from hookline.sender.publish import (
     DELIVERIES_CHANNEL,
-    MAX_EVENT_BYTES,
     EventDraft,
     Publication,
     Publisher,

@@ -25,7 +25,16 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from hookline.errors import NotCanonical, OutcomeUnknown, RequestError, StorageError
-from hookline.sender import api_endpoints, api_explain, api_keys, api_own, api_replays, api_trials, api_workos
+from hookline.sender import (
+    api_endpoints,
+    api_event_types,
+    api_explain,
+    api_keys,
+    api_own,
+    api_replays,
+    api_trials,
+    api_workos,
+)
 from hookline.sender.api_description import complete, problem_body
 from hookline.sender.api_limit import CallLimit
 from hookline.sender.api_parts import (
@@ -38,7 +47,8 @@ from hookline.sender.api_parts import (
     is_keyed,
 )
 from hookline.sender.counters import Counters
-from hookline.sender.publish import EventDraft, Publication, draft_batch, draft_event
+from hookline.sender.drafts import EventDraft, draft_batch, draft_event
+from hookline.sender.publish import Publication, Published
 from hookline.storage.outage import Outage
 from hookline.wire.canonical import loads_strict
 from hookline.wire.traceparent import parse_traceparent
@@ -210,24 +220,40 @@ class SenderApi:
         body = await call.body()
         used = idempotency_key(call.optional_header(b"idempotency-key"), f"POST {_PUBLISH_PATH}", hashlib.sha256(body))
         if len(body) <= _DECODE_INLINE_BYTES:
-            status, answer = await self._publish_body(call, _decode(body), used)
+            answer, headers = await self._publish_body(call, _decode(body), used)
         else:
             async with self._large:
-                status, answer = await self._publish_body(call, await asyncio.to_thread(_decode, body), used)
-        await call.answer(status, answer)
+                answer, headers = await self._publish_body(call, await asyncio.to_thread(_decode, body), used)
+        await call.answer(201, answer, headers)
 
-    async def _publish_body(self, call: _Call, decoded: _Decoded, used: IdempotencyKey | None) -> tuple[int, bytes]:
+    async def _publish_body(
+        self, call: _Call, decoded: _Decoded, used: IdempotencyKey | None
+    ) -> tuple[bytes, Sequence[tuple[bytes, bytes]]]:
         traceparent = parse_traceparent(call.single_text(b"traceparent"))
         published = await self._context.publisher.publish(
             Publication(call.scope["hookline.environment"], decoded.drafts, used, traceparent)
         )
+        headers = _warning_headers(published)
         if decoded.is_batch:
-            return 201, json.dumps({"data": [{"id": item.id} for item in published]}).encode()
+            answer: dict[str, Any] = {"data": [{"id": item.id} for item in published]}
+            if headers:
+                answer["warnings"] = [
+                    {"field": item.warning.field, "message": item.warning.message} for item in published if item.warning
+                ]
+            return json.dumps(answer).encode(), headers
         if published[0].body is None:
             raise RequestError(
                 410, "event_pruned", f"{published[0].id} was published with this key and is past its retention"
             )
-        return 201, published[0].body
+        return published[0].body, headers
+
+
+def _warning_headers(published: Sequence[Published]) -> list[tuple[bytes, bytes]]:
+    for item in published:
+        if item.warning is not None:
+            text = f"{item.warning.field}: {item.warning.message}"
+            return [(b"hookline-warning", "".join(filter(str.isprintable, text)).encode("ascii", "backslashreplace"))]
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +451,7 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
     app.include_router(api_keys.router(context))
     app.include_router(api_own.router(context))
     app.include_router(api_replays.router(context))
+    app.include_router(api_event_types.router(context))
     app.include_router(api_trials.router(context))
     app.include_router(api_explain.router(context))
 

@@ -1,4 +1,4 @@
-"""Hookline's own API under `/api/v1`: deliveries, events, event types. Endpoints and keys have modules of their own."""
+"""Hookline's own API under `/api/v1`: deliveries, events. Endpoints, keys and event types have modules of their own."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from hookline.sender.api_parts import (
     listed,
     time_text,
 )
+from hookline.sender.drafts import MAX_BATCH_EVENTS, MAX_ID_LENGTH
 from hookline.sender.interventions import cancel_delivery, event_pruned, retry_delivery
 from hookline.sender.model import DeliveryState
-from hookline.sender.publish import DELIVERIES_CHANNEL, MAX_BATCH_EVENTS, MAX_ID_LENGTH
+from hookline.sender.publish import DELIVERIES_CHANNEL
 from hookline.sender.queries import DeliveryQuery, delivery_detail, delivery_page
-from hookline.wire.catalogue import CATALOGUE, sampled_types
 
 if TYPE_CHECKING:
     from hookline.sender.model import Attempt, Delivery
@@ -79,22 +79,6 @@ class OwnDeliveryList(BaseModel):
     list_metadata: ListMetadata
 
 
-class OwnEventType(BaseModel):
-    """A type of the catalogue: whether endpoints of the compatible API may ask for it, and whether it has a sample."""
-
-    name: str
-    subscribable: bool
-    resource: str | None
-    has_sample: bool
-
-
-class OwnEventTypeList(BaseModel):
-    """All types of the catalogue."""
-
-    object: Literal["list"]
-    data: list[OwnEventType]
-
-
 # Publishing is answered ahead of the framework (api.py); this is its description.
 _NEW_EVENT: Final = {
     "type": "object",
@@ -116,7 +100,15 @@ _PUBLISHED: Final = {
         "data": {
             "type": "array",
             "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
-        }
+        },
+        "warnings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
     },
 }
 PUBLISH_OPERATION: Final = {
@@ -173,7 +165,15 @@ PUBLISH_OPERATION: Final = {
     },
     "responses": {
         "201": {
-            "description": "The stored event; for a batch `data` with the ids in order.",
+            "description": "The stored event; for a batch `data` with the ids in order, and `warnings` where data "
+            "breaks a schema that only warns.",
+            "headers": {
+                "Hookline-Warning": {
+                    "description": "The first event whose data breaks the schema of its type: the place and what was "
+                    "expected there.",
+                    "schema": {"type": "string"},
+                }
+            },
             "content": {
                 "application/json": {"schema": {"anyOf": [{"$ref": "#/components/schemas/Event"}, _PUBLISHED]}}
             },
@@ -263,21 +263,6 @@ def _add_events(routes: APIRouter, context: CallContext) -> None:
         if not event.body:
             raise event_pruned(event.id)
         return Response(event.body, media_type="application/json")
-
-    @routes.get("/event_types", tags=["events"], response_model=OwnEventTypeList, responses=answers())
-    def list_event_types() -> dict[str, Any]:
-        """The catalogue of known types. Publishing takes any well-formed name."""
-        sampled = frozenset(sampled_types())
-        data = [
-            {
-                "name": item.name,
-                "subscribable": item.subscribable,
-                "resource": item.object,
-                "has_sample": item.name in sampled,
-            }
-            for item in CATALOGUE.values()
-        ]
-        return {"object": "list", "data": data}
 
 
 def delivery_shown(delivery: Delivery) -> dict[str, Any]:

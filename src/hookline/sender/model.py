@@ -18,6 +18,7 @@ EventOrigin: TypeAlias = Literal["published", "test", "operational"]
 DeliveryOrigin: TypeAlias = Literal["published", "test", "replay"]
 ReplayState: TypeAlias = Literal["pending", "succeeded", "canceled"]
 AttemptKind: TypeAlias = Literal["scheduled", "manual", "probe"]
+SchemaMode: TypeAlias = Literal["off", "warn", "reject"]
 AttemptOutcome: TypeAlias = Literal["succeeded", "failed", "gone", "unknown"]
 
 # Told by the sender itself, and to those alone who ask by name or by `endpoint.*` and `delivery.*`: `*` is for events.
@@ -233,3 +234,20 @@ class Replay:
     created_ms: int
     updated_ms: int
     finished_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEventType:
+    """An event type that its users described. `schema` and `sample` are JSON text, of an event's `data`.
+
+    `mode` says what the schema does when an event is published: nothing, warn, or refuse it.
+    """
+
+    environment: Environment
+    name: str
+    description: str | None
+    schema: str | None
+    mode: SchemaMode
+    sample: str | None
+    created_ms: int
+    updated_ms: int

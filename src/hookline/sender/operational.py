@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hookline.sender.drafts import EventDraft, compose_body
 from hookline.sender.model import OPERATIONAL_TYPES
-from hookline.sender.publish import EventDraft, compose_body
 from hookline.wire.canonical import canonical_bytes
 from hookline.wire.timestamps import format_ms
 

@@ -7,21 +7,21 @@ HTTP or sends anything.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from hookline.errors import NotCanonical, RequestError, StorageError
+from hookline.errors import RequestError, StorageError
 from hookline.sender.counters import Counters
+from hookline.sender.drafts import EventDraft, compose_body, draft_batch, draft_event
+from hookline.sender.event_types import EventTypes, Rules, SchemaWarning, Tell, check_drafts
 from hookline.sender.idempotency import IdempotencyKey, refuse_other_use
 from hookline.sender.ids import IdMaker
 from hookline.storage.commit import GroupCommit
-from hookline.wire.canonical import canonical_bytes
-from hookline.wire.timestamps import format_ms, parse_us
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
@@ -35,35 +35,33 @@ log = logging.getLogger("hookline.sender")
 # Notified after every commit that made deliveries due.
 DELIVERIES_CHANNEL: Final = "deliveries"
 
-MAX_BATCH_EVENTS: Final = 1_000
-MAX_EVENT_BYTES: Final = 256 * 1024
-# What the events of one call come to together; a thousand ordinary ones are about 1 MB.
-MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
-MAX_ID_LENGTH: Final = 200
-
-# Any well-formed dotted name: the catalogue's, and a user's own (`invoice.paid`).
-_EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
-_MAX_TYPE_LENGTH: Final = 200
-_FIELDS: Final = frozenset({"event", "data", "organization_id", "context", "created_at"})
+# Above this the events of a call are held against schemas in a thread, so that other calls are not kept waiting.
+_CHECK_INLINE_BYTES: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class EventDraft:
-    """A checked event that waits for its id: canonical bytes of its members `"data":…` and `"context":…`."""
+_NO_WARNINGS: Final[Mapping[int, SchemaWarning]] = {}
 
-    type: str
-    data: bytes
-    context: bytes
-    organization_id: str | None
-    created_ms: int | None
+__all__ = [
+    "DELIVERIES_CHANNEL",
+    "EventDraft",
+    "Publication",
+    "Published",
+    "Publisher",
+    "draft_batch",
+    "draft_event",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A stored event. `body` is its canonical bytes, None where a repeated call finds them pruned."""
+    """A stored event. `body` is its canonical bytes, None where a repeated call finds them pruned.
+
+    `warning` says where its data breaks the schema of its type, where that is only to be warned of.
+    """
 
     id: str
     body: bytes | None
+    warning: SchemaWarning | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +81,9 @@ class Publisher:
 
     Args:
         counters: what is counted here.
+
+    Attributes:
+        types: event types of one's own, whose schemas are asked here.
     """
 
     def __init__(
@@ -99,6 +100,8 @@ class Publisher:
         self._clock = clock
         self._ids = ids
         self._counters = counters if counters is not None else Counters()
+        self.types = EventTypes(database, store, clock=clock)
+        self._tell = Tell(clock)
         self._group: GroupCommit[Publication, tuple[Published, ...] | RequestError] = GroupCommit(
             self._commit, name="hookline-publish"
         )
@@ -109,20 +112,46 @@ class Publisher:
         A call that repeats an idempotency key with the same body gets what the first one stored.
 
         Raises:
-            RequestError: 409 `idempotency_key_reused` where the key was used for something else.
+            RequestError: 409 `idempotency_key_reused` where the key was used for something else; 422 `invalid_event`
+                where the schema of a type refuses an event.
             StorageUnavailable: nothing was written.
         """
         began_s = time.perf_counter()
+        rules = self.types.known()
+        if rules is None:
+            rules = await asyncio.to_thread(self.types.read)
+        try:
+            if rules and sum(len(draft.data) for draft in publication.drafts) > _CHECK_INLINE_BYTES:
+                warnings = await asyncio.to_thread(self._check, publication, rules)
+            else:
+                warnings = self._check(publication, rules)
+        except RequestError:
+            if publication.idempotency is None:
+                raise
+            result = await asyncio.to_thread(self._earlier, publication)
+            if result is None:
+                raise
+            return _given(result)
         result = await self._group.put(publication)
         self._counters.publish_waits.add(time.perf_counter() - began_s)
-        return _given(result)
+        return _warned(_given(result), warnings)
 
     def publish_inline(self, publication: Publication) -> tuple[Published, ...]:
         """The same for a plain thread."""
         began_s = time.perf_counter()
+        rules = self.types.known()
+        if rules is None:
+            rules = self.types.read()
+        try:
+            warnings = self._check(publication, rules)
+        except RequestError:
+            earlier = self._earlier(publication)
+            if earlier is None:
+                raise
+            return _given(earlier)
         result = self._group.put_inline(publication)
         self._counters.publish_waits.add(time.perf_counter() - began_s)
-        return _given(result)
+        return _warned(_given(result), warnings)
 
     def publish_on(
         self, connection: Connection, environment: Environment, drafts: Sequence[EventDraft]
@@ -139,6 +168,21 @@ class Publisher:
     def close(self) -> None:
         """Finish what is being written."""
         self._group.close()
+
+    def _check(self, publication: Publication, rules: Rules) -> Mapping[int, SchemaWarning]:
+        if not rules:
+            return _NO_WARNINGS
+        return check_drafts(publication.environment, publication.drafts, rules, self._tell)
+
+    def _earlier(self, publication: Publication) -> tuple[Published, ...] | RequestError | None:
+        """What a call that is refused stored when it was first made: the schema is younger than its event."""
+        if publication.idempotency is None:
+            return None
+        with self._database.snapshot() as connection:
+            used = publication.idempotency
+            if self._store.idempotency_record(connection, publication.environment, used.key) is None:
+                return None
+            return self._repeated(connection, publication, (), None)
 
     def _commit(self, publications: Sequence[Publication]) -> list[tuple[Published, ...] | RequestError]:
         try:
@@ -332,127 +376,10 @@ def _log_published(
             )
 
 
-def compose_body(draft: EventDraft, event_id: str, created_ms: int) -> bytes:
-    """The canonical bytes of the whole event: a fixed point of `JSON.parse` then `JSON.stringify`."""
-    head = f'{{"object":"event","id":"{event_id}","event":"{draft.type}",'
-    tail = f',"created_at":"{format_ms(created_ms * 1000)}"'
-    context = b"," + draft.context if draft.context else b""
-    return head.encode() + draft.data + tail.encode() + context + b"}"
-
-
-def draft_event(value: object, path: str = "") -> EventDraft:
-    """Check one event as `POST /api/v1/events` takes it.
-
-    Args:
-        value: decoded JSON: `event`, `data`, and perhaps `organization_id`, `context`, `created_at`.
-        path: where it stands in the request, as in `events[3]`; named by errors.
-
-    Raises:
-        RequestError: 422 `invalid_event`; `errors` names the place and says what was expected.
-    """
-    if not isinstance(value, dict):
-        raise _invalid(path, "expected an object with event and data", value)
-    unknown = sorted(value.keys() - _FIELDS)
-    if unknown:
-        raise _refusal(_at(path, unknown[0][:60]), f"unknown field; known are {', '.join(sorted(_FIELDS))}")
-    event_type = value.get("event")
-    if not isinstance(event_type, str):
-        raise _invalid(_at(path, "event"), "expected a type name such as dsync.user.created", event_type)
-    if len(event_type) > _MAX_TYPE_LENGTH or not _EVENT_TYPE.fullmatch(event_type):
-        raise _refusal(
-            _at(path, "event"),
-            "expected two or more lower-case words joined by dots, such as dsync.user.created",
-        )
-    data = value.get("data")
-    if not isinstance(data, dict):
-        raise _invalid(_at(path, "data"), "expected an object", data)
-    context = value.get("context")
-    if context is not None and not isinstance(context, dict):
-        raise _invalid(_at(path, "context"), "expected an object", context)
-    organization_id = value.get("organization_id")
-    if organization_id is not None and not isinstance(organization_id, str):
-        raise _invalid(_at(path, "organization_id"), "expected a string", organization_id)
-    if organization_id is not None and not 0 < len(organization_id) <= MAX_ID_LENGTH:
-        raise _refusal(_at(path, "organization_id"), f"expected 1 to {MAX_ID_LENGTH} characters")
-    if organization_id is not None and not organization_id.isprintable():
-        # Lone surrogates, which no database takes, among them.
-        raise _refusal(_at(path, "organization_id"), "expected printable characters")
-    data_bytes = _member("data", data, path)
-    context_bytes = b"" if context is None else _member("context", context, path)
-    if len(data_bytes) + len(context_bytes) > MAX_EVENT_BYTES:
-        raise _refusal(_at(path, "data"), f"expected at most {MAX_EVENT_BYTES} bytes as compact JSON")
-    return EventDraft(event_type, data_bytes, context_bytes, organization_id, _created_ms(value, path))
-
-
-def draft_batch(value: object) -> tuple[EventDraft, ...]:
-    """Check the `events` list of a batch: 1 to 1,000 events; the first bad one refuses all, by its index."""
-    if not isinstance(value, list) or not value:
-        raise _invalid("events", "expected a list of at least one event", value)
-    if len(value) > MAX_BATCH_EVENTS:
-        raise _refusal("events", f"expected at most {MAX_BATCH_EVENTS} events in a batch, got {len(value)}")
-    drafts: list[EventDraft] = []
-    total = 0
-    for index, item in enumerate(value):
-        draft = draft_event(item, f"events[{index}]")
-        total += len(draft.data) + len(draft.context)
-        if total > MAX_BATCH_BYTES:
-            raise _refusal(f"events[{index}]", f"expected a batch of at most {MAX_BATCH_BYTES} bytes as compact JSON")
-        drafts.append(draft)
-    return tuple(drafts)
-
-
-def _created_ms(value: Mapping[str, Any], path: str) -> int | None:
-    text = value.get("created_at")
-    if text is None:
-        return None
-    where = _at(path, "created_at")
-    if not isinstance(text, str):
-        raise _invalid(where, "expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z", text)
-    try:
-        created_us = parse_us(text)
-    except ValueError:
-        raise _refusal(where, "expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z") from None
-    return created_us // 1000
-
-
-def _member(name: str, value: object, path: str) -> bytes:
-    try:
-        return canonical_bytes({name: value})[1:-1]
-    except NotCanonical as error:
-        where = f"{path}.{error.path}" if path else error.path
-        raise _refusal(where, str(error).removeprefix(f"{error.path}: ")) from None
-
-
-def _at(path: str, field: str) -> str:
-    return f"{path}.{field}" if path else field
-
-
-def _invalid(field: str, expected: str, got: object) -> RequestError:
-    return _refusal(field, f"{expected}, got {_kind(got)}")
-
-
-def _refusal(field: str, message: str) -> RequestError:
-    return RequestError(
-        422,
-        "invalid_event",
-        f"{field}: {message}" if field else message,
-        [{"code": "invalid_event", "field": field, "message": message}],
-    )
-
-
-def _kind(value: object) -> str:
-    """What a value is, in JSON's words; never the value itself."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, list):
-        return "an empty list" if not value else "a list"
-    return "an object"
+def _warned(published: tuple[Published, ...], warnings: Mapping[int, SchemaWarning]) -> tuple[Published, ...]:
+    if not warnings:
+        return published
+    return tuple(replace(item, warning=warnings.get(position)) for position, item in enumerate(published))
 
 
 def _given(result: tuple[Published, ...] | RequestError) -> tuple[Published, ...]:

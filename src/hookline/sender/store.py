@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from hookline.sender.model import (
@@ -22,6 +22,7 @@ from hookline.sender.model import (
     Endpoint,
     EndpointVersion,
     Environment,
+    OwnEventType,
     PastEvent,
     StoredEvent,
 )
@@ -29,6 +30,7 @@ from hookline.storage.verbs import Verbs
 
 if TYPE_CHECKING:
     from hookline.rules.lifecycle import Next
+    from hookline.sender.model import SchemaMode
     from hookline.storage.verbs import Connection, Dialect, Row
 
 # Beyond every row id: where a list that has no cursor begins.
@@ -435,6 +437,31 @@ class SenderStore:
             return None
         operation, body_sha256, result_ids = rows[0]
         return IdempotencyRecord(operation, body_sha256, tuple(json.loads(result_ids)))
+
+    # -- event types of one's own --------------------------------------------------------------------------------
+
+    def put_event_type(self, connection: Connection, described: OwnEventType) -> bool:
+        """Writes a type over what was there; its time of creation stays. True where it is new."""
+        row = self._verbs["event_type_put"].run(connection, asdict(described))[0]
+        return bool(row[0] == row[1])
+
+    def event_type(self, connection: Connection, environment: str, name: str) -> OwnEventType | None:
+        """One type, or None."""
+        rows = self._verbs["event_type_get"].run(connection, {"environment": environment, "name": name})
+        return OwnEventType(*rows[0]) if rows else None
+
+    def event_types(self, connection: Connection, environment: str) -> list[OwnEventType]:
+        """Every type of an environment, by name."""
+        rows = self._verbs["event_types_of"].run(connection, {"environment": environment})
+        return [OwnEventType(*row) for row in rows]
+
+    def delete_event_type(self, connection: Connection, environment: str, name: str) -> bool:
+        """Forgets a type. False where there is none."""
+        return bool(self._verbs["event_type_delete"].count(connection, {"environment": environment, "name": name}))
+
+    def event_type_rules(self, connection: Connection) -> list[tuple[Environment, str, SchemaMode, str]]:
+        """Environment, name, mode and schema of every type whose schema is asked when an event is published."""
+        return self._verbs["event_type_rules"].run(connection)
 
     # -- events and their feed -----------------------------------------------------------------------------------
 

@@ -18,18 +18,18 @@ from hookline.errors import RequestError
 from hookline.sender.attempt import Attempter
 from hookline.sender.counters import Counters
 from hookline.sender.delivery_store import Claimed, DeliveryStore
+from hookline.sender.drafts import compose_body, draft_event
 from hookline.sender.idempotency import take_key
-from hookline.sender.publish import compose_body, draft_event
 from hookline.wire.catalogue import matches, sample, sample_context
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.sender.attempt import Finished, RefuseUrl
+    from hookline.sender.drafts import EventDraft
     from hookline.sender.http import Exchange
     from hookline.sender.idempotency import IdempotencyKey
     from hookline.sender.ids import IdMaker
     from hookline.sender.model import Attempt, Delivery, Endpoint, Environment
-    from hookline.sender.publish import EventDraft
     from hookline.sender.store import SenderStore
     from hookline.storage import Database
     from hookline.storage.verbs import Connection

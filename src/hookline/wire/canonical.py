@@ -17,7 +17,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -65,7 +65,7 @@ def loads_strict(raw: bytes | str) -> Any:
         raise NotCanonical("", f"nested deeper than {MAX_DEPTH}") from None
     if refused:
         path, why = _find_refused(value)
-        raise NotCanonical(_dotted(path), why)
+        raise NotCanonical(dotted_path(path), why)
     return value
 
 
@@ -101,7 +101,7 @@ def _write(value: object, path: _Path, put: Callable[[str], None]) -> None:
         put("]")
     else:
         raise NotCanonical(
-            _dotted(path),
+            dotted_path(path),
             f"expected text, a number, true, false, null, a list or an object, got {type(value).__name__}",
         )
 
@@ -111,14 +111,14 @@ def _text(value: str, path: _Path) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise NotCanonical(_dotted(path), "expected text that has UTF-8, got a lone surrogate") from None
+            raise NotCanonical(dotted_path(path), "expected text that has UTF-8, got a lone surrogate") from None
     return encode_basestring(value)
 
 
 def _integer(value: int, path: _Path) -> str:
     if not -MAX_INTEGER <= value <= MAX_INTEGER:
         raise NotCanonical(
-            _dotted(path),
+            dotted_path(path),
             f"expected an integer within ±{MAX_INTEGER}, beyond which JavaScript loses digits; send it as text",
         )
     return int.__repr__(value)
@@ -127,7 +127,7 @@ def _integer(value: int, path: _Path) -> str:
 def _number(value: float, path: _Path) -> str:
     """A float as ECMAScript's Number::toString writes it; both print the shortest digits that read back."""
     if not math.isfinite(value):
-        raise NotCanonical(_dotted(path), f"expected a number JSON can write, got {value}")
+        raise NotCanonical(dotted_path(path), f"expected a number JSON can write, got {value}")
     if value.is_integer():
         return _integer(int(value), path)
     mantissa, _, exponent = float.__repr__(value).partition("e")
@@ -145,7 +145,9 @@ def _in_javascript_order(value: dict[Any, object], path: _Path) -> list[str]:
     keys = list(value)
     for key in keys:
         if not isinstance(key, str):
-            raise NotCanonical(_dotted(path), f"expected keys that are text, got a key of type {type(key).__name__}")
+            raise NotCanonical(
+                dotted_path(path), f"expected keys that are text, got a key of type {type(key).__name__}"
+            )
     indexes = [key for key in keys if _is_array_index(key)]
     if not indexes:
         return keys
@@ -158,7 +160,7 @@ def _is_array_index(key: str) -> bool:
 
 def _require_shallow(path: _Path) -> None:
     if len(path) >= MAX_DEPTH:
-        raise NotCanonical(_dotted(path), f"nested deeper than {MAX_DEPTH}")
+        raise NotCanonical(dotted_path(path), f"nested deeper than {MAX_DEPTH}")
 
 
 class _Refused:
@@ -210,7 +212,8 @@ def _find_refused(whole: object) -> tuple[_Path, str]:
     raise AssertionError("a refused value is in the tree it was refused from")
 
 
-def _dotted(path: _Path) -> str:
+def dotted_path(path: Sequence[str | int]) -> str:
+    """A place in a value as errors write it: `data.emails[0].value`; names are cut and escaped, never trusted."""
     text = ""
     for step in path:
         if isinstance(step, int):
