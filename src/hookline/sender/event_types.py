@@ -8,6 +8,7 @@ transaction sees.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -66,6 +67,7 @@ class EventTypes:
         self._lock = threading.Lock()
         self._rules: Rules = {}
         self._read_ms: int | None = None
+        self._reading: asyncio.Future[Rules] | None = None
 
     def put(
         self,
@@ -116,7 +118,7 @@ class EventTypes:
         return was_there
 
     def known(self) -> Rules | None:
-        """What is asked of events, without asking the database; None means: call `read`."""
+        """What is asked of events, without asking the database; None means: call `read` or `read_soon`."""
         read_ms = self._read_ms
         if read_ms is not None and 0 <= self._clock.now_ms() - read_ms < FRESH_MS:
             return self._rules
@@ -132,6 +134,14 @@ class EventTypes:
                     rules = self.read_on(connection)
                 self._rules, self._read_ms = rules, now_ms
         return rules
+
+    async def read_soon(self) -> Rules:
+        """The same in a thread; everybody on a loop who waits for it shares it, and goes on in the order they came."""
+        loop = asyncio.get_running_loop()
+        if self._reading is None or self._reading.done() or self._reading.get_loop() is not loop:
+            self._reading = loop.run_in_executor(None, self.read)
+        # Shielded: a client that goes away does not take the others' answer along.
+        return await asyncio.shield(self._reading)
 
     def read_on(self, connection: Connection) -> Rules:
         """The same as this connection sees it now."""

@@ -119,7 +119,7 @@ class Publisher:
         began_s = time.perf_counter()
         rules = self.types.known()
         if rules is None:
-            rules = await asyncio.to_thread(self.types.read)
+            rules = await self.types.read_soon()
         try:
             if rules and sum(len(draft.data) for draft in publication.drafts) > _CHECK_INLINE_BYTES:
                 warnings = await asyncio.to_thread(self._check, publication, rules)
