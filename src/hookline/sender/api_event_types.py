@@ -55,10 +55,22 @@ class ShownEventType(ListedEventType):
     updated_at: str | None
 
 
+_EXAMPLE: Final[dict[str, Any]] = {
+    "description": "An invoice was paid in full.",
+    "schema": {
+        "type": "object",
+        "required": ["id", "amount"],
+        "properties": {"id": {"type": "string"}, "amount": {"type": "integer", "minimum": 0}},
+    },
+    "mode": "warn",
+    "sample": {"id": "invoice_1", "amount": 1200},
+}
+
+
 class PutEventType(BaseModel):
     """What to say of a type, in place of all that was said before."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
     description: Annotated[str, Field(max_length=MAX_DESCRIPTION)] | None = None
     schema_: dict[str, Any] | None = Field(
