@@ -68,13 +68,11 @@ _REASONS: Final[Mapping[str, str]] = {
 }
 _EXAMPLE_ID: Final = "req_01KAVY7ZS5RQ8M3W0N4T6B2D9F"
 _REQUEST_ID: Final = {
-    "required": True,
     "description": "The request's id; the server's log has it beside what went wrong.",
     "required": True,
     "schema": {"type": "string", "pattern": "^req_[0-9A-HJKMNP-TV-Z]{26}$"},
 }
 _RETRY_AFTER: Final = {
-    "required": True,
     "description": "Seconds to wait before the next try.",
     "required": True,
     "schema": {"type": "integer", "minimum": 1},
