@@ -247,10 +247,13 @@ class _Batch:
         for source, name, ids in named:
             above.update((source, key) for key in _keys(RESOURCES[name].parents, ids))
         self._load([*objects, *above], edges)
+        by_resource: dict[str, list[tuple[str, ObjectKey]]] = defaultdict(list)
+        for key in objects:
+            by_resource[key[1][0]].append(key)
         for name in RESOURCES:
             if name in LISTED_IN:
                 self._compare_with_lists(name)
-            for key in sorted(key for key in objects if key[1][0] == name):
+            for key in sorted(by_resource.get(name, ())):
                 self._join_object(self._object(*key), objects[key])
         for edge_key in sorted(edges):
             self._join_edge(self._edge(*edge_key), edges[edge_key])
@@ -298,7 +301,7 @@ class _Batch:
                 after = row.shown if is_live else None
                 self._change(row.source, row.resource.name, row.id, kind, was_shown, after, one.cause)
             flags, wishes = joined.flags, joined.wishes
-            if state is not before and is_near_death_above(proof_of(state), parents):
+            if state is not before and parents and is_near_death_above(proof_of(state), parents):
                 flags, wishes = (*flags, "uncertain"), (*wishes, "refetch:uncertain")
             self._note(row, one, verdict, flags, wishes)
 
@@ -589,12 +592,14 @@ class _Batch:
     def write(self, done: Applied, registered: Sequence[Registered], runs: list[NewRun]) -> None:
         """Write rows in sorted order, parents first; then walks, changes and runs."""
         store, connection = self._store, self._connection
+        rows: dict[str, list[ObjectRow]] = defaultdict(list)
+        for row in self._objects.values():
+            if row is not None and row.is_changed:
+                rows[row.resource.name].append(row)
         for name, resource in RESOURCES.items():
-            rows = [
-                row for (_, key), row in self._objects.items() if key[0] == name and row is not None and row.is_changed
-            ]
-            rows.sort(key=lambda row: (row.source, row.id))
-            store.write_objects(connection, resource, rows)
+            if name in rows:
+                rows[name].sort(key=lambda row: (row.source, row.id))
+                store.write_objects(connection, resource, rows[name])
         for name, edge in EDGES.items():
             edge_rows = [row for (_, of, _), row in self._edges.items() if of == name and row.is_changed]
             edge_rows.sort(key=lambda row: (row.source, row.ids))

@@ -133,22 +133,28 @@ class ObjectRow:
         if self.texts is not None and self.state is not None:
             full, reduced, rival = self.texts
             state = self.state
-            registers = {state.content[0] >= 0: (state.content, decode(full))}
+            content, payload = state.content, decode(full)
+            undated_content, undated = NO_CONTENT, None
+            if content[0] < 0:
+                content, payload, undated_content, undated = undated_content, undated, content, payload
             if rival is not None:
-                *key, payload = msgspec.json.decode(rival)
-                registers[key[0] >= 0] = ((key[0], key[1], key[2]), payload)
-            dated, undated = registers.get(True, (NO_CONTENT, None)), registers.get(False, (NO_CONTENT, None))
+                *key, other = msgspec.json.decode(rival)
+                if key[0] < 0:
+                    undated_content, undated = (key[0], key[1], key[2]), other
+                else:
+                    content, payload = (key[0], key[1], key[2]), other
             self.state = ObjectState(
                 state.resource,
                 state.key,
-                *dated,
+                content,
+                payload,
                 state.life,
                 state.death,
                 state.provisional,
                 state.reduced_content,
                 decode(reduced),
-                undated[0][1:],
-                undated[1],
+                NEVER if undated is None else undated_content[1:],
+                undated,
             )
             self.texts = None
         return self.state

@@ -115,11 +115,15 @@ class ObjectState:
         """The newest full copy. Between one with an `updated_at` and one without only their events' clocks can say
         which is newer; among the former `updated_at` has decided before.
         """
+        if self.undated_payload is None:  # nearly always: the same, without comparing
+            return self.payload
         return self.undated_payload if self.undated > self.content[1:] else self.payload
 
     @property
     def full_key(self) -> ContentKey:
         """The key of `full`."""
+        if self.undated_payload is None:
+            return self.content
         return (-1, *self.undated) if self.undated > self.content[1:] else self.content
 
     @property
