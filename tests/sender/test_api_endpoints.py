@@ -156,6 +156,12 @@ def test_a_url_that_is_taken_is_409_and_names_the_field(call: Client, endpoint: 
     ] == [(409, "duplicate_endpoint", {"url"})] * 2
 
 
+@pytest.mark.parametrize("given", [60, 60.0])
+def test_a_whole_number_may_be_written_with_a_point(call: Client, endpoint: Any, given: Any) -> None:
+    """JSON has one kind of number: 60.0 is an integer to JSON Schema, and so to us."""
+    assert patch(call, endpoint, {"rate_limit_per_min": given}).json["rate_limit_per_min"] == 60
+
+
 # -- headers
 
 

@@ -13,7 +13,14 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from hookline.sender.api_parts import Dialect, Problem, dialect_of, is_keyed
+from hookline.sender.api_parts import (
+    IDEMPOTENCY_HEADER,
+    MAX_IDEMPOTENCY_KEY,
+    Dialect,
+    Problem,
+    dialect_of,
+    is_keyed,
+)
 
 _METHODS: Final = frozenset({"get", "post", "patch", "put", "delete"})
 _REF: Final = "#/components/schemas/"
@@ -72,6 +79,12 @@ _REQUEST_ID: Final = {
     "required": True,
     "schema": {"type": "string", "pattern": "^req_[0-9A-HJKMNP-TV-Z]{26}$"},
 }
+_IDEMPOTENCY_KEY: Final = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_IDEMPOTENCY_KEY,
+    "pattern": "^[ -~]+$",
+}
 _RETRY_AFTER: Final = {
     "description": "Seconds to wait before the next try.",
     "required": True,
@@ -102,6 +115,8 @@ def complete(document: dict[str, Any], publish: Mapping[str, Any], *, path: str)
 def _complete_operation(template: str, operation: dict[str, Any]) -> None:
     responses: dict[str, Any] = operation["responses"]
     dialect = dialect_of(template)
+    for parameter in operation.get("parameters", ()):
+        _complete_parameter(parameter)
     # Whether a process is ready is no refusal: that 503 has a body of its own.
     wanted = {status for status, response in responses.items() if status >= "400" and "content" not in response}
     if is_keyed(template):
@@ -126,6 +141,17 @@ def _complete_operation(template: str, operation: dict[str, Any]) -> None:
         if status in ("429", "503") and is_keyed(template):
             headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _complete_parameter(parameter: dict[str, Any]) -> None:
+    if parameter["name"] == IDEMPOTENCY_HEADER:
+        parameter["schema"] = dict(_IDEMPOTENCY_KEY)
+        return
+    # A parameter of a URL or a header is left out; it cannot be null.
+    schema = parameter["schema"]
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        parameter["schema"] = {**choices[0], **({"title": schema["title"]} if "title" in schema else {})}
 
 
 def _refusal(status: str, dialect: Dialect) -> dict[str, Any]:

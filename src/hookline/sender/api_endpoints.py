@@ -11,8 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
+from hookline.rules.address import MAX_URL
 from hookline.rules.rotation import MAX_OVERLAP_S, OVERLAP_S
 from hookline.rules.schedule import MAX_WINDOW_S, Schedule
 from hookline.sender.api_parts import (
@@ -28,10 +29,14 @@ from hookline.sender.api_parts import (
     listed,
     time_ms,
     time_text,
+    whole_number,
 )
 from hookline.sender.holding import Choice
 from hookline.sender.queries import endpoint_page, version_page
 from hookline.sender.registry import (
+    EVENT_PATTERN,
+    MAX_EVENTS,
+    MAX_NAME_LENGTH,
     UNCHANGED,
     CustomHeader,
     check_patterns,
@@ -56,14 +61,22 @@ MAX_RATE_PER_MIN: Final = 1_000_000
 # A NUL is text to JSON and to SQLite, and none to PostgreSQL.
 _NO_NUL: Final = r"^[^\x00]*$"
 Description = Annotated[str, Field(max_length=500, pattern=_NO_NUL)]
+Url = Annotated[str, Field(json_schema_extra={"format": "uri", "maxLength": MAX_URL})]
 TimeoutS = Annotated[float, Field(ge=1, le=30, allow_inf_nan=False, strict=True)]
-RateLimit = Annotated[StrictInt, Field(ge=1, le=MAX_RATE_PER_MIN)]
+RateLimit = Annotated[int, Field(ge=1, le=MAX_RATE_PER_MIN, strict=True), BeforeValidator(whole_number)]
 GapS = Annotated[float, Field(ge=MIN_GAP_S, le=MAX_WINDOW_S, allow_inf_nan=False, strict=True)]
 Gaps = Annotated[
     list[GapS],
     Field(max_length=MAX_RETRIES, description="Seconds to wait before each retry, together at most 72 h; [] for none."),
 ]
-Events = Annotated[list[str], Field(description="Type names, prefixes such as `dsync.*`, or `*`.")]
+# For the description: what is refused is said by `check_patterns`, all of it at once.
+Events = Annotated[
+    list[Annotated[str, Field(json_schema_extra={"pattern": f"^(?:{EVENT_PATTERN})$", "maxLength": MAX_NAME_LENGTH})]],
+    Field(
+        description="Type names, prefixes such as `dsync.*`, or `*`.",
+        json_schema_extra={"minItems": 1, "maxItems": MAX_EVENTS},
+    ),
+]
 
 
 class Header(BaseModel):
@@ -150,7 +163,7 @@ class CreateEndpoint(BaseModel):
         json_schema_extra={"examples": [{"url": "https://example.com/webhooks", "events": ["dsync.*"]}]},
     )
 
-    url: str
+    url: Url
     events: Events
     description: Description | None = None
     timeout_s: TimeoutS | None = None
@@ -168,7 +181,7 @@ class UpdateEndpoint(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"description": "billing", "rate_limit_per_min": None}]}
     )
 
-    url: str | None = None
+    url: Url | None = None
     status: Literal["enabled", "disabled"] | None = None
     events: Events | None = None
     description: Description | None = None
@@ -209,7 +222,7 @@ class RotateSecret(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    overlap_s: Annotated[StrictInt, Field(ge=0, le=MAX_OVERLAP_S)] = OVERLAP_S
+    overlap_s: Annotated[int, Field(ge=0, le=MAX_OVERLAP_S, strict=True), BeforeValidator(whole_number)] = OVERLAP_S
 
 
 class RevealedEndpointSecret(BaseModel):

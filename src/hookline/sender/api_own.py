@@ -22,7 +22,7 @@ from hookline.sender.api_parts import (
     listed,
     time_text,
 )
-from hookline.sender.drafts import MAX_BATCH_EVENTS, MAX_ID_LENGTH
+from hookline.sender.drafts import EVENT_TYPE, MAX_BATCH_EVENTS, MAX_ID_LENGTH, MAX_TYPE_LENGTH
 from hookline.sender.interventions import cancel_delivery, event_pruned, retry_delivery
 from hookline.sender.model import DeliveryState
 from hookline.sender.publish import DELIVERIES_CHANNEL
@@ -85,9 +85,14 @@ _NEW_EVENT: Final = {
     "required": ["event", "data"],
     "additionalProperties": False,
     "properties": {
-        "event": {"type": "string", "description": "Two or more lower-case words joined by dots."},
+        "event": {
+            "type": "string",
+            "description": "Two or more lower-case words joined by dots.",
+            "pattern": f"^{EVENT_TYPE.pattern}$",
+            "maxLength": MAX_TYPE_LENGTH,
+        },
         "data": {"type": "object", "description": "JSON that JavaScript keeps unchanged."},
-        "organization_id": {"type": "string", "maxLength": MAX_ID_LENGTH},
+        "organization_id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH},
         "context": {"type": "object"},
         "created_at": {"type": "string", "format": "date-time", "description": "By default now."},
     },

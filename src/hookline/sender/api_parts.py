@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 Dialect: TypeAlias = Literal["endpoints", "events", "own"]
 
-_MAX_IDEMPOTENCY_KEY: Final = 255
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+MAX_IDEMPOTENCY_KEY: Final = 255
 _KEYED_PATHS: Final = ("/api/v1", "/webhook_endpoints", "/events")
 
 
@@ -157,8 +158,8 @@ def idempotency_key(value: bytes | str | None, operation: str, body_hash: Digest
     if value is None:
         return None
     text = value.decode("latin-1") if isinstance(value, bytes) else value
-    if not 0 < len(text) <= _MAX_IDEMPOTENCY_KEY or not text.isascii() or not text.isprintable():
-        message = f"Idempotency-Key: expected 1 to {_MAX_IDEMPOTENCY_KEY} visible ASCII characters"
+    if not 0 < len(text) <= MAX_IDEMPOTENCY_KEY or not text.isascii() or not text.isprintable():
+        message = f"Idempotency-Key: expected 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
         raise RequestError(
             422,
             "invalid_request_parameters",
@@ -172,7 +173,7 @@ async def action_key(
     request: Request,
     key: Annotated[
         str | None,
-        Header(alias="Idempotency-Key", description="A repeat with the same body changes nothing more."),
+        Header(alias=IDEMPOTENCY_HEADER, description="A repeat with the same body changes nothing more."),
     ] = None,
 ) -> IdempotencyKey | None:
     """The idempotency key of a POST: it stands for the method, the path and the bytes of the body."""
@@ -211,6 +212,11 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def listed(data: Sequence[Any], *, before: str | None, after: str | None) -> dict[str, Any]:
     """The list envelope."""
     return {"object": "list", "data": list(data), "list_metadata": {"before": before, "after": after}}
+
+
+def whole_number(value: object) -> object:
+    """Before a strict integer: as JSON Schema means it 60.0 is one, "60" and true are none."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Caller = Annotated[Environment, Depends(environment_of)]

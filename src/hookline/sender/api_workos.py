@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from hookline.errors import RequestError
+from hookline.rules.address import MAX_URL
 from hookline.sender.api_parts import (
     BEARER,
     Action,
@@ -32,8 +33,9 @@ from hookline.sender.api_parts import (
     time_text,
 )
 from hookline.sender.queries import endpoint_page, event_page
-from hookline.sender.registry import check_webhook_types
+from hookline.sender.registry import MAX_EVENTS, check_webhook_types
 from hookline.sender.store import FeedFilter
+from hookline.wire.catalogue import WEBHOOK_TYPES
 
 if TYPE_CHECKING:
     from hookline.sender.model import Endpoint
@@ -78,6 +80,14 @@ class EventList(BaseModel):
     list_metadata: EventsMetadata
 
 
+# For the description: what is refused, and in which words, is said by the registry.
+EndpointUrl = Annotated[str, Field(json_schema_extra={"format": "uri", "maxLength": MAX_URL})]
+WebhookTypes = Annotated[
+    list[Annotated[str, Field(json_schema_extra={"enum": sorted(WEBHOOK_TYPES)})]],
+    Field(json_schema_extra={"minItems": 1, "maxItems": MAX_EVENTS}),
+]
+
+
 class CreateWebhookEndpoint(BaseModel):
     """What to register: an https URL and the exact names of event types."""
 
@@ -87,8 +97,8 @@ class CreateWebhookEndpoint(BaseModel):
         }
     )
 
-    endpoint_url: str
-    events: list[str]
+    endpoint_url: EndpointUrl
+    events: WebhookTypes
 
 
 class UpdateWebhookEndpoint(BaseModel):
@@ -96,9 +106,9 @@ class UpdateWebhookEndpoint(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"status": "disabled"}]})
 
-    endpoint_url: str | None = None
+    endpoint_url: EndpointUrl | None = None
     status: Literal["enabled", "disabled"] | None = None
-    events: list[str] | None = None
+    events: WebhookTypes | None = None
 
 
 def router(context: CallContext) -> APIRouter:

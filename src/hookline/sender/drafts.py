@@ -21,8 +21,8 @@ MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 MAX_ID_LENGTH: Final = 200
 
 # Any well-formed dotted name: the catalogue's, and a user's own (`invoice.paid`).
-_EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
-_MAX_TYPE_LENGTH: Final = 200
+EVENT_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
+MAX_TYPE_LENGTH: Final = 200
 _FIELDS: Final = frozenset({"event", "data", "organization_id", "context", "created_at"})
 
 
@@ -43,7 +43,7 @@ class EventDraft:
 
 def is_event_type(name: str) -> bool:
     """Whether a name can be published."""
-    return len(name) <= _MAX_TYPE_LENGTH and _EVENT_TYPE.fullmatch(name) is not None
+    return len(name) <= MAX_TYPE_LENGTH and EVENT_TYPE.fullmatch(name) is not None
 
 
 def compose_body(draft: EventDraft, event_id: str, created_ms: int) -> bytes:

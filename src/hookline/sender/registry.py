@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from hookline.storage.verbs import Connection
 
 # A name, a prefix (`dsync.*`, `dsync.user.*`) or everything.
-_PATTERN: Final = re.compile(r"\*|[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*(?:\.\*|\.[a-z0-9_]+)")
+EVENT_PATTERN: Final = r"\*|[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*(?:\.\*|\.[a-z0-9_]+)"
+_PATTERN: Final = re.compile(EVENT_PATTERN)
 MAX_EVENTS: Final = 500
+MAX_NAME_LENGTH: Final = 200
 
 
 class Unchanged(Enum):
@@ -447,7 +449,7 @@ def check_patterns(events: Sequence[str]) -> None:
     errors = [
         _unknown_type(name, (), "is neither a type name nor a pattern such as dsync.* or *")
         for name in dict.fromkeys(events)
-        if len(name) > 200 or not _PATTERN.fullmatch(name)
+        if len(name) > MAX_NAME_LENGTH or not _PATTERN.fullmatch(name)
     ]
     _refuse_events(events, errors)
 
