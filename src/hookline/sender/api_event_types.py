@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from hookline.errors import RequestError
 from hookline.sender.api_parts import BEARER, CallContext, Caller, answers, time_text
-from hookline.sender.drafts import is_event_type
+from hookline.sender.drafts import EVENT_TYPE, MAX_TYPE_LENGTH, is_event_type
 from hookline.sender.event_types import MAX_DESCRIPTION
 from hookline.sender.model import SchemaMode
 from hookline.wire.catalogue import CATALOGUE, sample, sampled_types
@@ -85,6 +85,10 @@ class PutEventType(BaseModel):
     sample: dict[str, Any] | None = Field(None, description="The `data` of a test event.")
 
 
+# Described only: `EventTypes.put` checks it, with words that say what a name is.
+_Name = Annotated[str, Path(json_schema_extra={"pattern": f"^{EVENT_TYPE.pattern}$", "maxLength": MAX_TYPE_LENGTH})]
+
+
 def router(context: CallContext) -> APIRouter:
     """The routes, over the parts they call."""
     routes = APIRouter(prefix="/api/v1/event_types", dependencies=[BEARER], tags=["events"])
@@ -115,7 +119,7 @@ def router(context: CallContext) -> APIRouter:
         response_model=ShownEventType,
         responses={201: {"model": ShownEventType, "description": "The type is new."}},
     )
-    def put_event_type(environment: Caller, name: str, body: PutEventType) -> Response:
+    def put_event_type(environment: Caller, name: _Name, body: PutEventType) -> Response:
         """Describe a type. A schema holds for events published from now on; elsewhere within two seconds."""
         described, is_new = types.put(
             environment,
