@@ -16,8 +16,10 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import msgspec
 
 CONNECT_TIMEOUT_S: Final = 5.0
 TOTAL_TIMEOUT_S: Final = 15.0
@@ -55,8 +57,7 @@ Refuse: TypeAlias = Callable[[str], str | None]
 Lookup: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One POST. `headers` are sent in this order and case; Host and Content-Length are added.
 
     `connect_timeout_s` covers name, TCP and TLS; `total_timeout_s` everything up to the last byte read.
@@ -69,8 +70,7 @@ class Request:
     total_timeout_s: float = TOTAL_TIMEOUT_S
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(msgspec.Struct, frozen=True):
     """How long each phase took, in ms; None where it did not happen. `connect_ms` includes TLS.
 
     `first_byte_ms` counts from the request written to the answer's first byte. `tls_ms` is the handshake's part of
@@ -85,8 +85,7 @@ class Timings:
     tls_ms: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What came of a request: a `status`, or an `error` with its `detail` for people; never both.
 
     `body` is raw (never decompressed) and cut to 16 KiB; `body_bytes` of it were read, `body_end` says why reading
@@ -186,8 +185,11 @@ _RESERVED: Final = frozenset(
 
 
 @functools.lru_cache(maxsize=1024)
-def _may_name(name: str) -> bool:
-    return _TOKEN.fullmatch(name) is not None and name.lower() not in _RESERVED
+def _name_fault(names: tuple[str, ...]) -> str | None:
+    for name in names:
+        if _TOKEN.fullmatch(name) is None or name.lower() in _RESERVED:
+            return f"the header {name[:64]!r} cannot be sent: its name is no token, or is the exchange's own"
+    return None
 
 
 def header_fault(headers: Headers) -> str | None:
@@ -195,21 +197,26 @@ def header_fault(headers: Headers) -> str | None:
 
     A name is a token and none that frames the message; a value holds no control character but the tab.
     """
+    if not headers:
+        return None
+    names, values = zip(*headers, strict=True)
+    if (fault := _name_fault(names)) is not None:
+        return fault
+    together = "".join(values)
+    if together.isascii() and together.isprintable():
+        return None
     for name, value in headers:
-        if not _may_name(name):
-            return f"the header {name[:64]!r} cannot be sent: its name is no token, or is the exchange's own"
-        if not value.isprintable() and _CONTROLS.search(value):
+        if _CONTROLS.search(value):
             return f"the header {name[:64]!r} cannot be sent: its value holds a control character"
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        if any("\ud800" <= character <= "\udfff" for character in value):
             return f"the header {name[:64]!r} cannot be sent: its value holds half a character (a lone surrogate)"
     return None
 
 
 def kept_headers(raw: Iterable[tuple[bytes, bytes]]) -> Headers:
     """An answer's headers as text that JSON can hold: bytes become the characters of that number."""
-    return tuple(
-        (name[:HEADER_KEPT_CHARS].decode("latin-1"), value[:HEADER_KEPT_CHARS].decode("latin-1")) for name, value in raw
-    )
+    most = HEADER_KEPT_CHARS
+    return tuple([(name[:most].decode("latin-1"), value[:most].decode("latin-1")) for name, value in raw])
 
 
 # What is said of an error where there is nothing particular to say.
@@ -264,4 +271,9 @@ def family_of(address: str) -> socket.AddressFamily:
 
 def ms_between(start: float | None, end: float | None) -> float | None:
     """Two readings of a clock in seconds, as ms; None where either was not taken."""
-    return None if start is None or end is None else round((end - start) * 1000, 3)
+    return None if start is None or end is None else int((end - start) * 1_000_000) / 1000
+
+
+def ms_since(start: float) -> float:
+    """From a reading of `time.monotonic` until now, in ms."""
+    return int((monotonic() - start) * 1_000_000) / 1000

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final, Protocol
 
 import httptools
+import msgspec
 
 from hookline.sender.http import (
     BODY_KEPT_BYTES,
@@ -30,6 +30,7 @@ from hookline.sender.http import (
     explain_tls,
     kept_headers,
     ms_between,
+    ms_since,
 )
 from hookline.sender.http_dial import Dial, Key
 
@@ -55,8 +56,7 @@ class _Unasked(_Enough):
     """Something follows the answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(msgspec.Struct, frozen=True):
     """A request on its way: what a connection must know to send it and to tell of it."""
 
     request: Request
@@ -346,7 +346,7 @@ class Connection(asyncio.Protocol):
         post = self._post
         assert post is not None
         dial = post.dial
-        connect_ms = dns_ms = tls_ms = None
+        dns_ms = connect_ms = tls_ms = None
         if dial is not None:
             dns_ms = ms_between(dial.dns_at, dial.resolved_at)
             connect_ms = ms_between(dial.dialled_at, dial.connected_at)
@@ -369,7 +369,7 @@ class Connection(asyncio.Protocol):
                 connect_ms=connect_ms,
                 first_byte_ms=ms_between(self._sent_at, self._first_byte_at),
                 headers_ms=ms_between(self._first_byte_at, self._headers_at),
-                total_ms=round((monotonic() - post.started_at) * 1000, 3),
+                total_ms=ms_since(post.started_at),
                 tls_ms=tls_ms,
             ),
         )

@@ -66,7 +66,7 @@ class Destination:
 
 
 @functools.lru_cache(maxsize=4096)
-def destination(url: str, *, is_proxied: bool = False) -> Destination:
+def destination(url: str, is_proxied: bool) -> Destination:
     """Read a URL as strictly as the registry does.
 
     Args:

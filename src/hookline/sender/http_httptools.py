@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 import ssl
 from collections import OrderedDict
-from dataclasses import replace
 from time import monotonic
 from typing import Final
+
+from msgspec import structs
 
 from hookline.sender.http import (
     HEADER_KEPT_CHARS,
@@ -28,6 +29,7 @@ from hookline.sender.http import (
     explain_no_connection,
     header_fault,
     ms_between,
+    ms_since,
     tls_context,
 )
 from hookline.sender.http_connection import Connection, Post
@@ -83,7 +85,7 @@ class HttptoolsExchange:
     async def send(self, request: Request) -> Answer:
         started_at = monotonic()
         try:
-            to = destination(request.url, is_proxied=self._proxy is not None)
+            to = destination(request.url, self._proxy is not None)
         except ValueError as error:
             return _unsent(started_at, "bad_url", f"this is not a URL that can be called: {error}")
         if (fault := header_fault(request.headers)) is not None:
@@ -132,7 +134,7 @@ class HttptoolsExchange:
         """The answer, unless it is the proxy that wants to know who we are."""
         if self._proxy is None or answer.status != PROXY_AUTHENTICATION_REQUIRED or answer.tls is not None:
             return answer
-        return replace(
+        return structs.replace(
             answer,
             status=None,
             error="connect_failed",
@@ -185,7 +187,7 @@ def _unsent(
             connect_ms=None,
             first_byte_ms=None,
             headers_ms=None,
-            total_ms=round((monotonic() - started_at) * 1000, 3),
+            total_ms=ms_since(started_at),
         ),
     )
 
