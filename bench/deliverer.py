@@ -1,11 +1,12 @@
 """The measured side of deliveries.py, pinned to core 0: the sender's own loop, or a bare client loop.
 
-Run as a process of its own: mode (`hookline` or `bare`), port of the sink, count, folder. Prints one JSON object.
+Run as a process of its own with a JSON object of `Setting`'s fields. Prints one JSON object.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import hmac
 import json
@@ -13,15 +14,18 @@ import random
 import resource
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import uvloop
 
 from bench.accepts import SECRET, body
-from bench.raw import drive, pin
+from bench.raw import address_of, drive_all, lift_limit, name_of, pin
 from hookline.loop import SystemClock
-from hookline.rules.address import vet_ip
+from hookline.rules.address import vet_ip, vet_url
 from hookline.sender.deliver import Deliverer
+from hookline.sender.http import tls_context
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
 from hookline.sender.publish import Publication, Publisher, draft_batch
@@ -29,21 +33,44 @@ from hookline.sender.store import SenderStore
 from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 
+# Of one host, as a provider has customers behind one platform's address.
 ENDPOINTS = 10
 CONNECTIONS = 100
 
 
-def prepare(database: Database, port: int, count: int) -> SenderStore:
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is measured: `count` deliveries, to `hosts` of the sink at `port`; over TLS where its authority is named."""
+
+    mode: Literal["hookline", "bare"]
+    port: int
+    count: int
+    hosts: int = 1
+    ca_file: str | None = None
+    database_url: str = ""
+
+    @property
+    def endpoints(self) -> int:
+        return ENDPOINTS if self.hosts == 1 else self.hosts
+
+    def url(self, number: int) -> str:
+        host = number % self.hosts
+        if self.ca_file is None:
+            return f"http://{address_of(host)}:{self.port}/{number}"
+        return f"https://{name_of(host)}:{self.port}/{number}"
+
+
+def prepare(database: Database, setting: Setting) -> SenderStore:
     """Endpoints on the sink and as many due deliveries, published as an app would."""
     migrate(database, "sender", "hookline.sender")
     store, clock, ids = SenderStore(database.dialect), SystemClock(), IdMaker()
     with database.transaction() as connection:
-        for number in range(ENDPOINTS):
+        for number in range(setting.endpoints):
             store.add_endpoint(
                 connection,
                 endpoint_id=ids.make("we", clock.now_ms()),
                 environment="production",
-                url=f"http://127.0.0.1:{port}/{number}",
+                url=setting.url(number),
                 events=["dsync.user.updated"],
                 description=None,
                 secret_enc=SECRET,
@@ -52,8 +79,9 @@ def prepare(database: Database, port: int, count: int) -> SenderStore:
     publisher = Publisher(database, store, clock=clock, ids=ids)
     data = json.loads(body(1))["data"]
     event = {"event": "dsync.user.updated", "data": data}
-    for left in range(count // ENDPOINTS, 0, -500):
-        publisher.publish_inline(Publication("production", draft_batch([event] * min(left, 500))))
+    at_once = max(1, 5_000 // setting.endpoints)
+    for left in range(setting.count // setting.endpoints, 0, -at_once):
+        publisher.publish_inline(Publication("production", draft_batch([event] * min(left, at_once))))
     publisher.close()
     return store
 
@@ -64,9 +92,20 @@ def refuse(address: str) -> str | None:
     return None if verdict.allowed else verdict.message
 
 
-async def deliver(database: Database, store: SenderStore, count: int) -> int:
+def refuse_url(environment: str, url: str) -> str | None:
+    """Likewise the rule for URLs, which is asked before each attempt."""
+    verdict = vet_url(url, environment=environment, allow_private=True)
+    return None if verdict.target is not None else verdict.message
+
+
+async def lookup(host: str) -> Sequence[str]:
+    """Where the sink's names lead."""
+    return [address_of(int(host.partition(".")[0][1:]))]
+
+
+async def deliver(database: Database, store: SenderStore, setting: Setting) -> int:
     """Deliver everything that waits; how many were recorded as succeeded."""
-    exchange = HttptoolsExchange(refuse=refuse)
+    exchange = HttptoolsExchange(refuse=refuse, tls=tls_context(setting.ca_file), lookup=lookup)
     deliverer = Deliverer(
         database,
         store,
@@ -74,26 +113,32 @@ async def deliver(database: Database, store: SenderStore, count: int) -> int:
         clock=SystemClock(),
         decrypt=lambda secret: secret,
         jitter=lambda: random.uniform(-1, 1),
+        ids=IdMaker(),
+        refuse_url=refuse_url,
     )
     stop = asyncio.Event()
     running = asyncio.create_task(deliverer.run(stop))
     done = 0
-    while done < count:
+    while done < setting.count:
         await asyncio.sleep(0.02)
-        with database.read() as connection:
-            done = connection.execute(
-                "select count(*) from hookline_sender_deliveries where state = 'succeeded'"
-            ).fetchone()[0]
+        done = await asyncio.to_thread(_succeeded, database)
     stop.set()
     await running
     await exchange.close()
     return done
 
 
-async def bare(port: int, count: int) -> int:
+def _succeeded(database: Database) -> int:
+    with database.read() as connection:
+        cursor = connection.cursor()
+        cursor.execute("select count(*) from hookline_sender_deliveries where state = 'succeeded'")
+        return int(cursor.fetchall()[0][0])
+
+
+async def bare(setting: Setting) -> int:
     """Sign and post as many times over kept connections, keeping no record."""
     payload = body(1)
-    key, left, done = SECRET.encode(), count, 0
+    key, left, done = SECRET.encode(), setting.count, 0
 
     def next_request() -> bytes | None:
         nonlocal left
@@ -111,26 +156,33 @@ async def bare(port: int, count: int) -> int:
         nonlocal done
         done += status == 200
 
-    await drive("127.0.0.1", port, connections=CONNECTIONS, next_request=next_request, on_answer=on_answer)
+    connections = CONNECTIONS if setting.hosts == 1 else setting.hosts
+    await drive_all(
+        [(address_of(number % setting.hosts), setting.port) for number in range(connections)],
+        next_request=next_request,
+        on_answer=on_answer,
+        tls=None if setting.ca_file is None else tls_context(setting.ca_file),
+    )
     return done
 
 
-def main(mode: str, port: int, count: int, folder: str) -> None:
+def main(setting: Setting) -> None:
     pin(0)
-    work = None
-    if mode == "hookline":
-        database = connect(f"sqlite:///{Path(folder) / 'sender.db'}")
-        store = prepare(database, port, count)
-        work = deliver(database, store, count)
+    lift_limit()
+    if setting.mode == "hookline":
+        database = connect(setting.database_url)
+        work = functools.partial(deliver, database, prepare(database, setting), setting)
     else:
-        work = bare(port, count)
+        work = functools.partial(bare, setting)
     before, started_s = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-    done = uvloop.run(work)
+    done = uvloop.run(work())
     elapsed_s, after = time.perf_counter() - started_s, resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    if mode == "hookline":
+    if setting.mode == "hookline":
         with database.read() as connection:
-            recorded = connection.execute("select count(*) from hookline_sender_attempts").fetchone()[0]
+            cursor = connection.cursor()
+            cursor.execute("select count(*) from hookline_sender_attempts")
+            recorded = cursor.fetchall()[0][0]
         if recorded != done:
             raise RuntimeError(f"{done} delivered, {recorded} attempts recorded")
         database.close()
@@ -138,4 +190,4 @@ def main(mode: str, port: int, count: int, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(Setting(**json.loads(sys.argv[1])))

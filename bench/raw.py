@@ -1,13 +1,18 @@
-"""The bare ends: an HTTP/1.1 client loop and a sink, by hand over httptools, as fast as Python gets."""
+"""The bare ends: an HTTP/1.1 client loop and a sink, by hand over httptools, as fast as Python gets.
+
+The sink as a process: core, how many hosts (each a loopback address of its own), PEM file for TLS. Prints its port.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
+import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httptools
@@ -65,13 +70,41 @@ async def drive(
     next_request: Callable[[], bytes | None],
     on_answer: Callable[[int, float], None],
 ) -> None:
-    """Run a closed loop over that many connections until `next_request` gives None."""
+    """Run a closed loop over that many connections to one address until `next_request` gives None."""
+    await drive_all([(host, port)] * connections, next_request=next_request, on_answer=on_answer)
+
+
+async def drive_all(
+    addresses: Sequence[tuple[str, int]],
+    *,
+    next_request: Callable[[], bytes | None],
+    on_answer: Callable[[int, float], None],
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Run a closed loop over a connection to each address; over TLS all of them are one server's."""
     loop = asyncio.get_running_loop()
+    options: dict[str, Any] = {} if tls is None else {"ssl": tls, "server_hostname": name_of(0)}
     made = [
-        await loop.create_connection(lambda: ClientConnection(next_request, on_answer), host, port)
-        for _ in range(connections)
+        await loop.create_connection(lambda: ClientConnection(next_request, on_answer), host, port, **options)
+        for host, port in addresses
     ]
     await asyncio.gather(*(protocol.done for _, protocol in made))
+
+
+def name_of(host: int) -> str:
+    """The name under which a host of the sink is called over TLS."""
+    return f"h{host}.bench.test"
+
+
+def address_of(host: int) -> str:
+    """The loopback address of a host of the sink; the first is the usual one."""
+    return "127.0.0.1" if host == 0 else f"127.1.{host // 250}.{host % 250 + 1}"
+
+
+def lift_limit() -> None:
+    """As many descriptors as this process may have: each of a thousand hosts costs two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class SinkConnection(asyncio.Protocol):
@@ -88,15 +121,26 @@ class SinkConnection(asyncio.Protocol):
         self._transport.write(ANSWER)
 
 
-async def _serve_sink() -> None:
-    server = await asyncio.get_running_loop().create_server(SinkConnection, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+async def _serve_sink(hosts: int, pem: str | None) -> None:
+    context = None
+    if pem is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+    loop = asyncio.get_running_loop()
+    servers: list[asyncio.Server] = []
+    port = 0
+    for host in range(hosts):
+        servers.append(await loop.create_server(SinkConnection, address_of(host), port, ssl=context, backlog=1000))
+        port = servers[0].sockets[0].getsockname()[1]
+    print(port, flush=True)
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
-    server.close()
+    for server in servers:
+        server.close()
 
 
 if __name__ == "__main__":
     pin(int(sys.argv[1]))
-    uvloop.run(_serve_sink())
+    lift_limit()
+    uvloop.run(_serve_sink(int(sys.argv[2]) if len(sys.argv) > 2 else 1, sys.argv[3] if len(sys.argv) > 3 else None))
