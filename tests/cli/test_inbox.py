@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from hookline.cli import Exit, main
+from hookline.receiver import mirror, resources
+from hookline.receiver.resources import Resource
 
 from ..receiver.company import Company, Desk
 
@@ -97,6 +99,45 @@ def test_dead_letters_are_retried_and_skipped(desk: Desk, capsys: pytest.Capture
     assert main(["inbox", "skip", "999"]) == Exit.NOT_FOUND
     assert main(["inbox", "skip", "event_000001"]) == Exit.USAGE
     assert main(["inbox", "retry"]) == Exit.USAGE
+
+
+def test_an_event_of_a_wrong_shape_is_applied_after_a_fix(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that names no object (a fact to its handlers) and one whose applying raises: kept, isolated, shown with the
+    reason, and mirrored once a newer version can read the first and has mended what failed on the second.
+    """
+    company = Company()
+    before, nameless, poison, after = (company.user("created", f"user_{number}") for number in range(4, 8))
+    nameless["data"]["id"] = 5
+    for number, event in enumerate((before, nameless, poison, after)):
+        event["id"] = f"event_shape_{number}"
+    whole = resources.observe
+
+    def failing(event: Any, *rest: Any) -> Any:
+        if event.id == poison["id"]:
+            raise KeyError("data")
+        return whole(event, *rest)
+
+    monkeypatch.setattr(mirror, "observe", failing)
+    desk.take(before, nameless, poison, after)
+    for _ in range(3):
+        desk.clock.advance(60_000)
+        desk.worker.drain()
+
+    assert [id_ for id_ in desk.ids("directory_users") if id_ != "user_1"] == ["user_4", "user_7"]
+    found = {entry["event_id"]: (entry["state"], entry["reason"]) for entry in told(capsys, "inbox", "list")}
+    assert found["event_shape_1"] == ("fact", "data.id: expected 1 to 255 printable characters")
+    assert found["event_shape_2"][0] == "dead"
+    assert found["event_shape_2"][1].startswith("KeyError at failing")
+    assert "event_shape_2" in [entry["event_id"] for entry in told(capsys, "inbox", "dead")["entries"]]
+
+    monkeypatch.setattr(mirror, "observe", whole)
+    monkeypatch.setattr(Resource, "key_of", lambda self, payload: str(payload["id"]))
+    assert told(capsys, "inbox", "replay", "event_shape_1", "event_shape_2")["entries"] == 2
+    assert [id_ for id_ in desk.ids("directory_users") if id_ != "user_1"] == ["5", "user_4", "user_6", "user_7"]
+    assert told(capsys, "inbox", "show", "event_shape_1")["state"] == "applied"
+    assert told(capsys, "inbox", "show", "event_shape_2")["state"] == "applied"
 
 
 def test_stats_and_rejected(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,6 +38,16 @@ def test_every_mirrored_sample_is_applied(desk: Desk, company: Company) -> None:
     assert [desk.one(f"select count(*) from hookline_{table}_live") for table in tables] == [1] * 5
 
 
+def test_words_and_fields_nobody_knew_are_kept(desk: Desk, company: Company) -> None:
+    """A state of tomorrow is in its column, a field of tomorrow in the payload; a state nobody knows is not active."""
+    desk.take(company.user("created", state="on_leave", badge={"colour": "red"}, provider_words=["x", None]))
+
+    ((state, is_active, payload),) = desk.rows("select state, is_active, payload from hookline_directory_users_live")
+    assert (state, is_active) == ("on_leave", 0)
+    shown = json.loads(payload)
+    assert (shown["state"], shown["badge"], shown["provider_words"]) == ("on_leave", {"colour": "red"}, ["x", None])
+
+
 def test_an_older_update_changes_nothing(desk: Desk, company: Company) -> None:
     """An update that comes after a newer one is stale: no row, no change."""
     created = company.user("created")

@@ -59,6 +59,24 @@ def test_a_poison_handler_holds_nobody_up(desk: Desk, company: Company, caplog: 
     assert len([record for record in caplog.records if "is paused" in record.message]) == 1
 
 
+@pytest.mark.parametrize("is_poisoned", [True, False], ids=["poisoned", "healthy"])
+def test_the_mirrors_lag_is_the_same_beside_a_poison_handler(desk: Desk, company: Company, is_poisoned: bool) -> None:
+    """Of 500 entries that wait, each step of a worker applies a hundred, whether a handler fails on them or not."""
+    poison = Poison()
+    poison.is_broken = is_poisoned
+    desk.hooks.on_change("directory_user", name="poison")(poison)
+    desk.worker.register()
+    desk.put(*[company.user("created", f"user_{number}") for number in range(500)])
+    waiting: list[int] = []
+    while not waiting or waiting[-1]:
+        desk.worker.step()
+        waiting.append(desk.one("select count(*) from hookline_inbox_queue"))
+
+    assert waiting == [400, 300, 200, 100, 0]
+    assert len(desk.ids("directory_users")) == 500
+    assert poison.calls > 0
+
+
 def test_a_probe_that_succeeds_resumes_in_order(desk: Desk, company: Company) -> None:
     """After a minute one run is tried, after two more the next; when one succeeds all go on, per object in order."""
     poison = Poison()
