@@ -62,13 +62,23 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def shows(row: dict[str, Any], resource: str, payload: dict[str, Any]) -> None:
-    """Every column that a text of the payload has a name for holds that text, in the mirror's words."""
+    """Every column that a text or a flag of the payload has a name for holds it, in the mirror's words; the columns made
+    of several fields hold what is made of them; all others are null.
+    """
     words = RESOURCES[resource].state_words or {}
-    shared = {name: text for name, text in payload.items() if name in row and isinstance(text, str)}
+    shared = {name: value for name, value in payload.items() if name in row and isinstance(value, str | bool)}
     assert {"id", "created_at", "updated_at"} <= set(shared) or "id" not in payload
+    if "state" in shared:
+        shared["state"] = words.get(shared["state"], shared["state"])
+    if "is_active" in row:
+        shared["is_active"] = payload.get("state", payload.get("status")) in ("active", "linked")
+    if "role_slug" in row and isinstance(payload.get("role"), dict):
+        shared["role_slug"] = payload["role"]["slug"]
 
-    assert {name: row[name] for name in shared} == {
-        name: words.get(text, text) if name == "state" else text for name, text in shared.items()
+    of_payload = ["id", *(column for column, _ in RESOURCES[resource].columns)]
+    assert {name: row[name] for name in of_payload if "id" in payload or name != "id"} == {
+        **dict.fromkeys(of_payload[1:]),
+        **shared,
     }
 
 
