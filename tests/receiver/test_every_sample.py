@@ -62,14 +62,14 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def shows(row: dict[str, Any], resource: str, payload: dict[str, Any]) -> None:
-    """Every column that a text or a flag of the payload has a name for holds it, in the mirror's words; the columns made
-    of several fields hold what is made of them; all others are null.
+    """Every column that a text or a flag of the payload has a name for holds it, in the mirror's words; `is_active` and
+    `role_slug` hold what is made of other fields; all others are null.
     """
     words = RESOURCES[resource].state_words or {}
     shared = {name: value for name, value in payload.items() if name in row and isinstance(value, str | bool)}
     assert {"id", "created_at", "updated_at"} <= set(shared) or "id" not in payload
-    if "state" in shared:
-        shared["state"] = words.get(shared["state"], shared["state"])
+    if isinstance(state := shared.get("state"), str):
+        shared["state"] = words.get(state, state)
     if "is_active" in row:
         shared["is_active"] = payload.get("state", payload.get("status")) in ("active", "linked")
     if "role_slug" in row and isinstance(payload.get("role"), dict):
