@@ -105,6 +105,8 @@ def sender(folder: Path, death: Death, ahead_ms: int) -> None:
         running = asyncio.create_task(app.run(stop))
         while _is_left(sender_url(folder), "hookline_sender_deliveries") and not running.done():  # noqa: ASYNC110  (rows)
             await asyncio.sleep(PAUSE_S)
+        # Not the commit's number: two that end together are settled in one.
+        death.at("sender: nothing is left")
         stop.set()
         await running
 

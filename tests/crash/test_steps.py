@@ -68,7 +68,7 @@ STEPS: Final = (
     Step("settle, before the commit",            "sender",    "settle: before commit",         3, 1, 1),
     # In this commit the next delivery was claimed.
     Step("settle, after the commit",             "sender",    "settle: after commit",          3, 1, 0),
-    Step("settle, after the last commit",        "sender",    "settle: after commit",      COUNT, 0, 0),
+    Step("settle, after the last commit",        "sender",    "sender: nothing is left",       1, 0, 0),
     Step("receive, verified, before the commit", "door",      "inbox_put: before commit",      3, 0, 0),
     Step("receive, before the 200",              "door",      "inbox_put: after commit",       3, 0, 1),
     Step("apply, before it begins",              "worker",    "apply_mark: after commit",      1, 0, 0),
