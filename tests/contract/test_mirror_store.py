@@ -1,6 +1,6 @@
 """What any database must do with the mirror's rows: the end state is the set's, and the views are the rules'.
 
-Run for every implementation in `DESKS`; another database joins by one entry.
+Run for every database.
 """
 
 from __future__ import annotations
@@ -31,27 +31,34 @@ from hookline.rules.merge import (
 from hookline.storage import Verbs
 from hookline.wire.event import Event
 
+from ..conftest import DATABASES
+from ..postgres import Cluster
 from ..receiver.company import START_MS, Company, Desk
-
-DESKS: dict[str, Callable[[Path], Desk]] = {"sqlite": lambda folder: Desk(folder / "app.db")}
 
 OBJECT_TABLES = ("organizations", "directories", "directory_users", "directory_groups")
 
 
-@pytest.fixture(params=DESKS)
+@pytest.fixture(params=DATABASES)
 def new_desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Desk]]:
     """Makes desks, each with a database of its own."""
     made: list[Desk] = []
+    names: list[str] = []
+    cluster: Cluster | None = request.getfixturevalue("postgres") if request.param == "postgres" else None
 
     def make() -> Desk:
-        folder = tmp_path / str(len(made))
-        folder.mkdir()
-        made.append(DESKS[request.param](folder))
+        if cluster is None:
+            made.append(Desk(tmp_path / f"{len(made)}.db"))
+        else:
+            names.append(cluster.migrated())
+            made.append(Desk(cluster.url(names[-1])))
         return made[-1]
 
     yield make
     for desk in made:
         desk.close()
+    for name in names:
+        assert cluster is not None
+        cluster.drop(name)
 
 
 # -- the views are the rules ------------------------------------------------------------------------------------
@@ -157,7 +164,7 @@ def proof(row: ObjectRow) -> Clock:
 def test_the_live_views_are_the_rules(new_desk: Callable[[], Desk]) -> None:
     """Over random states of parents and children the views show exactly what is_alive and is_edge_alive say."""
     desk = new_desk()
-    store = MirrorStore(Verbs("hookline.receiver", "sqlite"))
+    store = MirrorStore(Verbs("hookline.receiver", desk.database.dialect))
     draw = random.Random(10)
     seen: set[str] = set()
     for _ in range(250):
@@ -185,7 +192,7 @@ def test_the_live_views_are_the_rules(new_desk: Callable[[], Desk]) -> None:
 def test_rows_come_back_as_they_were_written(new_desk: Callable[[], Desk]) -> None:
     """Clocks, layered payloads, parents, flags and announcements survive writing, updating and reading."""
     desk = new_desk()
-    store = MirrorStore(Verbs("hookline.receiver", "sqlite"))
+    store = MirrorStore(Verbs("hookline.receiver", desk.database.dialect))
     directory = RESOURCES["directory"]
     state = ObjectState(
         "directory",
@@ -206,7 +213,7 @@ def test_rows_come_back_as_they_were_written(new_desk: Callable[[], Desk]) -> No
             store.write_objects(connection, directory, [row])
 
         with desk.database.read() as connection:
-            (found,) = store.read_objects(connection, directory, "default", ["dir_1", "dir_2"])
+            (found,) = store.read_objects(connection, directory, "default", ["dir_1", "dir_2"], to_write=False)
         assert found.known_state() == state
         assert (found.parent_ids, found.flags, found.announced, found.is_new) == (("org_1",), "weak", True, False)
         assert found.shown == row.shown
@@ -251,15 +258,6 @@ def modelled(events: list[dict[str, Any]]) -> tuple[dict[tuple[str, str], Object
     return objects, edges
 
 
-def clear(desk: Desk) -> None:
-    with desk.database.transaction() as connection:
-        for (table,) in connection.execute(
-            "select name from sqlite_master where type = 'table' and name like 'hookline_%'"
-            " and name not in ('hookline_migrations', 'hookline_handlers')"
-        ).fetchall():
-            connection.execute(f"delete from {table}")
-
-
 def check_announcements(desk: Desk) -> None:
     """Per object the feed tells a story without repeats: live and lost in turns, ending in what is shown."""
     told: dict[tuple[str, str], bool] = {}
@@ -289,7 +287,7 @@ def test_every_order_ends_equal(new_desk: Callable[[], Desk]) -> None:
     objects, edges = modelled(events)
     expected: list[tuple[Any, ...]] | None = None
     for order in [tuple(events), *draw.sample(orders, 700)]:
-        clear(desk)
+        desk.clear()
         cut = draw.randrange(len(events) + 1)
         desk.take(*order[:cut])
         desk.take(*order[cut:], order[0])
@@ -298,10 +296,10 @@ def test_every_order_ends_equal(new_desk: Callable[[], Desk]) -> None:
         expected = found if expected is None else expected
         assert found == expected
         check_announcements(desk)
-    store = MirrorStore(Verbs("hookline.receiver", "sqlite"))
+    store = MirrorStore(Verbs("hookline.receiver", desk.database.dialect))
     with desk.database.read() as connection:
         for (name, id_), state in objects.items():
-            (row,) = store.read_objects(connection, RESOURCES[name], "default", [id_])
+            (row,) = store.read_objects(connection, RESOURCES[name], "default", [id_], to_write=True)
             assert row.known_state() == state
         (edge,) = store.read_edges(connection, DIRECTORY_MEMBERSHIP, "default", edges)
         assert edge.state == edges[edge.ids]
@@ -325,7 +323,7 @@ def test_cascades_end_equal_in_any_order(new_desk: Callable[[], Desk]) -> None:
     expected: list[tuple[Any, ...]] | None = None
     for _ in range(300):
         order = draw.sample(events, len(events))
-        clear(desk)
+        desk.clear()
         while order:
             size = draw.randrange(1, 4)
             desk.take(*order[:size])

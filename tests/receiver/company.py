@@ -91,9 +91,9 @@ class Company:
 class Desk:
     """A receiver's database with its clock: put events in, let workers work, look at the tables."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.url = f"sqlite:///{path}"
+    def __init__(self, place: Path | str) -> None:
+        """At a file, or at the URL of a database."""
+        self.url = place if isinstance(place, str) else f"sqlite:///{place}"
         self.database = connect(self.url)
         migrate(self.database, "receiver", "hookline.receiver")
         self.clock = TurnedClock(START_MS)
@@ -124,12 +124,17 @@ class Desk:
                 now_ms = self.clock.now_ms()
                 row = (source, id_ or f"sha256:{digest.hex()}", digest, type_, body, now_ms, now_ms, reason)
                 found = connection.execute(
-                    "insert into hookline_inbox (source, event_id, sha256, type, body, signed_ms, received_ms, reason)"
-                    " values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing returning seq",
+                    self.sql(
+                        "insert into hookline_inbox"
+                        " (source, event_id, sha256, type, body, signed_ms, received_ms, reason)"
+                        " values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing returning seq"
+                    ),
                     row,
                 ).fetchall()
                 for (seq,) in found:
-                    connection.execute("insert into hookline_inbox_queue (seq, due_ms) values (?, ?)", (seq, now_ms))
+                    connection.execute(
+                        self.sql("insert into hookline_inbox_queue (seq, due_ms) values (?, ?)"), (seq, now_ms)
+                    )
                     seqs.append(seq)
         self.database.notify("inbox")
         return seqs
@@ -141,10 +146,19 @@ class Desk:
         worker.drain()
         return seqs
 
+    def sql(self, text: str) -> str:
+        """A statement with the placeholders of this database, from SQLite's."""
+        if self.database.dialect == "sqlite":
+            return text
+        return text.replace("%", "%%").replace("?", "%s")
+
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:
-            found: list[tuple[Any, ...]] = connection.execute(sql, values).fetchall()
+            found: list[tuple[Any, ...]] = connection.execute(self.sql(sql), values).fetchall()
             return found
+
+    def write(self, sql: str, *values: Any) -> None:
+        self.database.run(lambda connection: connection.execute(self.sql(sql), values))
 
     def one(self, sql: str, *values: Any) -> Any:
         ((value,),) = self.rows(sql, *values)
@@ -164,6 +178,18 @@ class Desk:
 
     def outcomes(self) -> list[str]:
         return [outcome for (outcome,) in self.rows("select outcome from hookline_inbox_outcomes order by seq")]
+
+    def clear(self) -> None:
+        """Empty every table but those of migrations and handlers."""
+        listed = {
+            "sqlite": "select name from sqlite_master where type = 'table'",
+            "postgres": "select tablename from pg_tables where schemaname = current_schema()",
+        }
+        kept = {"hookline_migrations", "hookline_handlers"}
+        with self.database.transaction() as connection:
+            for (table,) in connection.execute(listed[self.database.dialect]).fetchall():
+                if table.startswith("hookline_") and table not in kept:
+                    connection.execute(f"delete from {table}")
 
     def close(self) -> None:
         self.database.close()

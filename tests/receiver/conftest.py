@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,8 @@ def company() -> Company:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path / "app.db")
+def desk(database_url: str) -> Iterator[Desk]:
+    """Once on each database."""
+    desk = Desk(database_url)
     yield desk
     desk.close()

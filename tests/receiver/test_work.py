@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -21,6 +21,8 @@ from hookline.storage import Connection, Verbs
 from hookline.wire.event import Event
 
 from .company import Company, Desk, wait_for
+
+T = TypeVar("T")
 
 
 class Killed(BaseException):
@@ -221,11 +223,9 @@ class CountingAccess(Access):
         with super().read() as connection:
             yield connection
 
-    @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def run(self, work: Callable[[Connection], T]) -> T:
         self._visit()
-        with super().write() as connection:
-            yield connection
+        return super().run(work)
 
 
 def no_wake_ups(channel: str, callback: Callable[[], None]) -> Callable[[], None]:

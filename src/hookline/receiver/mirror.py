@@ -246,7 +246,7 @@ class _Batch:
         }
         for source, name, ids in named:
             above.update((source, key) for key in _keys(RESOURCES[name].parents, ids))
-        self._load([*objects, *above], edges)
+        self._load(objects, edges, above)
         by_resource: dict[str, list[tuple[str, ObjectKey]]] = defaultdict(list)
         for key in objects:
             by_resource[key[1][0]].append(key)
@@ -412,7 +412,7 @@ class _Batch:
             return self._parents[source, key]
         except KeyError:
             if (source, key) not in self._objects:
-                self._load([(source, key)])
+                self._load([], above=[(source, key)])
             row = self._objects[source, key]
             is_known = row is not None and row.state is not None
             parent = as_parent(row.state, self._parents_of(row)) if is_known else None  # type: ignore[union-attr,arg-type]
@@ -506,9 +506,16 @@ class _Batch:
         self,
         objects: Iterable[tuple[str, ObjectKey]],
         edges: Iterable[tuple[str, str, tuple[str, str]]] = (),
+        above: Iterable[tuple[str, ObjectKey]] = (),
     ) -> None:
-        """Read these rows and everything above them, in one statement per table and source."""
+        """Read rows that may be written, and those above them to look at; one statement per table and source.
+
+        Where several workers write at once, the rows are theirs from here on (`MirrorStore.read_objects`): always in
+        this order of tables, so that no two wait for each other.
+        """
         wanted: dict[tuple[str, str], set[str]] = defaultdict(set)
+        # A table with one row to write is read to write as a whole: in two statements its order would be lost.
+        written: set[tuple[str, str]] = set()
         sources: set[str] = set()
 
         def want(source: str, key: ObjectKey) -> None:
@@ -518,6 +525,9 @@ class _Batch:
 
         for source, key in objects:
             want(source, key)
+            written.add((source, key[0]))
+        for source, key in above:
+            want(source, key)
         pairs: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
         for source, name, ids in edges:
             sources.add(source)
@@ -525,7 +535,7 @@ class _Batch:
                 pairs[source, name].append(ids)
                 for (end, _), id_ in zip(EDGES[name].ends, ids, strict=True):
                     want(source, (end, id_))
-        for (source, name), ids_list in pairs.items():
+        for (source, name), ids_list in sorted(pairs.items()):
             edge = EDGES[name]
             for edge_row in self._store.read_edges(self._connection, edge, source, ids_list):
                 self._edges[source, name, edge_row.ids] = edge_row
@@ -533,13 +543,15 @@ class _Batch:
                     want(source, (edge.scope[0], edge_row.scope_id))
         # Children first: their rows name the parents to read next.
         for name, resource in reversed(list(RESOURCES.items())):
-            for source in sources:
+            for source in sorted(sources):
                 wanted_ids = sorted(wanted.pop((source, name), ()))
                 if not wanted_ids:
                     continue
                 for id_ in wanted_ids:
                     self._objects[source, (name, id_)] = None
-                rows = self._store.read_objects(self._connection, resource, source, wanted_ids)
+                rows = self._store.read_objects(
+                    self._connection, resource, source, wanted_ids, to_write=(source, name) in written
+                )
                 for row in rows:
                     self._objects[source, row.key] = row
                 for parent_ids in {row.parent_ids for row in rows}:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -16,7 +16,7 @@ import msgspec
 from hookline.receiver.handlers import ChangeKind, HandlerKind
 from hookline.receiver.resources import EDGES, RESOURCES, Edge, Payload, Resource, decode, encode
 from hookline.rules.merge import NEVER, NO_CONTENT, EdgeState, ObjectState
-from hookline.storage import Connection, Verb, Verbs
+from hookline.storage import Connection, Dialect, Verb, Verbs
 from hookline.wire.timestamps import format_ms
 
 OutcomeKind: TypeAlias = Literal["applied", "stale", "noop", "fact", "ignored", "dead"]
@@ -207,9 +207,13 @@ class EdgeRow:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The verbs of one table. `replace` leaves what its indexes are over alone, `move` does not."""
+    """The verbs of one table. `replace` leaves what its indexes are over alone, `move` does not.
+
+    What `read` reads is this transaction's alone until the commit; `look` lets others look as well, but not write.
+    """
 
     read: Verb
+    look: Verb
     insert: Verb
     replace: Verb
     move: Verb
@@ -222,11 +226,21 @@ _CLOCKS: Final = (
 )  # fmt: skip
 
 
+# Where several write at once, rows are locked as they are read, in order of their keys. Columns that hold numbers.
+_LOCKS: Final[Mapping[Dialect, Mapping[str, str]]] = {
+    "sqlite": {"read": "", "look": ""},
+    "postgres": {"read": "order by {key} for no key update{of}", "look": "order by {key} for share{of}"},
+}
+_NUMBERS: Final = frozenset({"announced_live", "is_active", "email_verified", "directory_managed", "system"})
+
+
 class MirrorStore:
     """The verbs of the mirror, compiled for one dialect; those of one table each are made from the list of tables."""
 
     def __init__(self, verbs: Verbs) -> None:
         self._verbs = verbs
+        # Only where several write at once.
+        self._take_absent, self._share_absent = verbs.get("absent_take"), verbs.get("absent_share")
         self._tables = {name: _object_table(verbs, resource) for name, resource in RESOURCES.items()}
         self._tables |= {name: _edge_table(verbs, edge) for name, edge in EDGES.items()}
         self._child_tables = {
@@ -293,10 +307,23 @@ class MirrorStore:
     # -- rows --------------------------------------------------------------------------------------------------
 
     def read_objects(
-        self, connection: Connection, resource: Resource, source: str, ids: Iterable[str]
+        self, connection: Connection, resource: Resource, source: str, ids: Collection[str], *, to_write: bool
     ) -> list[ObjectRow]:
-        """The rows there are of these ids."""
-        rows = self._tables[resource.name].read.run(connection, {"source": source, "ids": json.dumps(list(ids))})
+        """The rows there are of these ids. Nobody else writes or adds them until this transaction ends.
+
+        Args:
+            to_write: they may be written; without it, others may look at them too.
+        """
+        table = self._tables[resource.name]
+        verb = table.read if to_write else table.look
+        rows = verb.run(connection, {"source": source, "ids": json.dumps(list(ids))})
+        keep = self._take_absent if to_write else self._share_absent
+        if keep is not None and len(rows) < len(ids):
+            absent = sorted({*ids} - {row[0] for row in rows})
+            keep.run(connection, {"keys": json.dumps([f"{source}/{resource.name}/{id_}" for id_ in absent])})
+            if not to_write:
+                # One that was added before it could be kept from being; who writes meets that when adding it again.
+                rows += verb.run(connection, {"source": source, "ids": json.dumps(absent)})
         return [_object_row(resource, source, row) for row in rows]
 
     def read_edges(
@@ -462,7 +489,7 @@ def _object_table(verbs: Verbs, resource: Resource) -> _Table:
         "clocks": ", ".join(_CLOCKS),
     }
     return _Table(
-        verbs.filled("each", "mirror_read", words),
+        *_reading(verbs, "mirror_read", words, key="id"),
         *_writing(verbs, resource.table, ("source", "id"), columns, frozenset(parents)),
         {
             parent: verbs.filled("each", "mirror_children", {"table": resource.table, "parent": column})
@@ -486,8 +513,23 @@ def _edge_table(verbs: Verbs, edge: Edge) -> _Table:
     if edge.scope is not None:
         of, column = edge.scope
         children[of] = verbs.filled("each", "mirror_edges_of_scope", {**words, "scope": column})
-    read = verbs.filled("each", "mirror_read_edges", {**words, "scope": f"m.{scope[0]}" if scope else "null"})
-    return _Table(read, *_writing(verbs, edge.table, ("source", one, other), columns, frozenset()), children)
+    reading = _reading(
+        verbs,
+        "mirror_read_edges",
+        {**words, "scope": f"m.{scope[0]}" if scope else "null"},
+        key=f"m.{one}, m.{other}",
+        of=" of m",
+    )
+    return _Table(*reading, *_writing(verbs, edge.table, ("source", one, other), columns, frozenset()), children)
+
+
+def _reading(verbs: Verbs, name: str, words: Mapping[str, str], *, key: str, of: str = "") -> tuple[Verb, Verb]:
+    """Read to write, and to look."""
+    read, look = (
+        verbs.filled("each", name, {**words, "lock": lock.format(key=key, of=of)})
+        for lock in _LOCKS[verbs.dialect].values()
+    )
+    return read, look
 
 
 def _writing(
@@ -499,6 +541,10 @@ def _writing(
         "key": ", ".join(key),
         "columns": ", ".join(columns),
         "values": ", ".join(f":{column}" for column in columns),
+        "arrays": ", ".join(
+            f"cast(:{column} as {'bigint' if column in _NUMBERS or column.endswith('_us') else 'text'}[])"
+            for column in columns
+        ),
     }
     replacing = [
         verbs.filled(

@@ -32,7 +32,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hookline.errors import HooklineError, OutcomeUnknown, StorageUnavailable
 from hookline.loop import Clock, SystemClock, run_loop
@@ -58,6 +58,8 @@ from hookline.storage import Connection, Database, Dialect, Verbs
 from hookline.wire.event import Event
 
 log = logging.getLogger("hookline.worker")
+
+T = TypeVar("T")
 
 BATCH: Final = 100
 LEASE_S: Final = 60
@@ -98,15 +100,12 @@ class Access:
         self._transactions = transactions
         self.dialect: Dialect = dialect or (database.dialect if database is not None else "sqlite")
 
-    @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction for Hookline's own work."""
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """`work(connection)` in a transaction; Hookline's own database runs it again where another was in its way."""
         if self.database is not None:
-            with self.database.transaction() as connection:
-                yield connection
-        else:
-            with self.lent() as transaction:
-                yield transaction.dbapi
+            return self.database.run(work)
+        with self.lent() as transaction:
+            return work(transaction.dbapi)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -187,12 +186,15 @@ class Worker:
         """Make this process's handlers known: from here on, runs are made for them. Once is enough."""
         if not self._is_registered:
             now_ms = self._clock.now_ms()
-            with self._access.write() as connection:
+
+            def work(connection: Connection) -> list[str]:
                 self._runs.register(connection, self._registry, now_ms)
                 self._pull_runs(connection, now_ms)
                 # What made walks fail may be what this start has mended.
                 self._mirror.retry_cascades(connection)
-                absent = self._runs.absent(connection, [handler.name for handler in self._registry])
+                return self._runs.absent(connection, [handler.name for handler in self._registry])
+
+            absent = self._access.run(work)
             self._is_registered = True
             if absent:
                 log.warning(
@@ -243,41 +245,36 @@ class Worker:
 
     def retry_run(self, row_id: int) -> bool:
         """Try a dead letter, a skipped or a waiting run again now; False if there is none of that id to retry."""
-        with self._access.write() as connection:
-            done = self._runs.retry(connection, row_id, self._clock.now_ms())
+        done = self._access.run(lambda connection: self._runs.retry(connection, row_id, self._clock.now_ms()))
         self._tell("runs")
         return done
 
     def skip_run(self, row_id: int) -> bool:
         """Give a waiting or dead run up, so that it holds nothing; False if there is none of that id to skip."""
-        with self._access.write() as connection:
-            done = self._runs.skip(connection, row_id, self._clock.now_ms())
+        done = self._access.run(lambda connection: self._runs.skip(connection, row_id, self._clock.now_ms()))
         self._tell("runs")
         return done
 
     def retry_entry(self, source: str, event_id: str) -> bool:
         """Apply a dead entry again, its handlers with it; False if there is no dead entry of that id."""
-        with self._access.write() as connection:
-            done = self._runs.retry_entry(connection, source, event_id, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        done = self._access.run(lambda connection: self._runs.retry_entry(connection, source, event_id, now_ms))
         self._tell("inbox")
         return done
 
     def retry_walks(self) -> int:
         """Take the walks up now that wait after a failure; how many they are. A worker that starts does so, too."""
-        with self._access.write() as connection:
-            found = self._mirror.retry_cascades(connection)
+        found = self._access.run(self._mirror.retry_cascades)
         self._tell("inbox")
         return found
 
     def pause(self, handler: str, reason: str) -> bool:
         """Take no more runs of a handler until it is resumed; False where it is paused already, or unknown."""
-        with self._access.write() as connection:
-            return self._runs.pause(connection, handler, reason, None)
+        return self._access.run(lambda connection: self._runs.pause(connection, handler, reason, None))
 
     def resume(self, handler: str) -> bool:
         """Take a handler's runs again, in their order; False where it is not paused."""
-        with self._access.write() as connection:
-            done = self._runs.resume(connection, handler)
+        done = self._access.run(lambda connection: self._runs.resume(connection, handler))
         self._tell("runs")
         return done
 
@@ -286,8 +283,7 @@ class Worker:
 
         Returns: how many those were, or None where nobody knows it.
         """
-        with self._access.write() as connection:
-            return self._runs.forget(connection, handler, self._clock.now_ms())
+        return self._access.run(lambda connection: self._runs.forget(connection, handler, self._clock.now_ms()))
 
     def count_replay(self, source: str, selection: Selection) -> int:
         """How many entries a replay would apply again. Changes nothing."""
@@ -304,15 +300,15 @@ class Worker:
 
         Raises: LookupError where no handler of that name is known.
         """
-        with self._access.write() as connection:
-            return self._replays.start(
+        return self._access.run(
+            lambda connection: self._replays.start(
                 connection, source, selection, now_ms=self._clock.now_ms(), mode=mode, handler=handler
             )
+        )
 
     def step_replay(self, replay_id: int) -> Replay:
         """Do the next part of a replay, in one transaction; how it stands then."""
-        with self._access.write() as connection:
-            replay = self._replays.step(connection, replay_id, self._clock.now_ms())
+        replay = self._access.run(lambda connection: self._replays.step(connection, replay_id, self._clock.now_ms()))
         if replay.runs:
             self._tell("runs")
         return replay
@@ -341,10 +337,11 @@ class Worker:
             more = True
         if due.entry_ms is not None and due.entry_ms <= now_ms:
             done = self._apply(now_ms)
-            more, made_runs, is_walking = True, done.runs > 0, is_walking or done.cascades > 0
-        if is_walking:
-            done = self._walk(now_ms)
-            more, made_runs = True, made_runs or done.runs > 0
+            # None though something is due: another worker is at it.
+            if done is not None:
+                more, made_runs, is_walking = True, done.runs > 0, is_walking or done.cascades > 0
+        if is_walking and (walked := self._walk(now_ms)) is not None:
+            more, made_runs = True, made_runs or walked.runs > 0
         self._extend(now_ms)
         if due.lease_ms is not None and due.lease_ms < now_ms:
             made_runs = self._settle_lapsed(now_ms) or made_runs
@@ -375,26 +372,29 @@ class Worker:
 
     # -- entries -----------------------------------------------------------------------------------------------
 
-    def _apply(self, now_ms: int) -> Applied:
+    def _apply(self, now_ms: int) -> Applied | None:
+        """Apply what is due, or part of it; None where there was nothing to take."""
         if self._is_first_batch:
             suspects = self._mark_first(now_ms)
             self._is_first_batch = False
             if suspects:
                 return self._apply_each(suspects, now_ms)
-        seqs: list[int] = []
+        entries: list[Claimed] = []
+
+        def work(connection: Connection) -> Applied:
+            entries[:] = self._mirror.claim(connection, now_ms, BATCH)
+            return self._apply_claimed(connection, entries, now_ms)
+
         try:
-            with self._access.write() as connection:
-                entries = self._mirror.claim(connection, now_ms, BATCH)
-                seqs = [entry.seq for entry in entries]
-                done = self._apply_claimed(connection, entries, now_ms)
-            return self._counted(done, entries)
+            done = self._access.run(work)
+            return self._counted(done, entries) if entries else None
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
-            if not seqs:
+            if not entries:
                 raise
-            log.warning("a batch of %d entries failed (%s), trying them one by one", len(seqs), _place(error))
-        return self._apply_each(seqs, now_ms)
+            log.warning("a batch of %d entries failed (%s), trying them one by one", len(entries), _place(error))
+        return self._apply_each([entry.seq for entry in entries], now_ms)
 
     def _apply_claimed(self, connection: Connection, entries: Sequence[Claimed], now_ms: int) -> Applied:
         return apply(self._mirror, connection, entries, now_ms, optional=self._optional) if entries else Applied()
@@ -423,14 +423,12 @@ class Worker:
     def _pull_entries(self, now_ms: int) -> None:
         """The clock was set back: entries kept before that would wait until it is where it was."""
         log.warning("the clock was set back: entries kept before that are applied now")
-        with self._access.write() as connection:
-            self._mirror.pull(connection, now_ms + ENTRY_WAIT_MS, now_ms)
+        self._access.run(lambda connection: self._mirror.pull(connection, now_ms + ENTRY_WAIT_MS, now_ms))
 
     def _clock_set_back(self, now_ms: int) -> None:
         """So with runs, leases and paused handlers, where this worker sees it; where it does not, at its start."""
         self._extended_ms = 0
-        with self._access.write() as connection:
-            pulled = self._pull_runs(connection, now_ms)
+        pulled = self._access.run(lambda connection: self._pull_runs(connection, now_ms))
         log.warning("the clock was set back: %d runs, leases and pauses that would wait for it end sooner", pulled)
 
     def _pull_runs(self, connection: Connection, now_ms: int) -> int:
@@ -439,12 +437,15 @@ class Worker:
 
     def _mark_first(self, now_ms: int) -> list[int]:
         """Mark what is about to be the first batch; its entries, if one of them was marked and never settled."""
-        with self._access.write() as connection:
+
+        def work(connection: Connection) -> list[int]:
             head = self._mirror.head(connection, now_ms, BATCH)
             if any(tries > 0 for _, tries in head):
                 return [seq for seq, _ in head]
             self._mirror.mark(connection, [seq for seq, _ in head])
-        return []
+            return []
+
+        return self._access.run(work)
 
     def _apply_each(self, seqs: Sequence[int], now_ms: int) -> Applied:
         together = Applied()
@@ -457,17 +458,19 @@ class Worker:
         return together
 
     def _apply_alone(self, seq: int, now_ms: int) -> Applied:
-        with self._access.write() as connection:
-            tries = self._mirror.count_try(connection, seq)
+        tries = self._access.run(lambda connection: self._mirror.count_try(connection, seq))
         if tries is None:
             return Applied()
         if tries > ENTRY_TRIES:
             return self._set_aside(seq, "applying it ended the worker", now_ms)
+        entries: list[Claimed] = []
+
+        def work(connection: Connection) -> Applied:
+            entries[:] = self._mirror.claim_one(connection, seq)
+            return self._apply_claimed(connection, entries, now_ms)
+
         try:
-            with self._access.write() as connection:
-                entries = self._mirror.claim_one(connection, seq)
-                done = self._apply_claimed(connection, entries, now_ms)
-            return self._counted(done, entries)
+            return self._counted(self._access.run(work), entries)
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
@@ -476,21 +479,23 @@ class Worker:
         if due_ms is None:
             log.error("entry %d cannot be applied and is set aside: %s", seq, place)
             return self._set_aside(seq, place, now_ms)
-        with self._access.write() as connection:
-            self._mirror.postpone(connection, seq, due_ms)
+        self._access.run(lambda connection: self._mirror.postpone(connection, seq, due_ms))
         return Applied()
 
     def _set_aside(self, seq: int, reason: str, now_ms: int) -> Applied:
         outcome = Outcome(seq, "dead", reason)
-        with self._access.write() as connection:
+
+        def work(connection: Connection) -> None:
             if self._mirror.claim_one(connection, seq):
                 self._mirror.note(connection, [outcome], now_ms)
+
+        self._access.run(work)
         return self._counted(Applied([outcome]), ())
 
-    def _walk(self, now_ms: int) -> Applied:
+    def _walk(self, now_ms: int) -> Applied | None:
+        """Walk on; None where there was nothing to take."""
         try:
-            with self._access.write() as connection:
-                return walk(self._mirror, connection, now_ms) or Applied()
+            return self._access.run(lambda connection: walk(self._mirror, connection, now_ms))
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
@@ -500,25 +505,31 @@ class Worker:
     def _walk_each(self, now_ms: int) -> Applied:
         """Take walks up one at a time, until the one that fails is found: it waits, the others go on."""
         together = Applied()
+        taken: list[Cascade] = []
+
+        def work(connection: Connection) -> Applied | None:
+            taken.clear()
+            cascade = self._mirror.next_cascade(connection, now_ms)
+            if cascade is None:
+                return None
+            taken.append(cascade)
+            return walk(self._mirror, connection, now_ms, alone=cascade)
+
         for _ in range(WALKED_AT_ONCE):
-            cascade = None
             try:
-                with self._access.write() as connection:
-                    cascade = self._mirror.next_cascade(connection, now_ms)
-                    if cascade is None:
-                        break
-                    done = walk(self._mirror, connection, now_ms, alone=cascade)
+                done = self._access.run(work)
             except (StorageUnavailable, OutcomeUnknown):
                 raise
             except Exception as error:
-                if cascade is None:
+                if not taken:
                     raise
-                self._put_off(cascade, error, now_ms)
+                self._put_off(taken[0], error, now_ms)
                 break
-            if done is not None:
-                together.changes += done.changes
-                together.runs += done.runs
-                together.cascades += done.cascades
+            if done is None:
+                break
+            together.changes += done.changes
+            together.runs += done.runs
+            together.cascades += done.cascades
         return together
 
     def _put_off(self, cascade: Cascade, error: Exception, now_ms: int) -> None:
@@ -526,8 +537,7 @@ class Worker:
         tries, place = cascade.tries + 1, _place(error)
         due_ms = WALK_BACKOFF.due_ms(tries_made=tries, now_ms=now_ms, jitter=0)
         assert due_ms is not None
-        with self._access.write() as connection:
-            self._mirror.fail_cascade(connection, cascade, due_ms, place)
+        self._access.run(lambda connection: self._mirror.fail_cascade(connection, cascade, due_ms, place))
         log.log(
             logging.ERROR if tries == ENTRY_TRIES else logging.WARNING,
             "the walk to what hangs on %s %s failed %d times (%s): handlers wait for it. It is tried again by itself; "
@@ -549,8 +559,8 @@ class Worker:
         open_to = [name for name in names if running.count(name) < share]
         if free <= 0 or not open_to:
             return []
-        with self._access.write() as connection:
-            runs = self._runs.claim(
+        runs = self._access.run(
+            lambda connection: self._runs.claim(
                 connection,
                 open_to,
                 now_ms=now_ms,
@@ -558,6 +568,7 @@ class Worker:
                 limit=free,
                 each=share - max(running.count(name) for name in open_to),
             )
+        )
         with self._guard:
             if not self._in_flight:
                 self._extended_ms = now_ms
@@ -569,13 +580,13 @@ class Worker:
         with self._guard:
             runs = list(self._in_flight.values())
         if runs and now_ms >= self._extended_ms + HEARTBEAT_S * 1000:
-            with self._access.write() as connection:
-                self._runs.extend(connection, runs, now_ms + LEASE_S * 1000)
+            self._access.run(lambda connection: self._runs.extend(connection, runs, now_ms + LEASE_S * 1000))
             self._extended_ms = now_ms
 
     def _settle_lapsed(self, now_ms: int) -> bool:
         """End attempts whose worker is gone: nobody knows what they did outside, so they count as a try."""
-        with self._access.write() as connection:
+
+        def work(connection: Connection) -> list[Run]:
             lapsed = self._runs.lapsed(connection, now_ms)
             for run in lapsed:
                 following = after_run(
@@ -589,6 +600,9 @@ class Worker:
                 error = f"attempt {run.attempt}: unknown, its worker did not come back"
                 self._runs.fail(connection, run, following, error, now_ms)
                 self._count_failure(connection, run, "WorkerLost", now_ms)
+            return lapsed
+
+        lapsed = self._access.run(work)
         for run in lapsed:
             self._counters.run_ended(run.handler, "lost")
             log.warning("run %d of %s: its worker did not come back", run.row_id, run.handler, extra=run.log_ids)
@@ -678,8 +692,8 @@ class Worker:
             "run %d of %s: the database is not available, trying again", run.row_id, run.handler, extra=run.log_ids
         )
         self._counters.run_ended(run.handler, "given_back")
-        with self._access.write() as connection:
-            self._runs.give_back(connection, run, self._clock.now_ms() + BUSY_WAIT_MS)
+        due_ms = self._clock.now_ms() + BUSY_WAIT_MS
+        self._access.run(lambda connection: self._runs.give_back(connection, run, due_ms))
 
     def _fail(self, run: Run, failure: BaseException, took_s: float) -> None:
         now_ms = self._clock.now_ms()
@@ -700,9 +714,13 @@ class Worker:
             following.state,
             extra=run.log_ids | {"outcome": following.state, "duration_ms": round(took_s * 1000)},
         )
-        with self._access.write() as connection:
-            if self._runs.fail(connection, run, following, describe(failure), now_ms):
+        error = describe(failure)
+
+        def work(connection: Connection) -> None:
+            if self._runs.fail(connection, run, following, error, now_ms):
                 self._count_failure(connection, run, _class_name(failure), now_ms)
+
+        self._access.run(work)
         self._counters.run_ended(run.handler, following.state, took_s)
 
     def _count_failure(self, connection: Connection, run: Run, kind: str, now_ms: int) -> None:

@@ -253,15 +253,20 @@ def translated(error: psycopg.Error, connection: OurConnection, *, may_be_others
 
 def without_values(error: psycopg.Error) -> psycopg.Error:
     """The same error, naming constraint, table and column, but no value: PostgreSQL's details hold whole rows."""
-    names = [
-        f"{kind} {name}"
-        for kind in ("constraint", "table", "column")
-        if (name := getattr(error.diag, f"{kind}_name")) is not None
-    ]
-    where = f": {', '.join(names)}" if names else ""
-    return type(error)(f"{type(error).__name__} ({error.sqlstate}): a statement was refused{where}").with_traceback(
-        error.__traceback__
-    )
+    kind = type(error)
+    if error.sqlstate is not None and error.sqlstate.startswith("42"):
+        # A statement that is wrong, by the names in it; values are parameters and never in its text.
+        said = error.diag.message_primary
+    elif error.sqlstate is None and isinstance(error, psycopg.ProgrammingError):
+        said = str(error)
+    else:
+        names = [
+            f"{kind} {name}"
+            for kind in ("constraint", "table", "column")
+            if (name := getattr(error.diag, f"{kind}_name")) is not None
+        ]
+        said = ", ".join(["a statement was refused", *names])
+    return kind(f"{kind.__name__} ({error.sqlstate}): {said}").with_traceback(error.__traceback__)
 
 
 def _has_news(connection: OurConnection) -> bool:

@@ -267,6 +267,11 @@ class Verbs(Mapping[str, Verb]):
         self._templates: dict[tuple[str, str], str] = {}
         self._verbs = _compiled(package, dialect)
 
+    @property
+    def dialect(self) -> Dialect:
+        """Whose SQL they are."""
+        return self._dialect
+
     def filled(self, folder: str, name: str, words: Mapping[str, str]) -> Verb:
         """A verb of `sql/<folder>/<name>.sql`, each `{word}` replaced: names of ours, never what came from outside.
 

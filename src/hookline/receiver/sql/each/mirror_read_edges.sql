@@ -5,3 +5,4 @@ join {table} m
     on m.source = :source
     and m.{one} = json_extract(p.value, '$[0]')
     and m.{other} = json_extract(p.value, '$[1]')
+{lock}
