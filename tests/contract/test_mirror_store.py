@@ -278,15 +278,20 @@ def check_announcements(desk: Desk) -> None:
             assert is_live == ((resource, id_) in live), (resource, id_)
 
 
+def how_many(desk: Desk, on_sqlite: int) -> int:
+    """A fifth on PostgreSQL: the rules are the same there, and what is only there is seen in the first few."""
+    return on_sqlite if desk.database.dialect == "sqlite" else on_sqlite // 5
+
+
 def test_every_order_ends_equal(new_desk: Callable[[], Desk]) -> None:
-    """All 5,040 orders of a history, drawn 700 of them, one by one and in batches, end in the rows of the model."""
+    """All 5,040 orders of a history, drawn several hundred of them, one by one and in batches, end in the rows of the model."""
     events = small_history(Company())
     desk = new_desk()
     orders = list(itertools.permutations(events))
     draw = random.Random(11)
     objects, edges = modelled(events)
     expected: list[tuple[Any, ...]] | None = None
-    for order in [tuple(events), *draw.sample(orders, 700)]:
+    for order in [tuple(events), *draw.sample(orders, how_many(desk, 700))]:
         desk.clear()
         cut = draw.randrange(len(events) + 1)
         desk.take(*order[:cut])
@@ -321,7 +326,7 @@ def test_cascades_end_equal_in_any_order(new_desk: Callable[[], Desk]) -> None:
     desk = new_desk()
     draw = random.Random(12)
     expected: list[tuple[Any, ...]] | None = None
-    for _ in range(300):
+    for _ in range(how_many(desk, 300)):
         order = draw.sample(events, len(events))
         desk.clear()
         while order:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookline.receiver.handlers import Change, Registry
+from hookline.receiver.intake import dialect_of
 from hookline.receiver.mirror import apply, walk
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.model import Entry
@@ -62,7 +63,8 @@ _LEASE_MS: Final = 5_000
 _TABLES: Final = (
     "create table access (id text primary key, is_on integer not null)",
     "create table seats (id text primary key, is_on integer not null)",
-    "create table told (seq integer not null, id text not null, kind text not null, is_live integer not null)",
+    ("create table told (place {number} primary key, seq integer not null, id text not null, kind text not null,"
+    " is_live integer not null)"),
 )
 
 
@@ -177,7 +179,7 @@ def prepare(database: Database) -> None:
     migrate(database, "receiver", "hookline.receiver")
     with database.transaction() as connection:
         for sql in _TABLES:
-            connection.execute(sql)
+            connection.execute(sql.format(number="integer" if database.dialect == "sqlite" else "bigserial"))
 
 
 class App:
@@ -197,9 +199,11 @@ class App:
         self._keep("seats", change, change.is_live, tx)
 
     def _keep(self, table: str, change: Change, is_on: bool, tx: Any) -> None:
-        sql = f"insert into {table} values (?, ?) on conflict (id) do update set is_on = excluded.is_on"
+        two, four = ("?, ?", "?, ?, ?, ?") if dialect_of(tx) == "sqlite" else ("%s, %s", "%s, %s, %s, %s")
+        sql = f"insert into {table} values ({two}) on conflict (id) do update set is_on = excluded.is_on"
         tx.execute(sql, (change.id, int(is_on)))
-        tx.execute("insert into told values (?, ?, ?, ?)", (change.seq, change.id, change.kind, int(change.is_live)))
+        told = (change.seq, change.id, change.kind, int(change.is_live))
+        tx.execute(f"insert into told (seq, id, kind, is_live) values ({four})", told)
         if self.fails_every and change.seq % self.fails_every == 0 and change.seq not in self.failed:
             self.failed.add(change.seq)
             raise ConnectionError
@@ -385,7 +389,7 @@ def judge(database: Database, races: Sequence[Race], result: Result) -> None:
         members = {f"{group}/{user}" for group, user in rows(f"select group_id, user_id from {edge.table}_live")}
         wrong += [f"{pair}: a membership for one of rules and view" for pair in members ^ model.members()]
         told: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
-        for seq, id_, kind, is_live in rows("select seq, id, kind, is_live from told order by rowid"):
+        for seq, id_, kind, is_live in rows("select seq, id, kind, is_live from told order by place"):
             told[id_].append((seq, kind, is_live))
         users = model.live("directory_user")
         access, seats = dict(rows("select id, is_on from access")), dict(rows("select id, is_on from seats"))

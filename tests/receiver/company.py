@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hookline.receiver.handlers import Registry
+from hookline.receiver.intake import dialect_of
 from hookline.receiver.work import Access, Worker
 from hookline.storage import connect
 from hookline.storage.migrate import migrate
@@ -148,9 +149,7 @@ class Desk:
 
     def sql(self, text: str) -> str:
         """A statement with the placeholders of this database, from SQLite's."""
-        if self.database.dialect == "sqlite":
-            return text
-        return text.replace("%", "%%").replace("?", "%s")
+        return text if self.database.dialect == "sqlite" else with_postgres_placeholders(text)
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:
@@ -193,6 +192,15 @@ class Desk:
 
     def close(self) -> None:
         self.database.close()
+
+
+def say(connection: Any, sql: str, *values: Any) -> None:
+    """Run a statement with SQLite's placeholders on a connection of either database, a handler's `tx` for one."""
+    connection.execute(sql if dialect_of(connection) == "sqlite" else with_postgres_placeholders(sql), values)
+
+
+def with_postgres_placeholders(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")
 
 
 def wait_for(is_so: Callable[[], bool], *, seconds: float = 20.0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +15,14 @@ def company() -> Company:
     return Company()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module's tests have their desk on SQLite, or on each of its `RUNS_ON`."""
+    if "desk" in metafunc.fixturenames:
+        metafunc.parametrize("desk", getattr(metafunc.module, "RUNS_ON", ("sqlite",)), indirect=True)
+
+
 @pytest.fixture
-def desk(database_url: str) -> Iterator[Desk]:
-    """Once on each database."""
-    desk = Desk(database_url)
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(request.getfixturevalue("postgres_url") if request.param == "postgres" else tmp_path / "app.db")
     yield desk
     desk.close()

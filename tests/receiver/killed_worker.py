@@ -1,6 +1,6 @@
 """A worker in a process of its own, which says when a handler has begun and then waits to be killed.
 
-Usage: python killed_worker.py PATH NOW_MS
+Usage: python killed_worker.py DATABASE_URL NOW_MS
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from hookline.storage import connect
 from hookline.testing.clock import TurnedClock
 
 
-def main(path: str, now_ms: str) -> None:
+def main(url: str, now_ms: str) -> None:
     hooks = Registry()
 
     @hooks.on("*", name="h")
     def begin(event: Any, tx: Any) -> None:
-        tx.execute("insert into told values (?, 'killed')", (event.id,))
+        tx.execute(f"insert into told (id, word) values ('{event.id}', 'killed')")
         print("begun", flush=True)
         threading.Event().wait()
 
-    database = connect(f"sqlite:///{path}")
+    database = connect(url)
     Worker(Access(database), hooks, clock=TurnedClock(int(now_ms))).run(threading.Event())
 
 

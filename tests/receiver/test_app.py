@@ -433,8 +433,3 @@ receiver.close()
 
     assert rows(path, "select event_id from hookline_inbox order by 1") == [(f"event_{n:04d}",) for n in (1, 2, 3, 4)]
     assert rows(path, "select reason, times from hookline_rejections") == [("method", 2)]
-
-
-def test_a_database_that_the_mirror_does_not_run_on_is_refused_at_once() -> None:
-    with pytest.raises(ConfigError, match="on SQLite alone so far"):
-        Receiver("postgresql://nobody@127.0.0.1:1/none", secrets=["whsec_example"])

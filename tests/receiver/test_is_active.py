@@ -8,7 +8,10 @@ import pytest
 
 from hookline import Change, ConfigError, Receiver
 
+from ..conftest import DATABASES
 from .company import Company, Desk
+
+RUNS_ON = DATABASES
 
 
 @pytest.fixture

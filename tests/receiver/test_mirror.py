@@ -12,7 +12,10 @@ from hookline import Change
 from hookline.wire.catalogue import sample
 from hookline.wire.timestamps import format_ms
 
+from ..conftest import DATABASES
 from .company import START_MS, Company, Desk, Event
+
+RUNS_ON = DATABASES
 
 
 def test_a_created_user_is_a_row_with_typed_columns(desk: Desk, company: Company) -> None:

@@ -11,7 +11,10 @@ from hookline.errors import HooklineError
 from hookline.receiver.handlers import Change, Registry, current_run
 from hookline.wire.event import Event
 
-from .company import Company, Desk
+from ..conftest import DATABASES
+from .company import Company, Desk, say
+
+RUNS_ON = DATABASES
 
 MINUTE_MS = 60_000
 
@@ -144,7 +147,7 @@ def test_ten_failures_then_one_effect(desk: Desk, company: Company) -> None:
 
     def handler(change: Change, tx: Any) -> None:
         nonlocal left
-        tx.execute("insert into told values (?, ?)", (change.id, change.kind))
+        say(tx, "insert into told values (?, ?)", change.id, change.kind)
         if change.id == "user_1" and left:
             left -= 1
             raise ValueError

@@ -33,14 +33,14 @@ def test_no_race_leaves_access_on(tmp_path: Path) -> None:
     assert min(result.on, result.retries, result.lapsed) > 50, "without any on, retried or lapsed it proves nothing"
 
 
-def test_no_race_of_real_workers_on_threads_leaves_access_on(tmp_path: Path) -> None:
+def test_no_race_of_real_workers_on_threads_leaves_access_on(database_url: str) -> None:
     """Four workers on threads of their own, while the events still come in."""
     rng, result = random.Random("threads"), Result()
     races = [draw(rng, number) for number in range(60)]
     now_ms = int(time.time() * 1_000)
     came = entries_of(races, rng, now_ms)
     stop = threading.Event()
-    with contextlib.closing(connect(f"sqlite:///{tmp_path / 'app.db'}")) as database:
+    with contextlib.closing(connect(database_url)) as database:
         prepare(database)
         app = App(fails_every=29)
         backoff = Backoff(first_s=0.05, factor=1, cap_s=0.05, tries=50)
@@ -50,7 +50,7 @@ def test_no_race_of_real_workers_on_threads_leaves_access_on(tmp_path: Path) -> 
         for thread in threads:
             thread.start()
         try:
-            inbox = InboxStore("sqlite")
+            inbox = InboxStore(database.dialect)
             for at in range(0, len(came), 40):
                 with database.transaction() as connection:
                     inbox.put(connection, came[at : at + 40])

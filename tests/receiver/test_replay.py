@@ -12,24 +12,27 @@ from hookline.receiver.replay import Mode, Replay, Replays, Selection
 from hookline.storage import Verbs
 from hookline.wire.event import Event
 
+from ..conftest import DATABASES
 from .company import Company, Desk
+
+RUNS_ON = DATABASES
 
 EVERYTHING = Selection()
 
 
-def replays() -> Replays:
-    return Replays(Verbs("hookline.receiver", "sqlite"))
+def replays(desk: Desk) -> Replays:
+    return Replays(Verbs("hookline.receiver", desk.database.dialect))
 
 
 def start(desk: Desk, selection: Selection = EVERYTHING, *, mode: Mode = "mirror", handler: str | None = None) -> int:
     with desk.database.transaction() as connection:
         now_ms = desk.clock.now_ms()
-        return replays().start(connection, "default", selection, now_ms=now_ms, mode=mode, handler=handler)
+        return replays(desk).start(connection, "default", selection, now_ms=now_ms, mode=mode, handler=handler)
 
 
 def read(desk: Desk, replay_id: int) -> Replay:
     with desk.database.read() as connection:
-        replay = replays().read(connection, replay_id)
+        replay = replays(desk).read(connection, replay_id)
     assert replay is not None
     return replay
 
@@ -43,7 +46,7 @@ def replay(desk: Desk, selection: Selection = EVERYTHING, **how: Any) -> Replay:
 
 def count(desk: Desk, selection: Selection) -> int:
     with desk.database.read() as connection:
-        return replays().count(connection, "default", selection)
+        return replays(desk).count(connection, "default", selection)
 
 
 def mirror(desk: Desk) -> list[list[tuple[Any, ...]]]:
@@ -221,9 +224,9 @@ def test_a_crash_in_the_middle_resumes(desk: Desk, company: Company) -> None:
     number = start(desk, mode="all")
     now_ms = desk.clock.now_ms()
     with desk.database.transaction() as connection:
-        replays().step(connection, number, now_ms)
+        replays(desk).step(connection, number, now_ms)
     with pytest.raises(KeyboardInterrupt), desk.database.transaction() as connection:
-        replays().step(connection, number, now_ms)
+        replays(desk).step(connection, number, now_ms)
         raise KeyboardInterrupt
 
     half = read(desk, number)

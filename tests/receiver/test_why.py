@@ -14,14 +14,19 @@ from hookline.receiver.why import Why
 from hookline.receiver.why import why as explain
 from hookline.storage import Verbs
 
-from .company import START_MS, Company, Desk
+from ..conftest import DATABASES
+from .company import START_MS, Company, Desk, say
 
-VERBS = Verbs("hookline.receiver", "sqlite")
+RUNS_ON = DATABASES
+
+
+def verbs(desk: Desk) -> Verbs:
+    return Verbs("hookline.receiver", desk.database.dialect)
 
 
 def why(desk: Desk, resource: str, id_: str, **named: Any) -> Why:
     with desk.database.snapshot() as connection:
-        return explain(VERBS, connection, resource, id_, **named)
+        return explain(verbs(desk), connection, resource, id_, **named)
 
 
 def ask(desk: Desk, query: Callable[..., Any], *args: Any, **named: Any) -> Any:
@@ -53,8 +58,10 @@ def test_every_event_about_it_is_listed_with_what_became_of_it(desk: Desk, compa
     desk.take(late)
     desk.take(member)
     with desk.database.transaction() as connection:
-        connection.execute(
-            "insert into hookline_inbox_repeats values ('default', ?, x'00', 'duplicate', 3, 0)", (created["id"],)
+        say(
+            connection,
+            "insert into hookline_inbox_repeats values ('default', ?, ?, 'duplicate', 3, 0)",
+            *(created["id"], b"\0"),
         )
     desk.put(company.user("deleted"))
 
@@ -183,7 +190,7 @@ def test_as_of_a_moment_and_a_place(desk: Desk, company: Company) -> None:
     for event in (company.user("updated", first_name="Ida"), company.user("deleted")):
         desk.clock.advance(1_000)
         desk.take(event)
-    queries = MirrorQueries(VERBS)
+    queries = MirrorQueries(verbs(desk))
     seqs = [change.seq for change in ask(desk, queries.history, "directory_user", "user_1")]
     assert seqs == sorted(seqs, reverse=True)
     assert len(seqs) == 3
@@ -201,7 +208,7 @@ def test_counts_and_pages(desk: Desk, company: Company) -> None:
     """Rows are counted dead or alive, and pages follow each other without a gap, of relations too."""
     desk.take(*(company.user("created", f"user_{number}") for number in range(5)), company.user("deleted", "user_2"))
     desk.take(*(company.member("added", user_id=f"user_{number}") for number in (0, 1)))
-    queries = MirrorQueries(VERBS)
+    queries = MirrorQueries(verbs(desk))
 
     counts = {one.resource: (one.rows, one.live) for one in ask(desk, queries.counts)}
     assert set(counts) == {*RESOURCES, *EDGES}

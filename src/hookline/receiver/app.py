@@ -58,7 +58,8 @@ class Receiver:
         def welcome(event, tx): ...
 
     Args:
-        database_url: a database of Hookline's: `sqlite:///app.db`. Its tables are made at the first use.
+        database_url: a database of Hookline's: `sqlite:///app.db` or `postgresql://…`. Its tables are made at the first
+            use.
         transactions: instead, the app's own database access; call `migrate()` once to make the tables.
         secrets: every signing secret in force. None at all: POST is answered 503, nothing is accepted unproved.
         source: the name everything is kept under, where one database mirrors several sources.
@@ -126,12 +127,6 @@ class Receiver:
         if database_url is not None:
             database = connect(database_url)  # says now what is wrong with the URL; opens nothing
             database.close()
-            if database.dialect != "sqlite":
-                raise ConfigError(
-                    "database_url",
-                    "the receiver's mirror and handlers run on SQLite alone so far: expected sqlite:///app.db. "
-                    "HOOKLINE_RECEIVER_DATABASE_URL gives the receiver a database of its own",
-                )
         self._database_url = database_url
         self._transactions = transactions
         self._outage = Outage(

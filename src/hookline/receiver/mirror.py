@@ -23,7 +23,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from hookline.errors import InvalidBody
 from hookline.receiver.handlers import ChangeKind
@@ -173,10 +173,13 @@ def walk(
         return None
     done = Applied()
     batch = _Batch(store, connection, now_ms)
+    parts: list[_Part] = []
     left = limit
     while cascade is not None and left > 0:
-        left -= batch.walk(cascade, left)
+        parts.append(batch.advance(cascade, left))
+        left -= max(1, len(parts[-1].keys))
         cascade = None if alone else store.next_cascade(connection, now_ms)
+    batch.walk(parts)
     batch.write(done, store.registered(connection) if registered is None else registered, [])
     return done
 
@@ -200,6 +203,14 @@ def _fact_handlers(registered: Sequence[Registered], type_: str, seq: int) -> li
         for handler in registered
         if handler.kind == "fact" and handler.from_seq < seq and matches(handler.pattern, type_)
     ]
+
+
+class _Part(NamedTuple):
+    """The next children of one walk: those of a table, or edges."""
+
+    cascade: Cascade
+    table: str
+    keys: Sequence[tuple[str, ...]]
 
 
 class _Batch:
@@ -437,27 +448,35 @@ class _Batch:
 
     # -- walks -------------------------------------------------------------------------------------------------
 
-    def walk(self, cascade: Cascade, limit: int) -> int:
-        """Take one cascade up where it stands; how many children were looked at, at least one."""
+    def advance(self, cascade: Cascade, limit: int) -> _Part:
+        """Take one cascade up where it stands and move it on past the next children."""
         tables = self._store.child_tables(cascade.resource)
         table, *after = json.loads(cascade.position) if cascade.position else [*tables[:1], "", ""]
         parent = cascade.resource, cascade.object_id
         keys = self._store.children(self._connection, table, cascade.source, parent, after, limit)
-        if table in EDGES:
-            self._walk_edges(EDGES[table], cascade, keys)
-        else:
-            self._walk_objects(RESOURCES[table], cascade, keys)
         position: str | None = None
         if len(keys) == limit:
             position = json.dumps([table, *keys[-1]])
         elif table != tables[-1]:
             position = json.dumps([tables[tables.index(table) + 1], "", ""])
         self._store.move_cascade(self._connection, cascade, position)
-        return max(1, len(keys))
+        return _Part(cascade, table, keys)
+
+    def walk(self, parts: Sequence[_Part]) -> None:
+        """Tell of the children that flipped; all are read at once, in the order of tables that every worker keeps."""
+        children = [(part.cascade.source, part.table, key) for part in parts for key in part.keys]
+        self._load(
+            [(source, (table, key[0])) for source, table, key in children if table not in EDGES],
+            [(source, table, (key[0], key[1])) for source, table, key in children if table in EDGES],
+        )
+        for part in parts:
+            if part.table in EDGES:
+                self._walk_edges(EDGES[part.table], part.cascade, part.keys)
+            else:
+                self._walk_objects(RESOURCES[part.table], part.cascade, part.keys)
 
     def _walk_objects(self, resource: Resource, cascade: Cascade, keys: Sequence[tuple[str, ...]]) -> None:
         wanted = [(cascade.source, (resource.name, id_)) for (id_,) in keys]
-        self._load(wanted)
         rows = [row for key in wanted if (row := self._objects[key]) is not None and row.state is not None]
         for row in rows:
             assert row.state is not None
@@ -490,10 +509,8 @@ class _Batch:
         return [row for row in rows if not is_met_again(row)]
 
     def _walk_edges(self, edge: Edge, cascade: Cascade, keys: Sequence[tuple[str, ...]]) -> None:
-        wanted = [(cascade.source, edge.name, (one, other)) for one, other in keys]
-        self._load([], wanted)
-        for key in wanted:
-            row = self._edge(*key)
+        for one, other in keys:
+            row = self._edge(cascade.source, edge.name, (one, other))
             if row.state is not None:
                 ends = self._ends_of(row)
                 self._announce(row, is_edge_alive(row.state, ends), cascade.cause)
