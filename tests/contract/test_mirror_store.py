@@ -284,7 +284,7 @@ def how_many(desk: Desk, on_sqlite: int) -> int:
 
 
 def test_every_order_ends_equal(new_desk: Callable[[], Desk]) -> None:
-    """All 5,040 orders of a history, drawn several hundred of them, one by one and in batches, end in the rows of the model."""
+    """Orders of a history, drawn from all 5,040, one by one and in batches, end in the rows of the model."""
     events = small_history(Company())
     desk = new_desk()
     orders = list(itertools.permutations(events))

@@ -63,8 +63,10 @@ _LEASE_MS: Final = 5_000
 _TABLES: Final = (
     "create table access (id text primary key, is_on integer not null)",
     "create table seats (id text primary key, is_on integer not null)",
-    ("create table told (place {number} primary key, seq integer not null, id text not null, kind text not null,"
-    " is_live integer not null)"),
+    (
+        "create table told (place {number} primary key, seq integer not null, id text not null, kind text not null,"
+        " is_live integer not null)"
+    ),
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from hookline.testing.signed import signed_request
 
 SECRET = "whsec_queries_secret_0001"
 NOW_MS = 1_700_000_000_000
-QUERIES = InboxQueries(Verbs("hookline.receiver", "sqlite"))
 
 
 @pytest.fixture
@@ -26,8 +24,8 @@ def clock() -> TurnedClock:
 
 
 @pytest.fixture
-def receiver(tmp_path: Path, clock: TurnedClock) -> Iterator[Receiver]:
-    with Receiver(f"sqlite:///{tmp_path}/queries.db", secrets=[SECRET], clock=clock) as receiver:
+def receiver(database_url: str, clock: TurnedClock) -> Iterator[Receiver]:
+    with Receiver(database_url, secrets=[SECRET], clock=clock) as receiver:
         receiver.open()
         yield receiver
 
@@ -41,23 +39,24 @@ def event(number: int, extra: str = "") -> bytes:
     return b'{"id":"event_%04d","event":"kitten.created","data":{}%s}' % (number, extra.encode())
 
 
-def ask(receiver: Receiver, query: Any, *args: Any, **named: Any) -> Any:
+def ask(receiver: Receiver, query: Any, *args: Any, source: str = "default", **named: Any) -> Any:
     database = receiver.database
     assert database is not None
+    queries = InboxQueries(Verbs("hookline.receiver", database.dialect), source)
     with database.snapshot() as connection:
-        return query(connection, *args, **named)
+        return query(queries, connection, *args, **named)
 
 
 def test_an_entry_shows_what_became_of_it(receiver: Receiver, clock: TurnedClock) -> None:
     """Waiting first, then its outcome, with every time and count on the way."""
     deliver(receiver, event(1))
-    waiting = ask(receiver, QUERIES.entry, "event_0001")
+    waiting = ask(receiver, InboxQueries.entry, "event_0001")
     deliver(receiver, event(1))
     deliver(receiver, event(1, ',"x":1'))
     clock.advance(1_000)
     receiver.drain()
 
-    done = ask(receiver, QUERIES.entry, "event_0001")
+    done = ask(receiver, InboxQueries.entry, "event_0001")
 
     assert (waiting.state, waiting.due_ms, waiting.finished_ms) == ("waiting", NOW_MS, None)
     assert (waiting.duplicates, waiting.conflicts) == (0, 0)
@@ -71,9 +70,9 @@ def test_what_is_no_event_says_why_before_and_after_it_was_looked_at(receiver: R
     """The door's reason is there from the start."""
     deliver(receiver, b"[]")
     key = f"sha256:{hashlib.sha256(b'[]').hexdigest()}"
-    before = ask(receiver, QUERIES.entry, key)
+    before = ask(receiver, InboxQueries.entry, key)
     receiver.drain()
-    after = ask(receiver, QUERIES.entry, key)
+    after = ask(receiver, InboxQueries.entry, key)
 
     assert (before.state, before.reason) == ("waiting", "not_event")
     assert (after.state, after.reason) == ("dead", "not_event")
@@ -83,9 +82,9 @@ def test_pages_follow_each_other_from_the_newest(receiver: Receiver) -> None:
     """Each page begins below the last entry of the one before: none twice, none left out."""
     for number in range(7):
         deliver(receiver, event(number))
-    first = ask(receiver, QUERIES.entries, limit=3)
-    second = ask(receiver, QUERIES.entries, limit=3, before_seq=first[-1].seq)
-    third = ask(receiver, QUERIES.entries, limit=3, before_seq=second[-1].seq)
+    first = ask(receiver, InboxQueries.entries, limit=3)
+    second = ask(receiver, InboxQueries.entries, limit=3, before_seq=first[-1].seq)
+    third = ask(receiver, InboxQueries.entries, limit=3, before_seq=second[-1].seq)
 
     listed = [entry.event_id for entry in first + second + third]
     assert listed == [f"event_{number:04d}" for number in range(6, -1, -1)]
@@ -99,7 +98,7 @@ def test_a_state_narrows_the_list(receiver: Receiver) -> None:
     deliver(receiver, event(2))
 
     listed = {
-        state: [entry.event_id[:10] for entry in ask(receiver, QUERIES.entries, state=state)]
+        state: [entry.event_id[:10] for entry in ask(receiver, InboxQueries.entries, state=state)]
         for state in ("waiting", "ignored", "dead", "applied")
     }
 
@@ -113,9 +112,9 @@ def test_the_body_is_what_came(receiver: Receiver) -> None:
     """Byte for byte; None for what is not there."""
     deliver(receiver, event(1))
 
-    assert ask(receiver, QUERIES.body, "event_0001") == event(1)
-    assert ask(receiver, QUERIES.body, "event_0002") is None
-    assert ask(receiver, QUERIES.entry, "event_0002") is None
+    assert ask(receiver, InboxQueries.body, "event_0001") == event(1)
+    assert ask(receiver, InboxQueries.body, "event_0002") is None
+    assert ask(receiver, InboxQueries.entry, "event_0002") is None
 
 
 def test_the_inbox_in_numbers(receiver: Receiver, clock: TurnedClock) -> None:
@@ -130,19 +129,18 @@ def test_the_inbox_in_numbers(receiver: Receiver, clock: TurnedClock) -> None:
     deliver(receiver, event(3), "whsec_other")
     receiver.flush()
 
-    stats = ask(receiver, QUERIES.stats, since_ms=clock.now_ms())
+    stats = ask(receiver, InboxQueries.stats, since_ms=clock.now_ms())
 
     assert (stats.entries, stats.waiting, stats.oldest_waiting_ms) == (3, 1, NOW_MS + 120_000)
     assert (stats.duplicates, stats.conflicts) == (1, 1)
     assert stats.outcomes == {"ignored": 1, "dead": 1}
     assert stats.rejections == {"mismatch": 1}
-    assert ask(receiver, QUERIES.stats, since_ms=NOW_MS).rejections == {"mismatch": 2}
+    assert ask(receiver, InboxQueries.stats, since_ms=NOW_MS).rejections == {"mismatch": 2}
 
 
 def test_sources_are_kept_apart(receiver: Receiver) -> None:
     """Each source sees its own inbox."""
     deliver(receiver, event(1))
-    other = InboxQueries(Verbs("hookline.receiver", "sqlite"), "other")
 
-    assert ask(receiver, other.entries) == []
-    assert ask(receiver, other.stats, since_ms=0).entries == 0
+    assert ask(receiver, InboxQueries.entries, source="other") == []
+    assert ask(receiver, InboxQueries.stats, source="other", since_ms=0).entries == 0

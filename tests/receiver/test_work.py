@@ -362,14 +362,14 @@ def test_a_walk_that_fails_waits_alone(
     """
     told: list[tuple[str, str]] = []
     desk.hooks.on_change("directory_user", name="h")(lambda change, tx: told.append((change.kind, change.id)))
-    real = mirror._Batch.walk
+    real = mirror._Batch._walk_objects
 
-    def failing(batch: Any, cascade: mirror_store.Cascade, limit: int) -> int:
+    def failing(batch: Any, resource: Any, cascade: mirror_store.Cascade, keys: Any) -> None:
         if cascade.object_id == "bad":
             raise ZeroDivisionError
-        return real(batch, cascade, limit)
+        real(batch, resource, cascade, keys)
 
-    monkeypatch.setattr(mirror._Batch, "walk", failing)
+    monkeypatch.setattr(mirror._Batch, "_walk_objects", failing)
     directories = ("bad", "good") if first else ("good", "bad")
     desk.take(*(company.directory("activated", id_) for id_ in directories))
     desk.take(*(company.user("created", f"user_{id_}", directory_id=id_) for id_ in directories))
