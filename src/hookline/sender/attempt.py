@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import codecs
+import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -61,15 +61,15 @@ _SILENCES: Final[Mapping[ErrorCode, Silence]] = {
     "local": "connect",
 }
 
-# Why an endpoint's URL must not be called now, or None. Asked before each attempt: settings change after registration.
+# Why an endpoint's URL must not be called, or None. Asked by each process for each endpoint: settings change after
+# registration, and a process has its own for as long as it lives.
 RefuseUrl: TypeAlias = Callable[["Environment", str], str | None]
 # The endpoint's secrets as they are now, newest first, still sealed; None where it is gone.
 CurrentSecrets: TypeAlias = Callable[[int], Awaitable[tuple[str, str | None] | None]]
 Key: TypeAlias = Literal["new", "old"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """What one claim came to.
 
     Attributes:
@@ -95,19 +95,23 @@ class Finished:
         return self.attempts[-1].number
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What an endpoint keeps sealed, opened: its secrets and its own headers, some of them marked as sensitive."""
+class _Opened(msgspec.Struct, frozen=True):
+    """What an endpoint keeps sealed, opened: its secrets and its own headers, some of them marked as sensitive.
 
-    sealed: tuple[str, str | None, str | None]
+    And what follows from how it is and is the same for each of its attempts: `refused`, why its URL must not be called,
+    and the headers before the signature.
+    """
+
+    sealed: tuple[str, str, str | None, str | None]
+    refused: str | None
     secret: str
     old_secret: str | None
+    first_headers: Headers
     headers: Headers
     sensitive: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Try:
+class _Try(msgspec.Struct, frozen=True):
     """One request and what came of it."""
 
     outcome: Outcome
@@ -126,7 +130,7 @@ class Attempter:
         exchange: how HTTP is spoken.
         decrypt: opens what is sealed. Raises where it cannot.
         current_secrets: asked before a probe: never with a revoked key.
-        refuse_url: asked before each attempt.
+        refuse_url: asked before an endpoint's first attempt and when it changes; what it says is kept.
         connect_timeout_s, total_timeout_s: of one request; an endpoint's own comes before the latter.
     """
 
@@ -186,11 +190,11 @@ class Attempter:
         detail: str | None
         is_ours = False
         try:
-            refused = self._refuse_url(claimed.environment, claimed.url) if self._refuse_url is not None else None
-            if refused is not None:
-                outcome, detail = silence("refused_address"), refused
+            opened = self._open(claimed)
+            if opened.refused is not None:
+                outcome, detail = silence("refused_address"), opened.refused
             else:
-                headers = self._headers(claimed, key, overlap, started_ms)
+                headers = self._headers(claimed, opened, key, overlap, started_ms)
                 total_s = self._total_timeout_s if claimed.timeout_ms is None else claimed.timeout_ms / 1000
                 answer = await self._exchange.send(
                     Request(claimed.url, headers, claimed.body, min(self._connect_timeout_s, total_s), total_s)
@@ -206,14 +210,11 @@ class Attempter:
             is_ours = True
         return _Try(outcome, started_ms, self._clock.now_ms(), headers, answer, detail, is_ours)
 
-    def _headers(self, claimed: Claimed, key: Key, overlap: Overlap | None, now_ms: int) -> Headers:
-        opened = self._open(claimed)
+    @staticmethod
+    def _headers(claimed: Claimed, opened: _Opened, key: Key, overlap: Overlap | None, now_ms: int) -> Headers:
         old = opened.old_secret if has_old(overlap, now_ms=now_ms) else None
         secret = old if key == "old" and old is not None else opened.secret
-        headers = [("Content-Type", "application/json")]
-        if not any(name.lower() == "user-agent" for name, _ in opened.headers):
-            headers.append(("User-Agent", USER_AGENT))
-        headers.append((HEADER, sign(claimed.body, secret, timestamp_ms=now_ms)))
+        headers = [*opened.first_headers, (HEADER, sign(claimed.body, secret, timestamp_ms=now_ms))]
         if claimed.standard_webhooks:
             keys = [secret] if old is None else [secret, opened.secret if secret is old else old]
             headers += standard.headers(claimed.body, claimed.event_id, keys, now_ms=now_ms)
@@ -256,15 +257,20 @@ class Attempter:
     # -- secrets -------------------------------------------------------------------------------------------------
 
     def _open(self, claimed: Claimed) -> _Opened:
-        sealed = (claimed.secret_enc, claimed.old_secret_enc, claimed.headers_enc)
+        sealed = (claimed.url, claimed.secret_enc, claimed.old_secret_enc, claimed.headers_enc)
         known = self._opened.get(claimed.endpoint_row)
         if known is not None and known.sealed == sealed:
             return known
         headers, sensitive = _own_headers(claimed, self._decrypt)
+        first = [("Content-Type", "application/json")]
+        if not any(name.lower() == "user-agent" for name, _ in headers):
+            first.append(("User-Agent", USER_AGENT))
         opened = _Opened(
             sealed,
+            None if self._refuse_url is None else self._refuse_url(claimed.environment, claimed.url),
             self._decrypt(claimed.secret_enc),
             None if claimed.old_secret_enc is None else self._decrypt(claimed.old_secret_enc),
+            tuple(first),
             headers,
             sensitive,
         )
@@ -405,22 +411,39 @@ def _evidence(
 
 def _masked(headers: Headers, sensitive: frozenset[str]) -> list[tuple[str, str]]:
     shown = []
-    for name, value in headers:
-        lower = name.lower()
-        if lower == _SIGNATURE:
+    for header in headers:
+        how = _shown_how(header[0])
+        if how == "whole" and not (sensitive and header[0].lower() in sensitive):
+            shown.append(header)
+            continue
+        name, value = header
+        if how == "signature":
             before, v1, whole = value.partition("v1=")
             shown.append((name, f"{before}{v1}{whole[:DIGITS_KEPT]}…"))
-        elif lower == standard.SIGNATURE_HEADER:
+        elif how == "signatures":
             shown.append((name, " ".join(f"{one[: len('v1,') + DIGITS_KEPT]}…" for one in value.split(" "))))
         else:
-            shown.append((name, "…" if lower in sensitive or is_sensitive(lower) else value))
+            shown.append((name, "…"))
     return shown
+
+
+@functools.lru_cache(maxsize=4096)
+def _shown_how(name: str) -> Literal["whole", "signature", "signatures", "hidden"]:
+    """How a header's value is shown, as far as its name alone says."""
+    lower = name.lower()
+    if lower == _SIGNATURE:
+        return "signature"
+    if lower == standard.SIGNATURE_HEADER:
+        return "signatures"
+    return "hidden" if is_sensitive(lower) else "whole"
 
 
 _SIGNATURE: Final = HEADER.lower()
 
 
 def _text_or_base64(body: bytes, *, is_whole: bool) -> dict[str, str]:
+    if body.isascii():
+        return {"body": body.decode("ascii")}
     try:
         # A character cut in two at the end of an excerpt does not make it binary.
         return {"body": codecs.getincrementaldecoder("utf-8")().decode(body, is_whole)}

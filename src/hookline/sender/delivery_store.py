@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from hookline.rules.health import Health
 from hookline.sender.model import Attempt, AttemptKind, DeliveryOrigin, Environment, EventOrigin
 from hookline.storage.verbs import Verbs
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
     from hookline.storage.verbs import Connection, Dialect
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True):
     """A delivery in the hands of one loop: what its attempt needs, as it was when it was claimed.
 
     `attempt` is the number of the attempt now beginning. `first_ms` is when the first one began, `claimed_ms` when
@@ -73,8 +74,7 @@ class Claimed:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """What a claimed delivery is now.
 
     `attempts_made` is less than its attempt's number where none was made, and more where a probe followed it.

@@ -36,7 +36,7 @@ from hookline.sender.http_connection import Connection, Post
 from hookline.sender.http_dial import Destination, Dial, DialFailed, Dialler, EgressProxy, Key, destination
 
 # Of idle connections at most so many per destination and in all; the longest idle goes first.
-IDLE_PER_DESTINATION: Final = 256
+IDLE_PER_DESTINATION: Final = 512
 IDLE_TOTAL: Final = 1024
 # How long `close` waits for connections to end in good order.
 CLOSE_S: Final = 1.0

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+import msgspec
+
 Environment: TypeAlias = Literal["production", "staging"]
 ENVIRONMENTS: Final[tuple[Environment, ...]] = ("production", "staging")
 
@@ -190,8 +192,7 @@ class Delivery:
     endpoint_url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One HTTP try of a delivery, numbered from 1.
 
     `outcome` is `unknown` where the process died before it could tell. `status` is the HTTP status, None

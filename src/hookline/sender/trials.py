@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from hookline.errors import RequestError
 from hookline.sender.attempt import Attempter
@@ -195,7 +197,7 @@ class Trials:
                 reason=finished.outcome.reason,
                 now_ms=now_ms,
             )
-            attempts = tuple(replace(one, delivery_row=delivery_row) for one in finished.attempts)
+            attempts = tuple(structs.replace(one, delivery_row=delivery_row) for one in finished.attempts)
             self._verbs.record(connection, attempts)
             self._store.audit(
                 connection,
