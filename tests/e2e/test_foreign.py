@@ -239,18 +239,45 @@ def test_the_python_client_manages_endpoints(sdk: WorkOSClient) -> None:
     assert sdk.webhooks.list_webhook_endpoints().data == []
 
 
-def test_the_python_client_pages_through_more_than_a_hundred(sdk: WorkOSClient) -> None:
-    """Its auto-pagination follows our cursors over two pages of the largest size and sees each endpoint once."""
+def test_both_clients_page_through_250_endpoints(sender: Served, sdk: WorkOSClient, node: str) -> None:
+    """Their auto-pagination follows our cursors both ways and sees each once; refusals are their typed errors."""
     made = [
         sdk.webhooks.create_webhook_endpoint(endpoint_url=f"http://127.0.0.1:9/{number}", events=["dsync.deleted"]).id
-        for number in range(103)
+        for number in range(250)
     ]
+    hostname, _, port = sender.url.removeprefix("http://").partition(":")
 
-    walked = [endpoint.id for endpoint in sdk.webhooks.list_webhook_endpoints(limit=100).auto_paging_iter()]
+    walked = {
+        order: [one.id for one in sdk.webhooks.list_webhook_endpoints(limit=100, order=order).auto_paging_iter()]
+        for order in ("desc", "asc")
+    }
+    by_default = [one.id for one in sdk.webhooks.list_webhook_endpoints().auto_paging_iter()]
+    done = subprocess.run(
+        [node, NODE / "walk.mjs", hostname, port, API_KEY],
+        stdout=subprocess.PIPE,
+        env=clean_environment(),
+        check=True,
+        timeout=30,
+    )
     for id_ in made:
         sdk.webhooks.delete_webhook_endpoint(id_)
 
-    assert walked == made[::-1]
+    assert walked == {"desc": made[::-1], "asc": made}
+    assert by_default == made[::-1]
+    seen = json.loads(done.stdout)
+    assert (seen["desc"], seen["asc"]) == (made[::-1], made)
+    assert [seen[name]["status"] for name in ("unauthorized", "missing", "unprocessable", "notUrl")] == [
+        401,
+        404,
+        422,
+        422,
+    ]
+    assert [seen[name]["name"] for name in ("unauthorized", "missing", "unprocessable")] == [
+        "UnauthorizedException",
+        "NotFoundException",
+        "UnprocessableEntityException",
+    ]
+    assert all(seen[name]["hasRequestId"] for name in ("unauthorized", "missing", "unprocessable", "notUrl"))
 
 
 def test_the_python_client_reads_the_feed(sender: Served, sdk: WorkOSClient) -> None:

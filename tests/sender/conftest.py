@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -189,10 +190,10 @@ def call(context: CallContext) -> Client:
     return Client(SenderApi(context, problems=lambda: problems), problems=problems)
 
 
-@pytest.fixture
-def base_url(call: Client) -> Iterator[str]:
-    """The API behind a real server on a port of the loopback interface."""
-    config = uvicorn.Config(call.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+@contextlib.contextmanager
+def served(app: Any) -> Iterator[str]:
+    """An app behind a real server on a port of the loopback interface; gives its URL."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -205,3 +206,9 @@ def base_url(call: Client) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def base_url(call: Client) -> Iterator[str]:
+    with served(call.app) as url:
+        yield url

@@ -11,15 +11,18 @@ from workos._errors import (
     AuthenticationError,
     ConflictError,
     NotFoundError,
+    RateLimitExceededError,
     ServerError,
     UnprocessableEntityError,
 )
 
 from hookline.errors import StorageUnavailable
+from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
+from hookline.testing.clock import TurnedClock
 from hookline.wire.catalogue import sample
 
-from .conftest import LIVE_KEY, TEST_KEY, Client
+from .conftest import LIVE_KEY, TEST_KEY, Client, served
 
 TYPES = ["dsync.user.created", "dsync.user.updated"]
 
@@ -120,6 +123,31 @@ def test_a_wrong_key_is_its_authentication_error(base_url: str) -> None:
     with pytest.raises(AuthenticationError):
         client.webhooks.list_webhook_endpoints()
     client.close()
+
+
+def test_it_waits_as_long_as_a_429_says(
+    context: CallContext, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its retry comes when Retry-After has passed and goes through; without retries it is the typed error."""
+    waits: list[float] = []
+
+    def sleep(wait_s: float) -> None:
+        waits.append(wait_s)
+        clock.advance(round(wait_s * 1000))
+
+    monkeypatch.setattr("workos._base_client.time.sleep", sleep)
+    with served(SenderApi(context, problems=list, calls_per_s=1)) as url:
+        patient = WorkOSClient(api_key=LIVE_KEY, client_id="client_test", base_url=url, max_retries=1)
+        hasty = WorkOSClient(api_key=LIVE_KEY, client_id="client_test", base_url=url, max_retries=0)
+        listed = [patient.webhooks.list_webhook_endpoints().data for _ in range(3)]
+        with pytest.raises(RateLimitExceededError) as refused:
+            hasty.webhooks.list_webhook_endpoints()
+        patient.close()
+        hasty.close()
+
+    assert listed == [[], [], []]
+    assert waits == [1, 1]
+    assert refused.value.retry_after == 1
 
 
 def test_the_key_chooses_the_environment(sdk: WorkOSClient, base_url: str) -> None:
