@@ -377,6 +377,7 @@ def test_hostile_payloads_poison_nothing(desk: Desk, company: Company, name: str
     desk.ids(RESOURCES[name].table.removeprefix("hookline_"))
 
 
+@pytest.mark.timeout(240)  # on a busy machine
 def test_each_of_10_000_users_of_a_deleted_directory_is_lost_once(desk: Desk, company: Company) -> None:
     """A directory's deletion ends in exactly one on_change per user, none of which leaves access on.
 

@@ -22,6 +22,8 @@ from .company import Company, Desk, Event, wait_for
 RACES = 2_000
 
 
+# 2,000 races take half a minute, on a busy machine more.
+@pytest.mark.timeout(240)
 def test_no_race_leaves_access_on(tmp_path: Path) -> None:
     """Access, seats, views and the pure rules agree; every flip is told once and in order; nobody has access who was
     last heard of before an end of it, and no row comes of a removal.
