@@ -67,6 +67,7 @@ def test_walks_are_listed_with_what_keeps_them(folder: Path, capsys: pytest.Capt
         {
             "resource": "directory",
             "id": "dir_1",
+            "child": None,
             "cause": "event_1",
             "since": "1970-01-01T00:00:01.000Z",
             "failed": 3,

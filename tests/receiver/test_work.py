@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from hookline.receiver.mirror_queries import MirrorQueries
 from hookline.receiver.queries import InboxQueries
 from hookline.receiver.resources import Observed
 from hookline.receiver.work import Access, Worker
+from hookline.rules.merge import ObjectState, proof_of
 from hookline.storage import Connection, Verbs
 from hookline.wire.event import Event
 
@@ -362,14 +364,14 @@ def test_a_walk_that_fails_waits_alone(
     """
     told: list[tuple[str, str]] = []
     desk.hooks.on_change("directory_user", name="h")(lambda change, tx: told.append((change.kind, change.id)))
-    real = mirror._Batch._walk_objects
+    real = mirror._next_children
 
-    def failing(batch: Any, resource: Any, cascade: mirror_store.Cascade, keys: Any) -> None:
+    def failing(store: Any, connection: Any, cascade: mirror_store.Cascade, limit: int) -> Any:
         if cascade.object_id == "bad":
             raise ZeroDivisionError
-        real(batch, resource, cascade, keys)
+        return real(store, connection, cascade, limit)
 
-    monkeypatch.setattr(mirror._Batch, "_walk_objects", failing)
+    monkeypatch.setattr(mirror, "_next_children", failing)
     directories = ("bad", "good") if first else ("good", "bad")
     desk.take(*(company.directory("activated", id_) for id_ in directories))
     desk.take(*(company.user("created", f"user_{id_}", directory_id=id_) for id_ in directories))
@@ -386,7 +388,8 @@ def test_a_walk_that_fails_waits_alone(
             assert (
                 InboxQueries(Verbs("hookline.receiver", desk.database.dialect)).backlog(connection).failing_walks == 1
             )
-        assert (walk.id, walk.tries, walk.due_ms - desk.clock.now_ms()) == ("bad", tries, wait_ms)
+        assert (walk.id, walk.child, walk.tries) == ("bad", None, tries)
+        assert walk.due_ms - desk.clock.now_ms() == wait_ms
         assert walk.error is not None
         assert walk.error.startswith("ZeroDivisionError")
         desk.clock.advance(wait_ms)
@@ -402,6 +405,41 @@ def test_a_walk_that_fails_waits_alone(
     else:
         desk.new_worker().drain()
     assert told[-1] == ("hidden", "user_bad")
+    assert desk.rows("select * from hookline_cascades") == []
+
+
+@pytest.mark.parametrize("bad", [{3}, {0, 7, 299}, set(range(300))], ids=["one", "first and last", "all"])
+def test_a_child_that_a_walk_fails_on_waits_alone(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch, bad: set[int]
+) -> None:
+    """The children behind it are told at once, itself when it can be. Where too many fail the walk waits, untold."""
+    told: list[str] = []
+    desk.hooks.on_change("directory_user", name="h")(lambda change, tx: told.append(change.id))
+    users = [f"user_{number:03d}" for number in range(300)]
+    desk.take(company.directory("activated"), *(company.user("created", id_) for id_ in users))
+    told.clear()
+    bad_ids = {users[number] for number in bad}
+
+    def failing(state: ObjectState) -> tuple[int, str]:
+        if state.key in bad_ids:
+            raise ZeroDivisionError
+        return proof_of(state)
+
+    monkeypatch.setattr(mirror, "proof_of", failing)
+    desk.take(company.directory("deleted"))
+
+    assert sorted(told) == [id_ for id_ in users if id_ not in bad_ids]
+    with desk.database.read() as connection:
+        walks = MirrorQueries(Verbs("hookline.receiver", desk.database.dialect)).walks(connection)
+    apart = sorted(json.loads(walk.child)[1] for walk in walks if walk.child is not None)
+    assert apart == sorted(bad_ids)[: work.MOST_SET_APART]
+    assert len(walks) == len(apart) + (len(bad_ids) > len(apart))
+    assert {walk.tries for walk in walks} == {1}
+
+    monkeypatch.undo()
+    desk.clock.advance(1_000)
+    desk.worker.drain()
+    assert sorted(told) == users
     assert desk.rows("select * from hookline_cascades") == []
 
 

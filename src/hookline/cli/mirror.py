@@ -64,6 +64,7 @@ def walks(
         {
             "resource": one.resource,
             "id": one.id,
+            "child": None if one.child is None else "/".join(json.loads(one.child)[1:]),
             "cause": one.cause,
             "since": _at(one.created_ms),
             "failed": one.tries,

@@ -451,13 +451,15 @@ class _Batch:
     def advance(self, cascade: Cascade, limit: int) -> _Part:
         """Take one cascade up where it stands and move it on past the next children."""
         tables = self._store.child_tables(cascade.resource)
-        table, *after = json.loads(cascade.position) if cascade.position else [*tables[:1], "", ""]
-        parent = cascade.resource, cascade.object_id
-        keys = self._store.children(self._connection, table, cascade.source, parent, after, limit)
+        if cascade.child is not None:
+            table, *key = json.loads(cascade.child)
+            keys = [tuple(key)]
+        else:
+            table, keys = _next_children(self._store, self._connection, cascade, limit)
         position: str | None = None
-        if len(keys) == limit:
+        if cascade.child is None and len(keys) == limit:
             position = json.dumps([table, *keys[-1]])
-        elif table != tables[-1]:
+        elif cascade.child is None and table != tables[-1]:
             position = json.dumps([tables[tables.index(table) + 1], "", ""])
         self._store.move_cascade(self._connection, cascade, position)
         return _Part(cascade, table, keys)
@@ -649,6 +651,24 @@ class _Batch:
         done.changes, done.runs, done.cascades = len(seqs), len(runs), len(cascades)
 
 
+def next_child(store: MirrorStore, connection: Connection, cascade: Cascade) -> str | None:
+    """JSON [table, *key] of the child that a walk comes to next; None where it is in no table, or has but this one."""
+    if cascade.child is not None:
+        return None
+    table, keys = _next_children(store, connection, cascade, 1)
+    return json.dumps([table, *keys[0]]) if keys else None
+
+
+def _next_children(
+    store: MirrorStore, connection: Connection, cascade: Cascade, limit: int
+) -> tuple[str, list[tuple[str, ...]]]:
+    """The table where a walk stands, and the keys of its next children there."""
+    tables = store.child_tables(cascade.resource)
+    table, *after = json.loads(cascade.position) if cascade.position else [*tables[:1], "", ""]
+    parent = cascade.resource, cascade.object_id
+    return table, store.children(connection, table, cascade.source, parent, after, limit)
+
+
 def _flag(row: ObjectRow | EdgeRow, flags: Iterable[str]) -> None:
     kept = " ".join(sorted({*row.flags.split(), *flags}))
     if kept != row.flags:
@@ -689,4 +709,4 @@ def _above(row: ObjectRow | EdgeRow) -> list[ObjectKey]:
     return keys
 
 
-__all__: tuple[str, ...] = ("Applied", "apply", "walk")
+__all__: tuple[str, ...] = ("Applied", "apply", "next_child", "walk")

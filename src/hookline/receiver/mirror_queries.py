@@ -83,6 +83,7 @@ class WaitingWalk:
         tries: how often it failed where it stands; 0: it goes on as soon as a worker comes to it.
         due_ms: when it is tried again, where it failed; 0: as soon as a worker comes to it.
         error: class and place of the last failure.
+        child: JSON [table, its key]: the only child it is about, since it failed on that; None: all that are left.
     """
 
     resource: str
@@ -92,6 +93,7 @@ class WaitingWalk:
     tries: int
     due_ms: int
     error: str | None
+    child: str | None
 
 
 class MirrorQueries:

@@ -80,7 +80,7 @@ class NewRun(NamedTuple):
 
 class Cascade(NamedTuple):
     """A walk over the children of one object; `position` is where it stands ('' at the start), `tries` how often it
-    failed there.
+    failed there. `child`, JSON [table, *key], is the only one it is about, where it failed on that before.
     """
 
     row_id: int
@@ -90,6 +90,7 @@ class Cascade(NamedTuple):
     position: str
     cause: Cause
     tries: int = 0
+    child: str | None = None
 
 
 class Registered(NamedTuple):
@@ -420,14 +421,26 @@ class MirrorStore:
         for row in self._verbs["cascades_next"].run(
             connection, {"now_ms": now_ms, "latest_ms": now_ms + LONGEST_WALK_WAIT_MS}
         ):
-            row_id, source, resource, object_id, position, cause_seq, cause, tries = row
-            return Cascade(row_id, source, resource, object_id, position, Cause(cause_seq, cause), tries)
+            row_id, source, resource, object_id, position, cause_seq, cause, tries, child = row
+            return Cascade(row_id, source, resource, object_id, position, Cause(cause_seq, cause), tries, child)
         return None
 
     def fail_cascade(self, connection: Connection, cascade: Cascade, due_ms: int, error: str) -> None:
         """Let a walk wait that failed where it stands."""
         named = {"row_id": cascade.row_id, "due_ms": due_ms, "error": error}
         self._verbs["cascades_fail"].run(connection, named)
+
+    def set_apart(
+        self, connection: Connection, cascade: Cascade, position: str, due_ms: int, error: str, *, most: int
+    ) -> bool:
+        """Let a walk go on behind `position`, JSON [table, *key] of the child it failed on, which gets a walk of its
+        own that waits; False where `most` of that object have one.
+        """
+        named = {"row_id": cascade.row_id, "due_ms": due_ms, "error": error, "child": position, "most": most}
+        if self._verbs["cascades_set_apart"].count(connection, named) != 1:
+            return False
+        self.move_cascade(connection, cascade, position)
+        return True
 
     def retry_cascades(self, connection: Connection) -> int:
         """Let the walks that wait after a failure be taken up now; how many they are."""

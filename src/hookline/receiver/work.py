@@ -47,7 +47,7 @@ from hookline.receiver.handlers import (
     Transactions,
     idempotency_key,
 )
-from hookline.receiver.mirror import WALKED_AT_ONCE, Applied, apply, walk
+from hookline.receiver.mirror import WALKED_AT_ONCE, Applied, apply, next_child, walk
 from hookline.receiver.mirror_store import Cascade, Claimed, MirrorStore, Outcome
 from hookline.receiver.model import shown_id
 from hookline.receiver.replay import Mode, Replay, Replays, Selection
@@ -71,6 +71,8 @@ ENTRY_TRIES: Final = 3
 ENTRY_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=60, tries=ENTRY_TRIES)
 # No entry is made to wait as long as this (`ENTRY_BACKOFF`): one that is due later was kept under another clock.
 ENTRY_WAIT_MS: Final = 600_000
+# On so many children of one object a walk may fail and go on behind them; with more it is not the children's fault.
+MOST_SET_APART: Final = 20
 # A walk is never given up: the loss of access that it has to tell of stays untold until then.
 WALK_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=3_600, tries=2**31)
 BUSY_WAIT_MS: Final = 1_000
@@ -503,8 +505,10 @@ class Worker:
         return self._walk_each(now_ms)
 
     def _walk_each(self, now_ms: int) -> Applied:
-        """Take walks up one at a time, until the one that fails is found: it waits, the others go on."""
-        together = Applied()
+        """Take walks up one at a time and in ever smaller parts, until the child that one fails on is found: that
+        waits, all else goes on.
+        """
+        together, limit = Applied(), WALKED_AT_ONCE
         taken: list[Cascade] = []
 
         def work(connection: Connection) -> Applied | None:
@@ -513,7 +517,7 @@ class Worker:
             if cascade is None:
                 return None
             taken.append(cascade)
-            return walk(self._mirror, connection, now_ms, alone=cascade)
+            return walk(self._mirror, connection, now_ms, limit=limit, alone=cascade)
 
         for _ in range(WALKED_AT_ONCE):
             try:
@@ -523,6 +527,9 @@ class Worker:
             except Exception as error:
                 if not taken:
                     raise
+                if limit > 1 and taken[0].child is None:
+                    limit //= 2
+                    continue
                 self._put_off(taken[0], error, now_ms)
                 break
             if done is None:
@@ -533,11 +540,14 @@ class Worker:
         return together
 
     def _put_off(self, cascade: Cascade, error: Exception, now_ms: int) -> None:
-        """Let a walk wait longer and longer. It is never given up: handlers have yet to hear of what it comes to."""
+        """Let the child that a walk stands at wait longer and longer, or the walk where that does not help. Neither is
+        ever given up: handlers have yet to hear of what it comes to.
+        """
         tries, place = cascade.tries + 1, _place(error)
         due_ms = WALK_BACKOFF.due_ms(tries_made=tries, now_ms=now_ms, jitter=0)
         assert due_ms is not None
-        self._access.run(lambda connection: self._mirror.fail_cascade(connection, cascade, due_ms, place))
+        if not self._set_apart(cascade, due_ms, place):
+            self._access.run(lambda connection: self._mirror.fail_cascade(connection, cascade, due_ms, place))
         log.log(
             logging.ERROR if tries == ENTRY_TRIES else logging.WARNING,
             "the walk to what hangs on %s %s failed %d times (%s): handlers wait for it. It is tried again by itself; "
@@ -547,6 +557,22 @@ class Worker:
             tries,
             place,
         )
+
+    def _set_apart(self, cascade: Cascade, due_ms: int, place: str) -> bool:
+        """Give the child that a walk stands at a walk of its own; False where there is none, or were too many."""
+
+        def work(connection: Connection) -> bool:
+            child = next_child(self._mirror, connection, cascade)
+            return child is not None and self._mirror.set_apart(
+                connection, cascade, child, due_ms, place, most=MOST_SET_APART
+            )
+
+        try:
+            return self._access.run(work)
+        except (StorageUnavailable, OutcomeUnknown):
+            raise
+        except Exception:
+            return False  # what fails is finding the child
 
     # -- runs --------------------------------------------------------------------------------------------------
 
