@@ -10,10 +10,15 @@ import sys
 import time
 from collections.abc import Callable
 
-from soak import crash, merge, races
+from soak import crash, merge, races, senders
 from soak.report import Report
 
-SOAKS: dict[str, Callable[..., Report]] = {"crash": crash.soak, "merge": merge.soak, "races": races.soak}
+SOAKS: dict[str, Callable[..., Report]] = {
+    "crash": crash.soak,
+    "merge": merge.soak,
+    "races": races.soak,
+    "senders": senders.soak,
+}
 
 
 def main() -> int:
