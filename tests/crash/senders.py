@@ -83,7 +83,8 @@ class Tally:
     def __str__(self) -> str:
         return (
             f"{len(self.published):,} deliveries, {len(self.killed)} processes killed, "
-            f"{self.unknown.total():,} attempts died, {self.repeated.total():,} of their requests had been sent and came again, in {self.took_s:.0f} s"
+            f"{self.unknown.total():,} attempts died, {self.repeated.total():,} of their requests had been sent and "
+            f"came again, in {self.took_s:.0f} s"
         )
 
 
