@@ -308,6 +308,7 @@ def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
         "staging_retry_schedule": "2s",
         "targets_ca": str(pem),
         "egress_ips": "203.0.113.7",
+        "egress_proxy_url": "http://proxy.test:3128",
         "api_rate_limit": "5",
         "disable_after": "2d",
         "retention": "90d",

@@ -126,6 +126,7 @@ class SenderConfig:
     staging_schedule: Schedule | None = None
     targets_ca: Path | None = None
     egress_ips: tuple[Network, ...] | None = None
+    egress_proxy_url: str | None = field(default=None, repr=False)
     api_rate_limit: float | None = None
     disable_after_s: float | None = None
     retention_s: float | None = None
@@ -528,6 +529,15 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "egress_proxy_url",
+        _token(r"http://[!-~]{1,500}"),
+        "http://[user:password@]host[:port]",
+        "The proxy through which every delivery goes out; the usual proxy variables are not read.",
+        "sender",
+        secret=True,
+        unset="deliveries go out directly",
+    ),
+    Setting(
         "api_rate_limit",
         _rate,
         "calls a second, more than 0, as 50 or 0.5",
@@ -659,6 +669,7 @@ class Settings:
             staging_schedule=self["staging_retry_schedule"],
             targets_ca=self["targets_ca"],
             egress_ips=self["egress_ips"],
+            egress_proxy_url=self["egress_proxy_url"],
             api_rate_limit=self["api_rate_limit"],
             disable_after_s=self["disable_after"],
             retention_s=self["retention"],

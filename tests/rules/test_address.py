@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -14,9 +16,12 @@ from hookline.rules.address import (
     WORKOS_ADDRESSES,
     ClientAddress,
     Network,
+    SourceAddresses,
     Target,
     client_address,
+    egress_document,
     may_call,
+    parse_egress_document,
     parse_networks,
     vet_ip,
     vet_url,
@@ -391,3 +396,32 @@ def test_networks_are_read_from_text_or_a_list() -> None:
 
     assert parse_networks(" 10.0.0.0/8, 1.1.1.1 ,,::1", setting="X") == expected
     assert parse_networks(["10.0.0.0/8", "1.1.1.1", "::1"], setting="X") == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "got no JSON"),
+        (b"[]", "version 1"),
+        (b'{"version": 2, "addresses": ["192.0.2.7"]}', "version 1"),
+        (b'{"version": 1}', "1 to 1000 addresses"),
+        (b'{"version": 1, "addresses": []}', "1 to 1000 addresses"),
+        (b'{"version": 1, "addresses": [7]}', "as text"),
+        (b'{"version": 1, "addresses": ["192.0.2.999"]}', "192.0.2.999"),
+        (b'{"version": 1, "addresses": ["0.0.0.0/0"]}', "half the world"),
+    ],
+)
+def test_a_published_list_that_is_none_is_refused(content: bytes, says: str) -> None:
+    """With the setting's name and what was expected; so a list in force is never replaced by an empty one."""
+    with pytest.raises(ConfigError, match=f"^HOOKLINE_ALLOWED_IPS: .*{re.escape(says)}"):
+        parse_egress_document(content, setting="HOOKLINE_ALLOWED_IPS")
+
+
+def test_a_published_list_is_read() -> None:
+    """What a newer sender adds is passed over."""
+    source = SourceAddresses("hookline", "2026-01-31T12:00:00.000Z", ("192.0.2.7", "2001:db8::/48"))
+    document = json.loads(egress_document(source, headers={"signature": "WorkOS-Signature"}))
+
+    read = parse_egress_document(json.dumps(document | {"more": True}).encode(), setting="HOOKLINE_ALLOWED_IPS")
+
+    assert read == SourceAddresses("hookline", "2026-01-31T12:00:00.000Z", ("192.0.2.7/32", "2001:db8::/48"))

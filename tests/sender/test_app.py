@@ -15,10 +15,12 @@ import pytest
 from workos.webhooks import Webhooks
 
 from hookline.errors import ConfigError
+from hookline.rules.address import parse_egress_document, parse_networks
 from hookline.rules.schedule import Schedule
 from hookline.sender.app import SenderApp
 from hookline.sender.publish import Publication, draft_event
 from hookline.storage import Database, connect
+from hookline.testing.clock import TurnedClock
 
 from .conftest import Client
 
@@ -237,3 +239,68 @@ def test_under_a_server_with_lifespan_it_delivers(plain_database: Database, sink
         return heard
 
     assert asyncio.run(work()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_deliveries_go_out_through_the_egress_proxy(plain_database: Database, sink: Sink) -> None:
+    """It gets the whole URL and its credentials; they are in no evidence."""
+    proxy = sink.url.removeprefix("http://").removesuffix("/hooks")
+    running = Running(plain_database, egress_proxy_url=f"http://us%20er:pass-word@{proxy}")
+    try:
+        running.call("POST", "/api/v1/endpoints", {"url": "http://93.184.216.34/hooks", "events": ["*"]})
+        running.call("POST", "/api/v1/events", EVENT)
+        sink.wait_for(1)
+        delivery = wait_for_state(running.call, "succeeded")
+    finally:
+        running.stop()
+
+    _, headers = sink.got[0]
+    assert headers["Host"] == "93.184.216.34"
+    assert headers["Proxy-Authorization"] == "Basic dXMgZXI6cGFzcy13b3Jk"
+    evidence = json.dumps(delivery)
+    assert proxy in evidence
+    assert "dXMgZXI" not in evidence
+    assert "pass-word" not in evidence
+
+
+@pytest.mark.parametrize("url", ["https://proxy.example.com", "http://user:pass-word@", "socks5://127.0.0.1:1080"])
+def test_an_egress_proxy_that_is_none_stops_the_start(plain_database: Database, url: str) -> None:
+    """The setting is named, its password is not shown."""
+    with pytest.raises(ConfigError, match="HOOKLINE_EGRESS_PROXY_URL") as refused:
+        SenderApp(plain_database, egress_proxy_url=url)
+
+    assert "pass-word" not in str(refused.value)
+
+
+def test_where_deliveries_come_from_is_published(plain_database: Database) -> None:
+    """A consumer reads its list of allowed addresses from it; when it changed stays the same until it changes."""
+    clock = TurnedClock(1_764_000_000_000)
+
+    def published(texts: list[str]) -> Any:
+        app = SenderApp(plain_database, egress=parse_networks(texts, setting="HOOKLINE_EGRESS_IPS"), clock=clock)
+        try:
+            answer = Client(app, key=None)("GET", "/.well-known/hookline-egress.json")
+        finally:
+            app.close()
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+        return parse_egress_document(answer.body, setting="HOOKLINE_ALLOWED_IPS")
+
+    networks = ["192.0.2.7", "2001:db8::/48"]
+    first = published(networks)
+    clock.advance(60_000)
+    again = published(networks)
+    other = published(["192.0.2.8"])
+
+    assert first == again
+    assert first.addresses == ("192.0.2.7/32", "2001:db8::/48")
+    assert (first.published, other.published) == ("2025-11-24T16:00:00.000Z", "2025-11-24T16:01:00.000Z")
+    assert other.addresses == ("192.0.2.8/32",)
+
+
+def test_no_list_is_published_unless_configured(plain_database: Database) -> None:
+    """404, and the setting's name."""
+    app = SenderApp(plain_database)
+    answer = Client(app, key=None)("GET", "/.well-known/hookline-egress.json")
+    app.close()
+
+    assert answer.status == 404
+    assert "HOOKLINE_EGRESS_IPS" in answer.message

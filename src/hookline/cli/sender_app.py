@@ -38,6 +38,7 @@ def sender_of(config: SenderConfig, database: Database, *, makes_keys: bool = Tr
         schedules={environment: schedule for environment, schedule in schedules.items() if schedule is not None},
         targets_ca=config.targets_ca,
         egress=config.egress_ips,
+        egress_proxy_url=config.egress_proxy_url,
         api_calls_per_s=config.api_rate_limit,
         health=None if config.disable_after_s is None else HealthPolicy(config.disable_after_s),
         kept_s={environment: kept_s for environment, kept_s in kept.items() if kept_s is not None},

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from hookline.errors import StorageError
+from hookline.errors import ConfigError, StorageError
 from hookline.loop import SystemClock
 from hookline.rules.address import Network, vet_ip, vet_url
 from hookline.rules.health import HealthPolicy
@@ -28,6 +28,7 @@ from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
 from hookline.sender.egress import published_egress
 from hookline.sender.holding import Holding
 from hookline.sender.http import tls_context
+from hookline.sender.http_dial import EgressProxy
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
@@ -92,6 +93,7 @@ class SenderApp:
         make_exchange: how deliveries speak HTTP; called on the event loop that delivers.
         targets_ca: certificates, in PEM, that endpoints' own are checked against in place of the system's.
         egress: where deliveries come from, published for consumers; None publishes nothing.
+        egress_proxy_url: `http://[user:password@]host[:port]`, through which deliveries go out; None: directly.
         api_calls_per_s: how often each API key may call this process; None is unlimited.
         limits: how many deliveries are under way at once.
         health: how long an endpoint may fail before it is disabled.
@@ -128,6 +130,7 @@ class SenderApp:
         make_exchange: Callable[[], Exchange] | None = None,
         targets_ca: Path | None = None,
         egress: Sequence[Network] | None = None,
+        egress_proxy_url: str | None = None,
         api_calls_per_s: float | None = None,
         limits: Limits | None = None,
         health: HealthPolicy | None = None,
@@ -144,6 +147,7 @@ class SenderApp:
         self._limits = limits or Limits()
         # Read now, not with the first delivery: a file that is none stops the start.
         self._tls = tls_context(None if targets_ca is None else str(targets_ca))
+        self._egress_proxy_url = _checked_proxy(egress_proxy_url)
         self._health = health or HealthPolicy()
         self.counters = Counters()
         configured = dict(api_keys or {})
@@ -312,7 +316,7 @@ class SenderApp:
             await send({"type": "lifespan.shutdown.complete"})
 
     def _default_exchange(self) -> Exchange:
-        return HttptoolsExchange(refuse=self._refuse_address, tls=self._tls)
+        return HttptoolsExchange(refuse=self._refuse_address, tls=self._tls, proxy_url=self._egress_proxy_url)
 
     def _refuse_address(self, address: str) -> str | None:
         answer = vet_ip(address, allowed=self._allowed, allow_private=self._allow_private)
@@ -321,6 +325,15 @@ class SenderApp:
     def _refuse_url(self, environment: Environment, url: str) -> str | None:
         answer = vet_url(url, environment=environment, allowed=self._allowed, allow_private=self._allow_private)
         return None if answer.target is not None else answer.message
+
+
+def _checked_proxy(url: str | None) -> str | None:
+    if url is not None:
+        try:
+            EgressProxy.from_url(url)
+        except ValueError as error:
+            raise ConfigError("HOOKLINE_EGRESS_PROXY_URL", str(error)) from None
+    return url
 
 
 def _key_file(database: Database) -> Path | None:
