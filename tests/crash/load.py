@@ -21,6 +21,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
+from hookline.rules.lifecycle import MAX_UNKNOWN
 from hookline.storage import connect
 from hookline.testing import sample_event
 from tests.e2e.processes import API_KEY, Served, call, rows, serving, value, wait_for
@@ -56,11 +57,12 @@ class Count:
         cut_deliveries: (delivery, attempt) that were running when a sender died.
         unknown: (delivery, attempt) recorded as unknown.
         cut_runs: (run, attempt) that were running when a worker died.
-        tried_runs: how many attempts of runs there were beyond the first.
+        tried_runs: how many tries of runs there were beyond the first; what a locked database gave back is none.
         repeats: how often an event came again, by event id.
         explained: how many requests of an event may have arrived beyond the one answered 200, by event id: attempts
             that ended unknown or in silence, and requests redone on a fresh connection within an attempt.
         states: deliveries by state, runs by state.
+        given_up: deliveries that failed because three of their attempts were cut.
     """
 
     seed: int
@@ -78,6 +80,7 @@ class Count:
     repeats: Counter[str] = field(default_factory=Counter)
     explained: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
+    given_up: set[int] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
     took_s: float = 0.0
 
@@ -97,6 +100,10 @@ class Count:
             (self.unknown - self.cut_deliveries, "attempts recorded as unknown that did not die"),
             (set(unexplained), "events that came again more often than unknown attempts and resets explain"),
             (self.states.keys() - {"delivery succeeded", "run succeeded"}, "states that are no success"),
+            (
+                {row for row in self.given_up if sum(one == row for one, _ in self.cut_deliveries) < MAX_UNKNOWN},
+                "deliveries given up that were not cut so often",
+            ),
             (set(self.damaged), "databases that are damaged"),
         ]
         sentences = [f"{len(those)} {what}, as {sorted(map(str, those))[:3]}" for those, what in found if those]
@@ -317,7 +324,7 @@ def _look(count: Count, sent: Path, received: Path) -> None:
     count.kept = set(column(received, "select event_id from hookline_inbox"))
     count.mirrored = set(column(received, "select id from hookline_directory_users_live"))
     count.effects = Counter(column(received, "select event_id from welcomes"))
-    count.tried_runs = value(received, "select sum(attempt - 1) from hookline_runs")
+    count.tried_runs = value(received, "select sum(attempt - 1 - uncounted) from hookline_runs")
     count.repeats = Counter(dict(rows(received, "select event_id, sum(times) from hookline_inbox_repeats group by 1")))
     count.unknown = {
         (row, number)
@@ -334,9 +341,18 @@ def _look(count: Count, sent: Path, received: Path) -> None:
     for event_id, outcome, status, evidence in attempts:
         is_silent = outcome == "unknown" or (outcome == "failed" and status is None)
         count.explained[event_id] += is_silent + bool(json.loads(evidence).get("redone"))
+    count.given_up = set(
+        column(
+            sent, "select row_id from hookline_sender_deliveries where state = 'failed' and reason = 'unknown_limit'"
+        )
+    )
     count.states = Counter(
         itertools.chain(
-            (f"delivery {state}" for state in column(sent, "select state from hookline_sender_deliveries")),
+            (
+                f"delivery {state}"
+                for row, state in rows(sent, "select row_id, state from hookline_sender_deliveries")
+                if row not in count.given_up
+            ),
             (f"run {state}" for state in column(received, "select state from hookline_runs")),
         )
     )
