@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hookline.receiver.app import Receiver
     from hookline.receiver.handlers import Change, CurrentRun, current_run
     from hookline.receiver.verify import verify, verify_signature
+    from hookline.sender.outbox import Outbox as Outbox
     from hookline.wire.event import Event
 
 __version__ = "0.1.0.dev0"
@@ -55,6 +56,7 @@ _HOMES = {
     "Change": "hookline.receiver.handlers",
     "CurrentRun": "hookline.receiver.handlers",
     "Event": "hookline.wire.event",
+    "Outbox": "hookline.sender.outbox",
     "Receiver": "hookline.receiver.app",
     "current_run": "hookline.receiver.handlers",
     "verify": "hookline.receiver.verify",
@@ -62,12 +64,21 @@ _HOMES = {
 }
 
 
+# Public too, but not of the light install: not in `__all__`, so that `from hookline import *` works there.
+_EXTRAS = {"Outbox": "server"}
+
+
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in __all__ and name not in _EXTRAS:
         raise AttributeError(f"module 'hookline' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_HOMES.get(name, "hookline.errors")), name)
+    try:
+        value = getattr(import_module(_HOMES.get(name, "hookline.errors")), name)
+    except ModuleNotFoundError as error:
+        if name not in _EXTRAS:
+            raise
+        raise ImportError(f"hookline.{name} needs more packages: pip install 'hookline[{_EXTRAS[name]}]'") from error
     globals()[name] = value
     return value
 

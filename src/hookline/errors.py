@@ -11,7 +11,7 @@
     │   ├── OutcomeUnknown          the commit's answer never came: it may or may not have been written
     │   └── MigrationError          the schema is newer, altered or half known: refuse to run
     ├── RequestError                an API call is refused; .status .code .message .errors make the answer
-    └── TransactionMisuse           a handler called commit or rollback on the transaction it was lent
+    └── TransactionMisuse           a handler ended the transaction it was lent; an event was to be published in none
 
 A class exists where a caller would act differently. Messages say what was expected, what came and what to do;
 never a secret, a whole digest or a person's data.
@@ -100,4 +100,5 @@ class RequestError(HooklineError):
 
 
 class TransactionMisuse(HooklineError):
-    """A handler called commit or rollback on the transaction it was lent; Hookline ends it."""
+    """A handler called commit or rollback on the transaction it was lent, which Hookline ends; or an `Outbox` was given
+    a connection that is in no transaction."""

@@ -328,31 +328,6 @@ def test_threads_that_race_for_one_key_store_one_event(
     assert len(feed(database, store)) == 1
 
 
-# -- on the app's own connection
-
-
-def test_an_outbox_event_lives_and_dies_with_the_apps_transaction(
-    database: Database, store: SenderStore, publisher: Publisher
-) -> None:
-    """Rolled back: nothing. Committed: event and deliveries, in the feed once the loop has placed it."""
-    add_endpoint(database, store, "we_1", "*")
-
-    def fail(connection: Any) -> None:
-        publisher.publish_on(connection, "production", [draft()])
-        raise LookupError
-
-    with pytest.raises(LookupError):
-        database.run(fail)
-    rolled_back = deliveries(database, store)
-    [published] = database.run(lambda tx: publisher.publish_on(tx, "production", [draft()]))
-    before = feed(database, store)
-    database.run(store.feed_missing)
-
-    assert (rolled_back, before) == ([], [])
-    assert [item.event_id for item in deliveries(database, store)] == [published.id]
-    assert [event.id for event in feed(database, store)] == [published.id]
-
-
 # -- what is refused
 
 

@@ -15,12 +15,12 @@ from pydantic import BaseModel
 
 from hookline.sender.api_parts import (
     IDEMPOTENCY_HEADER,
-    MAX_IDEMPOTENCY_KEY,
     Dialect,
     Problem,
     dialect_of,
     is_keyed,
 )
+from hookline.sender.idempotency import MAX_IDEMPOTENCY_KEY
 
 _METHODS: Final = frozenset({"get", "post", "patch", "put", "delete"})
 _REF: Final = "#/components/schemas/"

@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel
 
 from hookline.errors import RequestError
-from hookline.sender.idempotency import IdempotencyKey
+from hookline.sender.idempotency import IdempotencyKey, check_key
 from hookline.sender.model import Environment
 from hookline.sender.queries import Order, PageRequest
 from hookline.wire.timestamps import format_ms, parse_us
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Dialect: TypeAlias = Literal["endpoints", "events", "own"]
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
-MAX_IDEMPOTENCY_KEY: Final = 255
 _KEYED_PATHS: Final = ("/api/v1", "/webhook_endpoints", "/events")
 
 
@@ -157,15 +156,7 @@ def idempotency_key(value: bytes | str | None, operation: str, body_hash: Digest
     """The call's `Idempotency-Key`, or None. RequestError 422 for one that is no 1 to 255 visible characters."""
     if value is None:
         return None
-    text = value.decode("latin-1") if isinstance(value, bytes) else value
-    if not 0 < len(text) <= MAX_IDEMPOTENCY_KEY or not text.isascii() or not text.isprintable():
-        message = f"Idempotency-Key: expected 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
-        raise RequestError(
-            422,
-            "invalid_request_parameters",
-            message,
-            [{"code": "invalid", "field": "Idempotency-Key", "message": message}],
-        )
+    text = check_key(value.decode("latin-1") if isinstance(value, bytes) else value, "Idempotency-Key")
     return IdempotencyKey(text, operation, body_hash.hexdigest())
 
 

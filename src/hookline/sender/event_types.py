@@ -145,10 +145,7 @@ class EventTypes:
 
     def read_on(self, connection: Connection) -> Rules:
         """The same as this connection sees it now."""
-        return {
-            (environment, name): Rule(mode, schema)
-            for environment, name, mode, schema in self._store.event_type_rules(connection)
-        }
+        return rules_on(self._store, connection)
 
     def _forget(self) -> None:
         # After the commit: whoever read before it holds the lock and is overruled here.
@@ -179,6 +176,14 @@ class Tell:
                 event_type,
                 rule,
             )
+
+
+def rules_on(store: SenderStore, connection: Connection) -> Rules:
+    """What is asked of events, as this connection sees it now."""
+    return {
+        (environment, name): Rule(mode, schema)
+        for environment, name, mode, schema in store.event_type_rules(connection)
+    }
 
 
 def check_drafts(

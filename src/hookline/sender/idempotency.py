@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hookline.errors import RequestError
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hookline.storage.verbs import Connection
 
 
+MAX_IDEMPOTENCY_KEY: Final = 255
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
     """The `Idempotency-Key` of a call, with what the call was: method and path, and the hash of its body."""
@@ -26,6 +29,19 @@ class IdempotencyKey:
     key: str
     operation: str
     body_sha256: str
+
+
+def check_key(text: str, field: str) -> str:
+    """The key, unless it is not 1 to 255 visible ASCII characters: then RequestError 422 that names the field."""
+    if 0 < len(text) <= MAX_IDEMPOTENCY_KEY and text.isascii() and text.isprintable():
+        return text
+    message = f"{field}: expected 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
+    raise RequestError(
+        422,
+        "invalid_request_parameters",
+        message,
+        [{"code": "invalid", "field": field, "message": message}],
+    )
 
 
 def take_key(
