@@ -210,10 +210,14 @@ def test_a_repeated_call_sends_one_test(call: Client, context: CallContext) -> N
         first = await post(path, body, **key)
         again = await post(path, body, **key)
         with context.database.transaction() as connection:
+            connection.execute("update hookline_sender_events set body = x'', pruned_ms = 1")
+        pruned = await post(path, body, **key)
+        with context.database.transaction() as connection:
             connection.execute("delete from hookline_sender_deliveries")
         unfinished = await post(path, body, **key)
 
         assert first.json == again.json
+        assert (pruned.status, pruned.json["code"]) == (410, "event_pruned")
         assert len(sink.seen) == 1
         assert (unfinished.status, unfinished.json["code"]) == (409, "test_under_way")
 

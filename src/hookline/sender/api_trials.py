@@ -67,7 +67,7 @@ def router(context: CallContext) -> APIRouter:
         "/endpoints/{endpoint_id}/test",
         tags=["endpoints"],
         response_model=OwnTest,
-        responses=answers(404, 409, 422),
+        responses=answers(404, 409, 410, 422),
     )
     async def test_endpoint(
         environment: Caller, endpoint_id: str, body: TestEvent, actor: Actor, used: Action

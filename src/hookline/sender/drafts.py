@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hookline.errors import NotCanonical, RequestError
+from hookline.sender.model import OPERATIONAL_TYPES
 from hookline.wire.canonical import canonical_bytes
 from hookline.wire.timestamps import format_ms, parse_us
 
@@ -54,12 +55,13 @@ def compose_body(draft: EventDraft, event_id: str, created_ms: int) -> bytes:
     return head.encode() + draft.data + tail.encode() + context + b"}"
 
 
-def draft_event(value: object, path: str = "") -> EventDraft:
+def draft_event(value: object, path: str = "", *, is_test: bool = False) -> EventDraft:
     """Check one event as `POST /api/v1/events` takes it.
 
     Args:
         value: decoded JSON: `event`, `data`, and perhaps `organization_id`, `context`, `created_at`.
         path: where it stands in the request, as in `events[3]`; named by errors.
+        is_test: a test event may be of a type that Hookline alone publishes.
 
     Raises:
         RequestError: 422 `invalid_event`; `errors` names the place and says what was expected.
@@ -77,6 +79,8 @@ def draft_event(value: object, path: str = "") -> EventDraft:
             join_path(path, "event"),
             "expected two or more lower-case words joined by dots, such as dsync.user.created",
         )
+    if event_type in OPERATIONAL_TYPES and not is_test:
+        raise refusal(join_path(path, "event"), f"{event_type} is what Hookline tells of itself: expected another name")
     data = value.get("data")
     if not isinstance(data, dict):
         raise _invalid(join_path(path, "data"), "expected an object", data)

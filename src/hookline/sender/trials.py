@@ -22,6 +22,7 @@ from hookline.sender.counters import Counters
 from hookline.sender.delivery_store import Claimed, DeliveryStore
 from hookline.sender.drafts import compose_body, draft_event
 from hookline.sender.idempotency import take_key
+from hookline.sender.interventions import event_pruned
 from hookline.wire.catalogue import matches, sample, sample_context
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class Trials:
                 raise RequestError(
                     409, "test_under_way", "the test with this Idempotency-Key has not ended, or ended with its process"
                 )
+            if not event.body:
+                raise event_pruned(event.id)
             return Trial(endpoint, event.body, delivery, tuple(self._store.attempts(connection, delivery.row_id)))
 
     async def _attempt(self, claimed: Claimed) -> Finished:
@@ -230,7 +233,7 @@ def _draft(event_type: str, data: Mapping[str, Any] | None, own_sample: str | No
             ) from None
         if context is not None:
             event["context"] = context
-    return draft_event(event)
+    return draft_event(event, is_test=True)
 
 
 def _refuse_type(endpoint: Endpoint, event_type: str) -> None:
