@@ -189,7 +189,9 @@ def test_claim_keeps_the_first_attempts_time(world: World) -> None:
 
 @pytest.mark.parametrize("how", ["paused", "disabled", "deleted"])
 def test_closed_endpoint_is_not_claimed(world: World, how: str) -> None:
-    """Whatever still waits for an endpoint that is off, paused or deleted stays where it is, and is not discovered."""
+    """What still waits for an endpoint that is off, paused or deleted is not claimed: it is discovered as that, and
+    held or canceled.
+    """
     row = world.add_endpoint("one")
 
     def close(connection: Connection) -> None:
@@ -210,10 +212,22 @@ def test_closed_endpoint_is_not_claimed(world: World, how: str) -> None:
 
     assert claimed == []
     with world.database.read() as connection:
-        assert world.verbs.discover(connection).endpoints == []
+        discovery = world.verbs.discover(connection)
+        assert (discovery.endpoints, discovery.closed) == ([], [row])
         assert world.verbs.next_due(connection, [row]) == {}
         [(found, state)] = world.verbs.states(connection, [row]).items()
     assert (found, state.target) == (row, "deleted" if how == "deleted" else "holding")
+
+    open_row = world.add_endpoint("open")
+    world.add_deliveries(open_row, [NOW_MS])
+    rows = [row, open_row]
+    assert world.database.run(lambda connection: world.verbs.close(connection, rows, now_ms=NOW_MS)) == 1
+    with world.database.read() as connection:
+        sql = "select state, reason from hookline_sender_deliveries order by row_id"
+        closed, kept = connection.execute(sql).fetchall()
+        assert world.verbs.discover(connection).closed == []
+    assert closed == ("canceled" if how == "deleted" else "held", f"endpoint_{how}")
+    assert kept == ("pending", None)
 
 
 def test_late_worker_overwrites_nothing(world: World) -> None:

@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from hookline.errors import StorageError
 from hookline.sender.app import SenderApp
 from hookline.sender.deliver import DISCOVERY_MS
+from hookline.sender.holding import Choice
 from hookline.sender.publish import Publication, draft_event
 from hookline.storage import Database
 from hookline.storage.postgres import PostgresDatabase
@@ -182,3 +183,71 @@ def test_without_notify_the_timer_finds_what_others_published(postgres: Cluster,
         wait_for_all(sink, one.publish(1))
 
         wait_for_all(sink, other.publish(3))
+
+
+@pytest.mark.parametrize("how", ["paused", "disabled", "deleted"])
+def test_a_delivery_made_beside_the_closing_of_its_endpoint_does_not_wait_for_ever(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The publisher saw the endpoint open; another process closes it before the publisher commits. The delivery is
+    held or canceled as if it had come a moment earlier, and a resumption without what is held does not send it.
+    """
+    with Sink() as sink, processes(postgres_url, postgres_url) as (one, other):
+        endpoint = one.app.registry.create("production", url=sink.url(), events=["*"])
+        seen = one.app.store.endpoints_matching
+
+        def then_closed(*arguments: Any) -> Any:
+            found = seen(*arguments)
+            registry = other.app.registry
+            if how == "paused":
+                registry.pause("production", endpoint.id)
+            elif how == "disabled":
+                registry.change("production", endpoint.id, status="disabled")
+            else:
+                registry.delete("production", endpoint.id)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(one.app.store, "endpoints_matching", then_closed)
+            one.publish(1)
+        assert _states(one) == {"pending"}
+        one.deliver()
+        wait_for_end(one)
+        assert _states(one) == {"canceled" if how == "deleted" else "held"}
+        if how == "paused":
+            other.app.registry.resume("production", endpoint.id, Choice("none"))
+            assert _states(one) == {"canceled"}
+
+        assert sink.seen == []
+
+
+def test_no_delivery_is_left_between_open_and_closed(postgres_url: str) -> None:
+    """Two processes deliver and publish while a third pauses and resumes: in the end everything was sent once."""
+    with Sink() as sink, processes(*[postgres_url] * 3) as made:
+        *senders, switch = made
+        endpoint = switch.app.registry.create("production", url=sink.url("/slow/0.005"), events=["*"])
+        for one in senders:
+            one.deliver()
+        published: list[set[str]] = []
+
+        def publish(one: Process) -> None:
+            published.extend(one.publish(3) for _ in range(40))
+
+        threads = [threading.Thread(target=publish, args=(one,)) for one in senders]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            switch.app.registry.pause("production", endpoint.id)
+            switch.app.registry.resume("production", endpoint.id, Choice())
+        for thread in threads:
+            thread.join()
+        switch.app.registry.pause("production", endpoint.id)
+        wait_for_end(switch)
+        assert _states(switch) <= {"held", "succeeded"}
+        switch.app.registry.resume("production", endpoint.id, Choice())
+        ids = set().union(*published)
+        wait_for_all(sink, ids)
+        wait_for_end(switch)
+
+        assert _states(switch) == {"succeeded"}
+        assert len(sink.seen) == len(ids) == 240

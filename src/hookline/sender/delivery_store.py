@@ -122,7 +122,8 @@ class Discovery:
 
     `lease_ms` is when the first lease passes or passed, `overlap_ms` when the first overlap of two secrets ends; None
     where there is none. `has_unfed` says whether events published on an app's connection wait for their place in the
-    feed. `job_ms` is when the next job is due (jobs.py).
+    feed. `job_ms` is when the next job is due (jobs.py). `closed` are endpoints that were closed while deliveries were
+    made for them.
     """
 
     endpoints: Sequence[tuple[int, int, bool]]
@@ -130,6 +131,7 @@ class Discovery:
     overlap_ms: int | None
     has_unfed: bool
     job_ms: int | None = None
+    closed: Sequence[int] = ()
 
 
 class DeliveryStore:
@@ -260,13 +262,20 @@ class DeliveryStore:
     def discover(self, connection: Connection) -> Discovery:
         """Which endpoints have work and when, and what else there is to do; one statement."""
         rows = self._verbs["discover"].run(connection)
-        others = {row[0]: row[2] for row in rows if row[0] != "endpoint"}
+        others = {row[0]: row[2] for row in rows if row[1] is None}
         return Discovery(
             [(row[1], row[2], bool(row[3])) for row in rows if row[0] == "endpoint"],
             others["lease"],
             others["overlap"],
             others["unfed"] is not None,
             others["job"],
+            [row[1] for row in rows if row[0] == "closed"],
+        )
+
+    def close(self, connection: Connection, endpoint_rows: Collection[int], *, now_ms: int) -> int:
+        """Holds or cancels what waits for those of these endpoints that are closed; how many deliveries."""
+        return self._verbs["endpoint_deliveries_close"].count(
+            connection, {"endpoint_rows": json.dumps(sorted(endpoint_rows)), "now_ms": now_ms}
         )
 
     def next_due(self, connection: Connection, endpoint_rows: Collection[int]) -> dict[int, NextDue]:

@@ -47,12 +47,14 @@ class Tasks:
         come_back: endpoints whose deliveries may have been written before the clock was set back; None: none.
         has_unfed: events published on an app's connection wait for their place in the feed.
         has_old_secrets: some overlap of two secrets is over.
+        closed: endpoints that deliveries wait for though they are closed.
     """
 
     mine: Collection[int] | None = None
     come_back: Collection[int] | None = None
     has_unfed: bool = False
     has_old_secrets: bool = False
+    closed: Collection[int] = ()
 
     def __bool__(self) -> bool:
         return self != Tasks()
@@ -137,6 +139,8 @@ class Rounds:
             moved = 0 if tasks.come_back is None else self._come_back(connection, tasks.come_back, now_ms)
             if tasks.has_old_secrets:
                 self._verbs.drop_old_secrets(connection, now_ms=now_ms)
+            if tasks.closed:
+                self._verbs.close(connection, tasks.closed, now_ms=now_ms)
             done = _Settled()
             if finished:
                 self._settle(connection, finished, done, now_ms)

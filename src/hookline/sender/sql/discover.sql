@@ -1,6 +1,6 @@
 -- Finds every open endpoint with pending deliveries and its earliest due time, by stepping from endpoint to endpoint
--- in the index, so that its cost grows with endpoints, not with deliveries; 1 says that it has been failing. More rows
--- tell when the first lease passes, when the first overlap of two secrets ends, whether events published on an app's
+-- in the index, so that its cost grows with endpoints, not with deliveries; 1 says that it has been failing. A closed
+-- one has pending deliveries only where they were made beside its closing. More rows tell when the first lease passes, when the first overlap of two secrets ends, whether events published on an app's
 -- connection wait for their place in the feed, and when a job is due.
 with recursive e (endpoint_row) as (
     select min(q.endpoint_row) from hookline_sender_deliveries q where q.state = 'pending'
@@ -13,7 +13,8 @@ with recursive e (endpoint_row) as (
     from e
     where e.endpoint_row is not null
 )
-select 'endpoint', e.endpoint_row,
+select case when p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null then 'endpoint' else 'closed' end,
+       e.endpoint_row,
        (
            select min(q.due_ms)
            from hookline_sender_deliveries q
@@ -21,8 +22,7 @@ select 'endpoint', e.endpoint_row,
        ),
        case when p.failing_since_ms is null then 0 else 1 end
 from e
-join hookline_sender_endpoints p
-    on p.row_id = e.endpoint_row and p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null
+join hookline_sender_endpoints p on p.row_id = e.endpoint_row
 union all
 select 'lease', null, min(r.leased_until_ms), 0 from hookline_sender_deliveries r where r.state = 'running'
 union all
