@@ -213,7 +213,7 @@ def test_closed_endpoint_is_not_claimed(world: World, how: str) -> None:
     assert claimed == []
     with world.database.read() as connection:
         discovery = world.verbs.discover(connection)
-        assert (discovery.endpoints, discovery.closed) == ([], [row])
+        assert (discovery.endpoints, discovery.closed) == ([], (row,))
         assert world.verbs.next_due(connection, [row]) == {}
         [(found, state)] = world.verbs.states(connection, [row]).items()
     assert (found, state.target) == (row, "deleted" if how == "deleted" else "holding")
@@ -225,7 +225,7 @@ def test_closed_endpoint_is_not_claimed(world: World, how: str) -> None:
     with world.database.read() as connection:
         sql = "select state, reason from hookline_sender_deliveries order by row_id"
         closed, kept = connection.execute(sql).fetchall()
-        assert world.verbs.discover(connection).closed == []
+        assert world.verbs.discover(connection).closed == ()
     assert closed == ("canceled" if how == "deleted" else "held", f"endpoint_{how}")
     assert kept == ("pending", None)
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from cryptography.fernet import Fernet
 
+from hookline.rules.lifecycle import MAX_UNKNOWN
 from hookline.sender.publish import Publication, draft_event
 from hookline.storage import connect
 from hookline.testing.sink import Sink
@@ -48,7 +49,8 @@ class Tally:
         arrived: how often each event's request arrived.
         states: of the deliveries.
         unknown: how many attempts of an event are recorded as unknown: whoever claimed them died.
-        redone: how many attempts of an event put their request on a second connection.
+        given_up: events of which three attempts died, which is as many as are made.
+        unanswered: how many attempts of an event got no answer in time, or put their request on a second connection.
         early: claims made while the lease of the one before was alive, or before its end was recorded.
         gaps: deliveries whose attempts are not numbered from 1 without a gap, or are not done with their last.
     """
@@ -58,7 +60,8 @@ class Tally:
     arrived: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
-    redone: Counter[str] = field(default_factory=Counter)
+    given_up: set[str] = field(default_factory=set)
+    unanswered: Counter[str] = field(default_factory=Counter)
     early: list[str] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
     took_s: float = 0.0
@@ -68,17 +71,25 @@ class Tally:
         """How often each event arrived beyond the first time."""
         return self.arrived - Counter(dict.fromkeys(self.arrived, 1))
 
+    @property
+    def unexplained(self) -> Counter[str]:
+        """What of that no attempt explains that died, or that had no answer."""
+        return self.repeated - self.unknown - self.unanswered
+
     def wrong(self) -> list[str]:
         """Whatever should never have happened, a sentence each."""
-        found = [
+        found: list[tuple[Collection[str], str]] = [
             (self.published - self.arrived.keys(), "events lost"),
             (self.arrived.keys() - self.published, "events sent that nobody published"),
             (set(self.early), "claims made while another one lived"),
-            (set(self.repeated - self.unknown - self.redone), "events repeated more often than attempts died"),
+            (set(self.unexplained), "events repeated more often than attempts died"),
             (set(self.gaps), "deliveries with attempts amiss"),
-            (self.states.keys() - {"succeeded"}, "states that are no success"),
+            (self.states.keys() - {"succeeded", "failed"}, "states that are no end"),
         ]
-        return [f"{len(those)} {what}, as {sorted(those)[:3]}" for those, what in found if those]
+        sentences = [f"{len(those)} {what}, as {sorted(those)[:3]}" for those, what in found if those]
+        if self.states["failed"] != len(self.given_up):
+            sentences.append(f"{self.states['failed']} failed, of {len(self.given_up)} three attempts died")
+        return sentences
 
     def __str__(self) -> str:
         return (
@@ -89,9 +100,11 @@ class Tally:
 
 
 def run_senders(
-    url: str, *, seed: int, deliveries: int, kills: int, say: Callable[[str], None] = lambda _: None
+    url: str, *, seed: int, deliveries: int, kills: int, pause_s: float = 0, say: Callable[[str], None] = lambda _: None
 ) -> Tally:
-    """`deliveries` events, one delivery each, over eight endpoints of one sink; `kills` kills at moments drawn."""
+    """`deliveries` events, one delivery each, over eight endpoints of one sink; `kills` kills at moments drawn, at
+    least `pause_s` apart.
+    """
     started_s, chance, tally = time.monotonic(), random.Random(seed), Tally()
     moments = sorted(chance.sample(range(deliveries // 20, deliveries * 9 // 10), kills))
     key = Fernet.generate_key().decode()
@@ -116,13 +129,14 @@ def run_senders(
         for process in senders:
             _wait_for_start(process)
         late: list[subprocess.Popen[str]] = []
-        quiet_since_s, arrived = time.monotonic(), 0
+        quiet_since_s, killed_s, arrived = time.monotonic(), float("-inf"), 0
         while len(tally.published) < deliveries or moments or _open(url):
             if len(sink.seen) > arrived:
                 quiet_since_s, arrived = time.monotonic(), len(sink.seen)
             if time.monotonic() > quiet_since_s + PATIENCE_S:
                 break  # what is missing is told below
-            if moments and arrived >= moments[0]:
+            if moments and arrived >= moments[0] and time.monotonic() > killed_s + pause_s:
+                killed_s = time.monotonic()
                 place = chance.randrange(PROCESSES)
                 os.kill(senders[place].pid, signal.SIGKILL)
                 tally.killed.append(arrived)
@@ -177,22 +191,25 @@ def _open(url: str) -> bool:
 
 def _look(url: str, tally: Tally) -> None:
     tally.states = Counter(state for (state,) in _rows(url, "select state from hookline_sender_deliveries"))
-    attempts: dict[str, list[tuple[int, str, int, int | None, str]]] = defaultdict(list)
+    attempts: dict[str, list[tuple[int, str, int | None, int, int | None, str]]] = defaultdict(list)
     for event_id, *attempt in _rows(
         url,
-        "select e.id, a.number, a.outcome, a.started_ms, a.duration_ms, a.evidence from hookline_sender_attempts a"
-        " join hookline_sender_deliveries d on d.row_id = a.delivery_row"
+        "select e.id, a.number, a.outcome, a.status, a.started_ms, a.duration_ms, a.evidence"
+        " from hookline_sender_attempts a join hookline_sender_deliveries d on d.row_id = a.delivery_row"
         " join hookline_sender_events e on e.row_id = d.event_row order by a.delivery_row, a.number",
     ):
         attempts[event_id].append(tuple(attempt))
     for event_id, made in attempts.items():
         free_ms = 0
-        for _, outcome, started_ms, duration_ms, evidence in made:
+        for _, outcome, status, started_ms, duration_ms, evidence in made:
             if started_ms < free_ms:
                 tally.early.append(f"{event_id}, {free_ms - started_ms} ms early")
             free_ms = started_ms + (LEASE_MS if outcome == "unknown" else duration_ms or 0)
             tally.unknown[event_id] += outcome == "unknown"
-            tally.redone[event_id] += bool(json.loads(evidence).get("redone"))
+            has_no_answer = outcome == "failed" and status is None
+            tally.unanswered[event_id] += has_no_answer or bool(json.loads(evidence).get("redone"))
         numbers, outcomes = [number for number, *_ in made], [outcome for _, outcome, *_ in made]
-        if numbers != list(range(1, len(made) + 1)) or outcomes[-1] != "succeeded" or "succeeded" in outcomes[:-1]:
+        if outcomes.count("unknown") == MAX_UNKNOWN and outcomes[-1] == "unknown":
+            tally.given_up.add(event_id)
+        elif numbers != list(range(1, len(made) + 1)) or outcomes[-1] != "succeeded" or "succeeded" in outcomes[:-1]:
             tally.gaps.append(f"{event_id}: {list(zip(numbers, outcomes, strict=True))}")

@@ -134,7 +134,7 @@ class Deliverer:
         self._has_lapsed = False
         self._has_unfed = False
         self._has_old_secrets = False
-        self._closed: Sequence[int] = ()
+        self._closed: tuple[int, ...] = ()
         # At start, and when the clock is set back, what was written ahead of now is brought back.
         self._latest_ms: int | None = None
         self._come_back: Sequence[int] | None = None

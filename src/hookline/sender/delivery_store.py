@@ -131,7 +131,7 @@ class Discovery:
     overlap_ms: int | None
     has_unfed: bool
     job_ms: int | None = None
-    closed: Sequence[int] = ()
+    closed: tuple[int, ...] = ()
 
 
 class DeliveryStore:
@@ -269,7 +269,7 @@ class DeliveryStore:
             others["overlap"],
             others["unfed"] is not None,
             others["job"],
-            [row[1] for row in rows if row[0] == "closed"],
+            tuple(row[1] for row in rows if row[0] == "closed"),
         )
 
     def close(self, connection: Connection, endpoint_rows: Collection[int], *, now_ms: int) -> int:

@@ -54,7 +54,7 @@ class Tasks:
     come_back: Collection[int] | None = None
     has_unfed: bool = False
     has_old_secrets: bool = False
-    closed: Collection[int] = ()
+    closed: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return self != Tasks()
