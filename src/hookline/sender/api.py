@@ -394,7 +394,8 @@ class _Call:
         body = error_body(error, dialect, self.scope["hookline.request_id"])
         headers = [(name.lower().encode(), value.encode()) for name, value in _error_headers(error).items()]
         media_type = _media_type(dialect).encode()
-        await self.answer(error.status, json.dumps(body).encode(), headers, media_type=media_type)
+        content = json.dumps(body, separators=(",", ":")).encode()
+        await self.answer(error.status, content, headers, media_type=media_type)
 
 
 def error_body(error: RequestError, dialect: Dialect, request_id: str) -> dict[str, Any]:
