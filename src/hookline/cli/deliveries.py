@@ -9,14 +9,11 @@ from cyclopts import Parameter
 
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.parameters import AsJson
-from hookline.cli.replays import Endpoints, Rate, Types, Until, Wait, selection, start
+from hookline.cli.replays import NO_FLAGS, SINCE, ReplayFlags, start
 from hookline.cli.sender_commands import (
-    After,
-    All,
+    FIRST,
     Columns,
-    DryRun,
-    Limit,
-    Yes,
+    Pages,
     each,
     print_rows,
     show_list,
@@ -45,6 +42,7 @@ _ATTEMPTS: Final[Columns] = (
     ("MS", "duration_ms"),
     ("DETAIL", lambda item: item["evidence"].get("detail")),
 )
+Since: TypeAlias = Annotated[str, Parameter(help=SINCE)]
 State: TypeAlias = Literal["pending", "running", "succeeded", "failed", "canceled", "held"]
 
 
@@ -55,9 +53,7 @@ def list_(
     endpoint: str | None = None,
     event: str | None = None,
     type_: Annotated[str | None, Parameter("--type")] = None,
-    limit: Limit = 20,
-    after: After = None,
-    every_page: All = False,
+    pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -80,9 +76,7 @@ def list_(
             ROOT,
             COLUMNS,
             query={"state": state, "endpoint": endpoint, "event": event, "type": type_},
-            limit=limit,
-            after=after,
-            every_page=every_page,
+            pages=pages,
             as_json=as_json,
             empty="no deliveries",
         )
@@ -171,55 +165,27 @@ def explain(delivery: str, /, *, place: Place = HERE, as_json: AsJson = False) -
 @deliveries.command
 def recover(
     *,
-    since: Annotated[str, Parameter(help="Published since: a time, or how long ago: 15m, 2h, 3d.")],
-    until: Until = None,
-    types: Types = None,
-    endpoints: Endpoints = None,
-    rate_per_s: Rate = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    wait: Wait = False,
+    since: Since,
+    flags: ReplayFlags = NO_FLAGS,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> int:
     """Send again what failed for good since a time: a replay of the failed."""
     with sender_api(place) as api:
-        return start(
-            api,
-            selection(since, until, types, endpoints, ["failed"]),
-            rate_per_s=rate_per_s,
-            dry_run=dry_run,
-            yes=yes,
-            wait=wait,
-            as_json=as_json,
-        )
+        return start(api, flags, since=since, states=["failed"], as_json=as_json)
 
 
 @deliveries.command
 def send_missing(
     *,
-    since: Annotated[str, Parameter(help="Published since: a time, or how long ago: 15m, 2h, 3d.")],
-    until: Until = None,
-    types: Types = None,
-    endpoints: Endpoints = None,
-    rate_per_s: Rate = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    wait: Wait = False,
+    since: Since,
+    flags: ReplayFlags = NO_FLAGS,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> int:
     """Send what endpoints ask for now and never got, since they did not ask for it then, or were disabled."""
     with sender_api(place) as api:
-        return start(
-            api,
-            selection(since, until, types, endpoints, ["never"]),
-            rate_per_s=rate_per_s,
-            dry_run=dry_run,
-            yes=yes,
-            wait=wait,
-            as_json=as_json,
-        )
+        return start(api, flags, since=since, states=["never"], as_json=as_json)
 
 
 def _path(delivery: str, *rest: str) -> str:

@@ -13,11 +13,10 @@ from hookline.cli import Exit
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.parameters import AsJson
 from hookline.cli.sender_commands import (
-    After,
-    All,
+    FIRST,
     Columns,
     DryRun,
-    Limit,
+    Pages,
     Yes,
     is_sure,
     moment,
@@ -69,9 +68,7 @@ def list_(
     *,
     status: Literal["enabled", "disabled"] | None = None,
     url_part: str | None = None,
-    limit: Limit = 20,
-    after: After = None,
-    every_page: All = False,
+    pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -90,9 +87,7 @@ def list_(
             ROOT,
             _COLUMNS,
             query={"status": status, "url": url_part},
-            limit=limit,
-            after=after,
-            every_page=every_page,
+            pages=pages,
             as_json=as_json,
             empty="no endpoints",
         )
@@ -389,9 +384,7 @@ def versions(
     endpoint: str,
     /,
     *,
-    limit: Limit = 20,
-    after: After = None,
-    every_page: All = False,
+    pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -414,9 +407,7 @@ def versions(
             api,
             _path(endpoint, "versions"),
             columns,
-            limit=limit,
-            after=after,
-            every_page=every_page,
+            pages=pages,
             as_json=as_json,
             empty="no versions",
         )

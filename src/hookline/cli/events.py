@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.deliveries import COLUMNS as DELIVERY_COLUMNS
 from hookline.cli.parameters import AsJson
-from hookline.cli.sender_commands import After, All, Columns, Limit, moment, payload, print_rows, show_list, words
+from hookline.cli.sender_commands import FIRST, Columns, Pages, moment, payload, print_rows, show_list, words
 from hookline.cli.tables import print_json
 
 events = cyclopts.App(name="events", help="What was published: look, publish, send again, explain.")
@@ -33,9 +33,7 @@ def list_(
     since: Annotated[str | None, Parameter(help="Created since: a time, or how long ago: 15m, 2h, 3d.")] = None,
     until: Annotated[str | None, Parameter(help="Created before.")] = None,
     organization: Annotated[str | None, Parameter(help="Only those of this organization.")] = None,
-    limit: Limit = 20,
-    after: After = None,
-    every_page: All = False,
+    pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -48,13 +46,11 @@ def list_(
             _COLUMNS,
             query={
                 "events": ",".join(named),
-                "range_start": moment("--since", since) if after is None else None,
+                "range_start": moment("--since", since) if pages.after is None else None,
                 "range_end": moment("--until", until),
                 "organization_id": organization,
             },
-            limit=limit,
-            after=after,
-            every_page=every_page,
+            pages=pages,
             as_json=as_json,
             empty="no events",
         )
@@ -172,9 +168,7 @@ def explain(
     /,
     *,
     endpoint: Annotated[str | None, Parameter(help="Only why this one got it, or did not.")] = None,
-    limit: Limit = 20,
-    after: After = None,
-    every_page: All = False,
+    pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -191,9 +185,7 @@ def explain(
             f"{ROOT}/{segment(event)}/explain",
             _VERDICTS,
             query={"endpoint": endpoint},
-            limit=limit,
-            after=after,
-            every_page=every_page,
+            pages=pages,
             as_json=as_json,
             empty="there was no endpoint",
         )

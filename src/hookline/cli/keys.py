@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from hookline.cli import Exit
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.parameters import AsJson
-from hookline.cli.sender_commands import After, All, Columns, Limit, Yes, is_sure, show_list
+from hookline.cli.sender_commands import FIRST, Columns, Pages, Yes, is_sure, show_list
 from hookline.cli.tables import print_facts, print_json
 
 keys = cyclopts.App(name="keys", help="API keys: list, create, revoke.")
@@ -29,17 +29,13 @@ _COLUMNS: Final[Columns] = (
 @keys.command(name="list")
 def list_(
     *,
-    limit: Limit = 20,
-    after: After = None,
-    every_page: All = False,
+    pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Keys that were made, revoked ones too; those of the configuration are nowhere stored."""
     with sender_api(place) as api:
-        show_list(
-            api, ROOT, _COLUMNS, limit=limit, after=after, every_page=every_page, as_json=as_json, empty="no keys"
-        )
+        show_list(api, ROOT, _COLUMNS, pages=pages, as_json=as_json, empty="no keys")
 
 
 @keys.command
@@ -91,9 +87,7 @@ def audit(
     *,
     action: str | None = None,
     object_id: Annotated[str | None, Parameter("--object")] = None,
-    limit: Limit = 20,
-    after: After = None,
-    every_page: All = False,
+    pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -113,9 +107,7 @@ def audit(
             "/api/v1/audit",
             columns,
             query={"action": action, "object_id": object_id},
-            limit=limit,
-            after=after,
-            every_page=every_page,
+            pages=pages,
             as_json=as_json,
             empty="nothing was done",
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import cyclopts
 from cyclopts import Parameter
@@ -14,11 +15,10 @@ from hookline.cli import Exit
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.parameters import AsJson
 from hookline.cli.sender_commands import (
-    After,
-    All,
+    FIRST,
     Columns,
     DryRun,
-    Limit,
+    Pages,
     Yes,
     is_sure,
     moment,
@@ -45,29 +45,50 @@ _COLUMNS: Final[Columns] = (
     ("FINISHED", "finished_at"),
 )
 
-State: TypeAlias = Literal["succeeded", "failed", "canceled", "never"]
-Since = Annotated[str | None, Parameter(help="Published since: a time, or how long ago: 15m, 2h, 3d.")]
-Until = Annotated[str | None, Parameter(help="Published before.")]
-Types = Annotated[str | None, Parameter("--type", help="Type names or patterns such as dsync.*; comma separated.")]
-Endpoints = Annotated[str | None, Parameter("--endpoint", help="Ids of endpoints, comma separated; else all.")]
-Rate = Annotated[int | None, Parameter(help="Deliveries a second at most.")]
-Wait = Annotated[bool, Parameter("--wait", negative=(), help="Stay until it is finished, and say how it goes.")]
+SINCE: Final = "Published since: a time, or how long ago: 15m, 2h, 3d."
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class ReplayFlags:
+    """What of the past is sent again to whom, and how.
+
+    Parameters
+    ----------
+    until:
+        Published before.
+    types:
+        Type names or patterns such as dsync.*; comma separated.
+    endpoints:
+        Ids of endpoints, comma separated; else all.
+    rate_per_s:
+        Deliveries a second at most.
+    wait:
+        Stay until it is finished, and say how it goes.
+    """
+
+    until: str | None = None
+    types: Annotated[str | None, Parameter("--type")] = None
+    endpoints: Annotated[str | None, Parameter("--endpoint")] = None
+    rate_per_s: int | None = None
+    dry_run: DryRun = False
+    yes: Yes = False
+    wait: Annotated[bool, Parameter("--wait", negative=())] = False
+
+
+NO_FLAGS: Final = ReplayFlags()
 
 
 @replays.command(name="list")
 def list_(
     *,
-    limit: Limit = 20,
-    after: After = None,
-    every_page: All = False,
+    pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
     """The newest first."""
     with sender_api(place) as api:
-        show_list(
-            api, ROOT, _COLUMNS, limit=limit, after=after, every_page=every_page, as_json=as_json, empty="no replays"
-        )
+        show_list(api, ROOT, _COLUMNS, pages=pages, as_json=as_json, empty="no replays")
 
 
 @replays.command
@@ -86,10 +107,7 @@ def show(replay: str, /, *, place: Place = HERE, as_json: AsJson = False) -> Non
 @replays.command
 def create(
     *,
-    since: Since = None,
-    until: Until = None,
-    types: Types = None,
-    endpoints: Endpoints = None,
+    since: Annotated[str | None, Parameter(help=SINCE)] = None,
     states: Annotated[
         str | None,
         Parameter(
@@ -97,24 +115,13 @@ def create(
             help="How the newest delivery ended: succeeded, failed, canceled, never; comma separated; else any.",
         ),
     ] = None,
-    rate_per_s: Rate = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    wait: Wait = False,
+    flags: ReplayFlags = NO_FLAGS,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> int:
     """Send events of the past to endpoints again: the same event ids, freshly signed."""
     with sender_api(place) as api:
-        return start(
-            api,
-            selection(since, until, types, endpoints, words(states)),
-            rate_per_s=rate_per_s,
-            dry_run=dry_run,
-            yes=yes,
-            wait=wait,
-            as_json=as_json,
-        )
+        return start(api, flags, since=since, states=words(states), as_json=as_json)
 
 
 @replays.command
@@ -130,46 +137,31 @@ def cancel(replay: str, /, *, place: Place = HERE, as_json: AsJson = False) -> N
         _print(api.post(f"{ROOT}/{segment(replay)}/cancel"), as_json=as_json)
 
 
-def selection(
-    since: str | None, until: str | None, types: str | None, endpoints: str | None, states: Sequence[str] | None
-) -> dict[str, Any]:
-    """The filter of a replay, from flags."""
-    chosen = {
+def start(api: ApiClient, flags: ReplayFlags, *, since: str | None, states: Sequence[str] | None, as_json: bool) -> int:
+    """Count, ask, and begin a replay; where it is waited for, follow it to its end: 0, or 6 where some was left out."""
+    asked = {
         "since": moment("--since", since),
-        "until": moment("--until", until),
-        "events": words(types),
-        "endpoints": words(endpoints),
+        "until": moment("--until", flags.until),
+        "events": words(flags.types),
+        "endpoints": words(flags.endpoints),
         "states": None if states is None else list(states),
     }
-    return {name: value for name, value in chosen.items() if value is not None}
-
-
-def start(
-    api: ApiClient,
-    chosen: dict[str, Any],
-    *,
-    rate_per_s: int | None,
-    dry_run: bool,
-    yes: bool,
-    wait: bool,
-    as_json: bool,
-) -> int:
-    """Count, ask, and begin a replay; with `wait`, follow it to its end: 0, or 6 where some of it was left out."""
+    chosen = {name: value for name, value in asked.items() if value is not None}
     preview = api.post(ROOT, {"filter": chosen, "dry_run": True})
-    if dry_run or preview["to_make"] == 0:
+    if flags.dry_run or preview["to_make"] == 0:
         if as_json:
             print_json(preview)
         else:
             print(f"would make {preview['to_make']} deliveries{_but(preview['skipped'])}")
         return Exit.OK
-    if not is_sure(f"Make {preview['to_make']} deliveries{_but(preview['skipped'])}?", yes=yes):
+    if not is_sure(f"Make {preview['to_make']} deliveries{_but(preview['skipped'])}?", yes=flags.yes):
         return Exit.FAILED
-    body = {"filter": chosen} | ({} if rate_per_s is None else {"rate_per_s": rate_per_s})
+    body = {"filter": chosen} | ({} if flags.rate_per_s is None else {"rate_per_s": flags.rate_per_s})
     replay = api.post(ROOT, body)
-    if wait:
+    if flags.wait:
         replay = _followed(api, replay)
     _print(replay, as_json=as_json)
-    if not wait:
+    if not flags.wait:
         if not as_json:
             print(f"a running server does it; look at it with: hookline replays show {replay['id']}", file=sys.stderr)
         return Exit.OK

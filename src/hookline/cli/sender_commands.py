@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from cyclopts import Parameter
@@ -27,13 +28,31 @@ _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 # A column's title, and what stands in it: a key of the item, or a function of it.
 Columns: TypeAlias = Sequence[tuple[str, "str | Callable[[dict[str, Any]], object]"]]
 
-Limit: TypeAlias = Annotated[int, Parameter(help="How many at most, 1 to 100.")]
-All: TypeAlias = Annotated[
-    bool, Parameter("--all", negative=(), help="Every page; with --json an object per line, and no list around them.")
-]
-After: TypeAlias = Annotated[str | None, Parameter(help="Go on behind the item of this id.")]
 Yes: TypeAlias = Annotated[bool, Parameter("--yes", negative=(), help="Do not ask.")]
 DryRun: TypeAlias = Annotated[bool, Parameter("--dry-run", negative=(), help="Only say what it would do.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Which part of a list, or all of it.
+
+    Parameters
+    ----------
+    limit:
+        How many at most, 1 to 100.
+    after:
+        Go on behind the item of this id.
+    every_page:
+        Every page; with --json an object per line, and no list around them.
+    """
+
+    limit: int = 20
+    after: str | None = None
+    every_page: Annotated[bool, Parameter("--all", negative=())] = False
+
+
+FIRST: Final = Pages()
 
 
 def show_list(
@@ -42,16 +61,14 @@ def show_list(
     columns: Columns,
     *,
     query: Mapping[str, object] | None = None,
-    limit: int = 20,
-    after: str | None = None,
-    every_page: bool = False,
+    pages: Pages,
     as_json: bool = False,
     empty: str,
 ) -> None:
     """Print a list of the API: one page with a word about the next, or all of them."""
-    asked = {**(query or {}), "after": after}
-    if not every_page:
-        page = api.get(path, {**asked, "limit": limit})
+    asked = {**(query or {}), "after": pages.after}
+    if not pages.every_page:
+        page = api.get(path, {**asked, "limit": pages.limit})
         if as_json:
             print_json(page)
             return
