@@ -280,6 +280,22 @@ def test_both_clients_page_through_250_endpoints(sender: Served, sdk: WorkOSClie
     assert all(seen[name]["hasRequestId"] for name in ("unauthorized", "missing", "unprocessable", "notUrl"))
 
 
+def test_the_node_client_waits_as_long_as_a_429_says(tmp_path: Path, node: str) -> None:
+    """Without retries it is the SDK's typed error with our Retry-After; with them the call goes through."""
+    with serving("sender", tmp_path, "--api-rate-limit", "1", api_key=API_KEY) as sender:
+        hostname, _, port = sender.url.removeprefix("http://").partition(":")
+        done = subprocess.run(
+            [node, NODE / "patience.mjs", hostname, port, API_KEY],
+            stdout=subprocess.PIPE,
+            env=clean_environment(),
+            check=True,
+            timeout=30,
+        )
+
+    refusal = {"name": "RateLimitExceededException", "status": 429, "retryAfter": 1, "hasRequestId": True}
+    assert json.loads(done.stdout) == {"refusal": refusal, "data": []}
+
+
 def test_the_python_client_reads_the_feed(sender: Served, sdk: WorkOSClient) -> None:
     """Its walk over `GET /events` yields more than a page of typed events, oldest first, each once."""
     data = sample("dsync.group.updated")

@@ -4,7 +4,7 @@ import { WorkOS } from 'workos';
 
 const [hostname, port, key] = process.argv.slice(2);
 const client = (apiKey) =>
-  new WorkOS(apiKey, { apiHostname: hostname, port: Number(port), https: false, maxRetryAttempts: 0 }).webhooks;
+  new WorkOS(apiKey, { apiHostname: hostname, port: Number(port), https: false, maxRetries: 0 }).webhooks;
 const webhooks = client(key);
 
 async function walk(order) {

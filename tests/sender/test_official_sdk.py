@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
 from hookline.testing.clock import TurnedClock
 from hookline.wire.catalogue import sample
+from hookline.wire.timestamps import format_ms
 
 from .conftest import LIVE_KEY, TEST_KEY, Client, served
 
@@ -90,6 +92,28 @@ def test_events_are_listed_as_typed_events(sdk: WorkOSClient, call: Client) -> N
     assert [_id(event) for event in walked] == made
     assert [type(event).__name__ for event in walked[:2]] == ["DsyncUserCreated", "DsyncUserUpdated"]
     assert [_id(event) for event in after.data] == made[8:]
+
+
+def test_events_are_asked_for_by_organization_and_time(sdk: WorkOSClient, call: Client, clock: TurnedClock) -> None:
+    """`range_start` as its datetime and its text, `range_end`, `organization_id` and `before` as it sends them."""
+    data = sample("dsync.user.created")
+    begun_ms = clock.now_ms()
+    made = []
+    for organization in ("org_a", "org_b", "org_a"):
+        body = {"event": "dsync.user.created", "data": data, "organization_id": organization}
+        made.append(call("POST", "/api/v1/events", body).json["id"])
+        clock.advance(60_000)
+
+    def listed(**asked: Any) -> list[str]:
+        return [_id(event) for event in sdk.events.list_events(events=["dsync.user.created"], **asked).data]
+
+    second = datetime.fromtimestamp((begun_ms + 30_000) / 1000, UTC)
+    text = format_ms((begun_ms + 90_000) * 1000)
+    assert listed(organization_id="org_a") == [made[0], made[2]]
+    assert listed(range_start=second) == made[1:]
+    assert listed(range_start=second, range_end=text) == [made[1]]
+    assert listed(range_start=text, organization_id="org_b") == []
+    assert listed(before=made[2]) == made[:2]
 
 
 def test_refusals_become_its_typed_errors(sdk: WorkOSClient) -> None:
