@@ -69,7 +69,7 @@ CurrentSecrets: TypeAlias = Callable[[int], Awaitable[tuple[str, str | None] | N
 Key: TypeAlias = Literal["new", "old"]
 
 
-class Finished(msgspec.Struct, frozen=True):
+class Finished(msgspec.Struct, frozen=True, gc=False):
     """What one claim came to.
 
     Attributes:
@@ -111,7 +111,7 @@ class _Opened(msgspec.Struct, frozen=True):
     sensitive: frozenset[str]
 
 
-class _Try(msgspec.Struct, frozen=True):
+class _Try(msgspec.Struct, frozen=True, gc=False):
     """One request and what came of it."""
 
     outcome: Outcome
@@ -334,7 +334,15 @@ def _judge(answer: Answer, now_ms: int) -> Outcome:
     if answer.status is None:
         return silence(_SILENCES[answer.error or "local"])
     retry_after = next((value for name, value in answer.headers if name.lower() == "retry-after"), None)
+    if retry_after is None:
+        return _plain(answer.status)
     return judge(answer.status, retry_after=retry_after, now_ms=now_ms)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plain(status: int) -> Outcome:
+    """Without a time to wait an answer means the same at any time."""
+    return judge(status, retry_after=None, now_ms=0)
 
 
 def _latency_ms(answer: Answer | None) -> float:

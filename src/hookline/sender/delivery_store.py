@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hookline.storage.verbs import Connection, Dialect
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """A delivery in the hands of one loop: what its attempt needs, as it was when it was claimed.
 
     `attempt` is the number of the attempt now beginning. `first_ms` is when the first one began, `claimed_ms` when
@@ -74,7 +74,7 @@ class Claimed(msgspec.Struct, frozen=True):
         }
 
 
-class Settlement(msgspec.Struct, frozen=True):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """What a claimed delivery is now.
 
     `attempts_made` is less than its attempt's number where none was made, and more where a probe followed it.

@@ -57,7 +57,7 @@ Refuse: TypeAlias = Callable[[str], str | None]
 Lookup: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One POST. `headers` are sent in this order and case; Host and Content-Length are added.
 
     `connect_timeout_s` covers name, TCP and TLS; `total_timeout_s` everything up to the last byte read.
@@ -70,7 +70,7 @@ class Request(msgspec.Struct, frozen=True):
     total_timeout_s: float = TOTAL_TIMEOUT_S
 
 
-class Timings(msgspec.Struct, frozen=True):
+class Timings(msgspec.Struct, frozen=True, gc=False):
     """How long each phase took, in ms; None where it did not happen. `connect_ms` includes TLS.
 
     `first_byte_ms` counts from the request written to the answer's first byte. `tls_ms` is the handshake's part of
@@ -85,7 +85,7 @@ class Timings(msgspec.Struct, frozen=True):
     tls_ms: float | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """What came of a request: a `status`, or an `error` with its `detail` for people; never both.
 
     `body` is raw (never decompressed) and cut to 16 KiB; `body_bytes` of it were read, `body_end` says why reading

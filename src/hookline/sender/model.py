@@ -192,7 +192,7 @@ class Delivery:
     endpoint_url: str
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One HTTP try of a delivery, numbered from 1.
 
     `outcome` is `unknown` where the process died before it could tell. `status` is the HTTP status, None

@@ -327,7 +327,7 @@ class Rounds:
             first_ms=claimed.first_ms,
             started_ms=one.attempts[0].started_ms,
             now_ms=one.ended_ms,
-            jitter=self._jitter(),
+            jitter=0.0 if one.outcome.kind == "succeeded" else self._jitter(),
             planned_ms=claimed.planned_ms,
             target=state.target,
         )
