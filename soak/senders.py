@@ -11,8 +11,8 @@ from tests.postgres import make_cluster
 from soak.report import Report
 
 DELIVERIES: Final = 100_000
-# With some hundred deliveries a second on two cores, one every few seconds.
-A_KILL_PER: Final = 2_500
+# With a thousand deliveries a second on two cores, one every few seconds.
+A_KILL_PER: Final = 4_000
 PAUSE_S: Final = 3.0
 
 

@@ -124,7 +124,12 @@ def run_senders(
     with ExitStack() as stack:
         sink = stack.enter_context(Sink())
         for number in range(ENDPOINTS):
-            app.registry.create("production", url=sink.url(f"/slow/{ANSWER_S}{number}"), events=[f"load.n{number}"])
+            app.registry.create(
+                "production",
+                url=sink.url(f"/slow/{ANSWER_S}{number}"),
+                events=[f"load.n{number}"],
+                schedule=(1, 2, 4, 8, 16),
+            )
         senders = [start(stack) for _ in range(PROCESSES)]
         for process in senders:
             _wait_for_start(process)
