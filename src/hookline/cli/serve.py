@@ -168,6 +168,7 @@ def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
     ends.callback(database.close)
     sender = sender_of(config, database)
     ends.callback(sender.close)
+    sender.load_api()
     plan.sender, plan.is_senders = sender, is_sender_path
     plan.background.append(sender)
     plan.problems.append(sender.problems)

@@ -7,6 +7,7 @@ one's own can mount it as ASGI, run its loop, and publish through `publisher`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -21,8 +22,6 @@ from hookline.rules.address import Network, vet_ip, vet_url
 from hookline.rules.health import HealthPolicy
 from hookline.rules.schedule import Schedule
 from hookline.sender import holding, replays, retention
-from hookline.sender.api import SenderApi
-from hookline.sender.api_parts import CallContext
 from hookline.sender.counters import Counters
 from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
 from hookline.sender.egress import published_egress
@@ -49,6 +48,7 @@ from hookline.storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
+    from hookline.sender.api import SenderApi
     from hookline.sender.http import Exchange
     from hookline.storage import Database
 
@@ -172,30 +172,39 @@ class SenderApp:
         self._replays = Replays(database, self.store, self._jobs, clock=self._clock, ids=ids)
         self.retention = Retention(self.store, self._jobs, kept_s=kept_s or {})
         database.run(lambda connection: self.retention.plan(connection, now_ms=self._clock.now_ms()))
-        context = CallContext(
-            database=database,
-            store=self.store,
-            registry=self.registry,
-            publisher=self.publisher,
-            keys=self._keys,
-            clock=self._clock,
-            ids=ids,
-            box=self._box,
-            api_keys=self.api_keys,
-            schedules=self._schedules,
-            replays=self._replays,
-            trials=Trials(
-                database,
-                self.store,
+        published = None if egress is None else published_egress(database, self.store, egress, self._clock.now_ms())
+
+        def make_api() -> SenderApi:
+            # The framework takes half a second to load: a process that answers no calls does without.
+            from hookline.sender.api import SenderApi
+            from hookline.sender.api_parts import CallContext
+
+            context = CallContext(
+                database=database,
+                store=self.store,
+                registry=self.registry,
+                publisher=self.publisher,
+                keys=self._keys,
                 clock=self._clock,
                 ids=ids,
-                decrypt=self._box.open,
-                make_exchange=self._make_exchange,
-                refuse_url=self._refuse_url,
-            ),
-            egress=None if egress is None else published_egress(database, self.store, egress, self._clock.now_ms()),
-        )
-        self._api = SenderApi(context, problems=self.problems, counters=self.counters, calls_per_s=api_calls_per_s)
+                box=self._box,
+                api_keys=self.api_keys,
+                schedules=self._schedules,
+                replays=self._replays,
+                trials=Trials(
+                    database,
+                    self.store,
+                    clock=self._clock,
+                    ids=ids,
+                    decrypt=self._box.open,
+                    make_exchange=self._make_exchange,
+                    refuse_url=self._refuse_url,
+                ),
+                egress=published,
+            )
+            return SenderApi(context, problems=self.problems, counters=self.counters, calls_per_s=api_calls_per_s)
+
+        self._load_api = functools.cache(make_api)
         self._delivery_ended = False
         if allow_private_targets:
             log.warning(
@@ -206,20 +215,24 @@ class SenderApp:
     @property
     def openapi(self) -> dict[str, Any]:
         """The description of the API, as it is answered at `/openapi.json`."""
-        return self._api.openapi
+        return self._load_api().openapi
+
+    def load_api(self) -> None:
+        """Load what answers calls, which the first of them would wait for."""
+        self._load_api()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Under a server with lifespan the delivery loop runs with it; else the caller runs `run`."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await self._api(scope, receive, send)
+            await self._load_api()(scope, receive, send)
 
     def on_behalf(self, environment: Environment, actor: str) -> AsgiApp:
         """The API for somebody in this process, without a key; `actor` is what the audit trail calls them."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._api(scope, receive, send, holder=KeyHolder(environment, actor, ""))
+            await self._load_api()(scope, receive, send, holder=KeyHolder(environment, actor, ""))
 
         return app
 
@@ -305,6 +318,7 @@ class SenderApp:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         stop = asyncio.Event()
         await receive()
+        self.load_api()
         delivering = asyncio.create_task(self.run(stop))
         await send({"type": "lifespan.startup.complete"})
         await receive()

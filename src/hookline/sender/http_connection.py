@@ -7,6 +7,8 @@ handed to nobody. A connection is kept only after an answer that ended where its
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import ssl
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -204,6 +206,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
         self._lost_by = self._lost_by or exc
+        if isinstance(exc, OSError) and self._waiter is not None and self.tls is None:
+            self._read_what_had_come()
         self._parser = None
         self._unsent = None
         if self._timer is not None:
@@ -212,6 +216,14 @@ class Connection(asyncio.Protocol):
         self._keeper.lost(self)
         if self._waiter is not None:
             self._end_lost(self._lost_by)
+
+    def _read_what_had_come(self) -> None:
+        """An answer that came before the reset, as of who refuses a long body early: our writing met the reset first,
+        and asyncio gives up a connection that cannot be written to, read or not."""
+        with contextlib.suppress(OSError, AttributeError):  # nothing there; a transport without a descriptor
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            while self._waiter is not None and (data := os.read(descriptor, WRITE_BYTES)):
+                self.data_received(data)
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -337,6 +349,7 @@ class Connection(asyncio.Protocol):
         """Whether this answer leaves a connection on which the next one can be told apart."""
         return (
             self._is_lasting
+            and not self.is_lost
             and self._status != SWITCHING_PROTOCOLS
             and self._unsent is None
             and not self._transport.get_write_buffer_size()
