@@ -582,13 +582,12 @@ def test_without_notify_only_this_process_is_told(postgres: Cluster, name: str) 
     """`notify=off` listens to nobody; there is no thread and no connection for it."""
 
     def sessions() -> set[int]:
-        # Others may be there: one that made the database and is about to end, and the server's own workers.
-        with postgres.connect(name) as connection:
+        # Asked from another database, for who asks is seen until its session has ended, too; who made this one likewise.
+        with postgres.connect("postgres") as connection:
             return {
                 pid
                 for (pid,) in connection.execute(
-                    "select pid from pg_stat_activity where datname = %s and backend_type = 'client backend'"
-                    " and pid <> pg_backend_pid()",
+                    "select pid from pg_stat_activity where datname = %s and backend_type = 'client backend'",
                     (name,),
                 )
             }
