@@ -582,7 +582,7 @@ def test_without_notify_only_this_process_is_told(postgres: Cluster, name: str) 
     """`notify=off` listens to nobody; there is no thread and no connection for it."""
 
     def sessions() -> set[int]:
-        # Asked from another database, for who asks is seen until its session has ended, too; who made this one likewise.
+        # Asked from another database: who asks is seen until its session has ended, and so is who made this one.
         with postgres.connect("postgres") as connection:
             return {
                 pid
