@@ -543,7 +543,7 @@ def test_total_timeout_is_exact(make: Make, path: str) -> None:
     took_s = time.monotonic() - started
 
     assert answer.error == "timeout"
-    assert 0.29 <= answer.timings.total_ms / 1000 < 3
+    assert 0.29 <= answer.timings.total_ms / 1000 < 0.95  # 1 s where it was rounded up
     assert took_s < 4
 
 
@@ -664,7 +664,7 @@ def test_connect_timeout_is_exact(make: Make) -> None:
         answer = run(work())
 
     assert answer.error == "connect_timeout"
-    assert 0.29 <= answer.timings.total_ms / 1000 < 3  # uvloop's timers count whole milliseconds
+    assert 0.29 <= answer.timings.total_ms / 1000 < 0.95  # uvloop's timers count whole milliseconds
 
 
 def broken_answers(count: int) -> list[bytes]:
