@@ -26,10 +26,12 @@ from hookline.loop import SystemClock
 from hookline.rules.address import vet_ip, vet_url
 from hookline.sender.counters import Counters
 from hookline.sender.deliver import Deliverer
+from hookline.sender.drafts import draft_batch
+from hookline.sender.event_writer import Publication
 from hookline.sender.http import tls_context
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
-from hookline.sender.publish import Publication, Publisher, draft_batch
+from hookline.sender.publish import Publisher
 from hookline.sender.store import SenderStore
 from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
@@ -94,7 +96,7 @@ def refuse(address: str) -> str | None:
 
 
 def refuse_url(environment: str, url: str) -> str | None:
-    """Likewise the rule for URLs, which is asked before each attempt."""
+    """Likewise the rule for URLs, which is asked once of each endpoint."""
     verdict = vet_url(url, environment=environment, allow_private=True)
     return None if verdict.target is not None else verdict.message
 

@@ -31,10 +31,11 @@ from hookline.receiver.replay import Selection
 from hookline.sender import holding, replays, retention
 from hookline.sender.app import SenderApp
 from hookline.sender.deliver import Limits
+from hookline.sender.drafts import draft_event
+from hookline.sender.event_writer import Publication
 from hookline.sender.holding import Choice
 from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.model import Environment
-from hookline.sender.publish import Publication, draft_event
 from hookline.storage import connect
 from hookline.testing.clock import TurnedClock
 from tests.crash.mortal import Death, MortalExchange, watch_verbs

@@ -23,7 +23,8 @@ from typing import Any, Final
 from cryptography.fernet import Fernet
 
 from hookline.rules.lifecycle import MAX_UNKNOWN
-from hookline.sender.publish import Publication, draft_event
+from hookline.sender.drafts import draft_event
+from hookline.sender.event_writer import Publication
 from hookline.storage import connect
 from hookline.testing.sink import Sink
 from tests.crash.one_sender import LEASE_MS, compose

@@ -16,8 +16,9 @@ import pytest
 from hookline.loop import SystemClock
 from hookline.sender import holding
 from hookline.sender.app import SenderApp
+from hookline.sender.drafts import draft_event
+from hookline.sender.event_writer import Publication
 from hookline.sender.holding import Choice
-from hookline.sender.publish import Publication, draft_event
 from hookline.sender.replays import Selection
 from tests.crash.mortal import NEVER, Death
 from tests.crash.programs import ENVIRONMENT, compose_sender

@@ -19,7 +19,8 @@ from hookline.errors import ConfigError
 from hookline.rules.address import parse_egress_document, parse_networks
 from hookline.rules.schedule import Schedule
 from hookline.sender.app import SenderApp
-from hookline.sender.publish import Publication, draft_event
+from hookline.sender.drafts import draft_event
+from hookline.sender.event_writer import Publication
 from hookline.storage import Database, connect
 from hookline.testing.clock import TurnedClock
 

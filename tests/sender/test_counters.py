@@ -11,9 +11,11 @@ from hookline.counting import Histogram
 from hookline.errors import StorageUnavailable
 from hookline.rules.response import UNKNOWN
 from hookline.sender.counters import Counters, reason_class
+from hookline.sender.drafts import draft_event
+from hookline.sender.event_writer import Publication
 from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.ids import IdMaker
-from hookline.sender.publish import Publication, Publisher, draft_event
+from hookline.sender.publish import Publisher
 from hookline.sender.store import SenderStore
 from hookline.storage import Database
 from hookline.testing.clock import TurnedClock

@@ -16,8 +16,9 @@ from cryptography.fernet import Fernet
 from hookline.errors import StorageError
 from hookline.sender.app import SenderApp
 from hookline.sender.deliver import DISCOVERY_MS
+from hookline.sender.drafts import draft_event
+from hookline.sender.event_writer import Publication
 from hookline.sender.holding import Choice
-from hookline.sender.publish import Publication, draft_event
 from hookline.storage import Database
 from hookline.storage.postgres import PostgresDatabase
 from hookline.testing.sink import Sink

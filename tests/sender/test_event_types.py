@@ -10,10 +10,12 @@ import pytest
 
 from hookline.errors import RequestError
 from hookline.sender.api_parts import CallContext
+from hookline.sender.drafts import draft_batch, draft_event
 from hookline.sender.event_types import FRESH_MS, MAX_DESCRIPTION, TOLD_EVERY_MS, EventTypes
+from hookline.sender.event_writer import Publication
 from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.ids import IdMaker
-from hookline.sender.publish import Publication, Publisher, draft_batch, draft_event
+from hookline.sender.publish import Publisher
 from hookline.sender.schema import PayloadSchema
 from hookline.sender.store import SenderStore
 from hookline.storage import Database

@@ -53,6 +53,8 @@ EXCHANGES: dict[str, tuple[Make, NewLoop]] = {
 #: aiohttp loses the status where junk follows the answer in the same packet, or where a long body is cut off by a
 #: reset that comes with it.
 OWN = pytest.mark.parametrize("make", ["httptools", "httptools-uvloop"], indirect=True)
+#: uvloop's timers count whole milliseconds of a clock that it reads once a turn: they fire so much early at most.
+EARLY_S = -0.001
 _new_loop: NewLoop = asyncio.new_event_loop
 
 
@@ -543,8 +545,8 @@ def test_total_timeout_is_exact(make: Make, path: str) -> None:
     took_s = time.monotonic() - started
 
     assert answer.error == "timeout"
-    assert 0.29 <= answer.timings.total_ms / 1000 < 0.95  # 1 s where it was rounded up
-    assert took_s < 4
+    assert EARLY_S + 0.3 <= answer.timings.total_ms / 1000 < 0.6
+    assert took_s < 1.5
 
 
 @pytest.mark.parametrize("make", ["aiohttp"], indirect=True)
@@ -553,7 +555,7 @@ def test_timeouts_over_five_seconds_are_not_rounded(make: Make) -> None:
     answer, _ = one(make, "/hang", total_s=5.2)
 
     assert answer.error == "timeout"
-    assert 5.19 <= answer.timings.total_ms / 1000 < 5.9  # 6 s where it was rounded
+    assert 5.2 <= answer.timings.total_ms / 1000 < 5.5
 
 
 def test_success_is_in_the_headers(make: Make) -> None:
@@ -664,7 +666,7 @@ def test_connect_timeout_is_exact(make: Make) -> None:
         answer = run(work())
 
     assert answer.error == "connect_timeout"
-    assert 0.29 <= answer.timings.total_ms / 1000 < 0.95  # uvloop's timers count whole milliseconds
+    assert EARLY_S + 0.3 <= answer.timings.total_ms / 1000 < 0.6
 
 
 def broken_answers(count: int) -> list[bytes]:

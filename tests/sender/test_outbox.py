@@ -21,13 +21,19 @@ from sqlalchemy.orm import Session
 
 from hookline import Outbox
 from hookline.errors import RequestError, TransactionMisuse
+from hookline.sender.drafts import draft_event
 from hookline.sender.event_types import EventTypes
+from hookline.sender.event_writer import Publication
+from hookline.sender.idempotency import IdempotencyKey
+from hookline.sender.ids import IdMaker
+from hookline.sender.publish import Publisher
 from hookline.sender.store import SenderStore
 from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
 
 from .conftest import NOW_MS
+from .test_publish import add_endpoint
 
 EVENT = {"event": "account.upgraded", "data": {"id": "account_7", "name": "Zoë"}}
 Begin = Callable[[str], AbstractContextManager[Any]]
@@ -165,17 +171,7 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
     database = connect(url)
     migrate(database, "sender", "hookline.sender")
     store = SenderStore(database.dialect)
-    with database.transaction() as connection:
-        store.add_endpoint(
-            connection,
-            endpoint_id="we_1",
-            environment="production",
-            url="https://example.com/",
-            events=["*"],
-            description=None,
-            secret_enc="x",
-            now_ms=NOW_MS,
-        )
+    add_endpoint(database, store, "we_1", "*")
     yield App(url, APPS[name][0], database, store, Outbox(clock=TurnedClock(NOW_MS)))
     database.close()
 
@@ -240,6 +236,29 @@ def test_what_is_no_event_is_refused_before_anything_is_written(app: App) -> Non
     assert [error["code"] for error in mismatch.value.errors or ()] == ["schema_mismatch"]
     assert [error["field"] for error in bad_key.value.errors or ()] == ["idempotency_key"]
     assert app.feed() == fine
+
+
+def test_no_call_waits_for_an_apps_transaction(postgres_url: str) -> None:
+    """Not even one with the same key: it would wait until the lock's timeout, and others of its commit with it."""
+    database = connect(postgres_url)
+    store = SenderStore("postgres")
+    add_endpoint(database, store, "we_1", "*")
+    outbox = Outbox()
+    publisher = Publisher(database, store, clock=TurnedClock(NOW_MS), ids=IdMaker())
+    call = Publication("production", (draft_event(EVENT),), IdempotencyKey("once", "POST /api/v1/events", "hash"))
+
+    with psycopg.connect(postgres_url) as connection:
+        [ours] = outbox.publish(EVENT, connection=connection, idempotency_key="once")
+        [theirs] = publisher.publish_inline(call)
+    again = publisher.publish_inline(call)
+    with psycopg.connect(postgres_url) as connection:
+        [ours_again] = outbox.publish(EVENT, connection=connection, idempotency_key="once")
+    publisher.close()
+    database.close()
+
+    assert ours_again == ours
+    assert [theirs.id] == [one.id for one in again]
+    assert theirs.id != ours
 
 
 # -- what it does not take

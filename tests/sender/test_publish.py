@@ -11,18 +11,12 @@ from typing import Any
 import pytest
 
 from hookline.errors import RequestError, StorageUnavailable
-from hookline.sender.drafts import MAX_EVENT_BYTES
+from hookline.sender.drafts import MAX_EVENT_BYTES, EventDraft, draft_batch, draft_event
+from hookline.sender.event_writer import Publication
 from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.ids import IdMaker
 from hookline.sender.model import Delivery, StoredEvent
-from hookline.sender.publish import (
-    DELIVERIES_CHANNEL,
-    EventDraft,
-    Publication,
-    Publisher,
-    draft_batch,
-    draft_event,
-)
+from hookline.sender.publish import DELIVERIES_CHANNEL, Publisher
 from hookline.sender.store import DeliveryFilter, FeedFilter, SenderStore
 from hookline.storage import Database
 from hookline.testing.clock import TurnedClock

@@ -23,7 +23,9 @@ import asyncio, itertools, json, sys
 from hookline.loop import SystemClock
 from hookline.sender.idempotency import IdempotencyKey
 from hookline.sender.ids import IdMaker
-from hookline.sender.publish import Publication, Publisher, draft_event
+from hookline.sender.drafts import draft_event
+from hookline.sender.event_writer import Publication
+from hookline.sender.publish import Publisher
 from hookline.sender.store import SenderStore
 from hookline.storage import connect
 

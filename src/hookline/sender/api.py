@@ -48,7 +48,7 @@ from hookline.sender.api_parts import (
 )
 from hookline.sender.counters import Counters
 from hookline.sender.drafts import EventDraft, draft_batch, draft_event
-from hookline.sender.publish import Publication, Published
+from hookline.sender.event_writer import Publication, Published
 from hookline.storage.outage import Outage
 from hookline.wire.canonical import loads_strict
 from hookline.wire.traceparent import parse_traceparent

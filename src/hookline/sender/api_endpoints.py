@@ -31,12 +31,12 @@ from hookline.sender.api_parts import (
     time_text,
     whole_number,
 )
+from hookline.sender.drafts import MAX_TYPE_LENGTH
 from hookline.sender.holding import Choice
 from hookline.sender.queries import endpoint_page, version_page
 from hookline.sender.registry import (
     EVENT_PATTERN,
     MAX_EVENTS,
-    MAX_NAME_LENGTH,
     UNCHANGED,
     CustomHeader,
     check_patterns,
@@ -71,7 +71,7 @@ Gaps = Annotated[
 ]
 # For the description: what is refused is said by `check_patterns`, all of it at once.
 Events = Annotated[
-    list[Annotated[str, Field(json_schema_extra={"pattern": f"^(?:{EVENT_PATTERN})$", "maxLength": MAX_NAME_LENGTH})]],
+    list[Annotated[str, Field(json_schema_extra={"pattern": f"^(?:{EVENT_PATTERN})$", "maxLength": MAX_TYPE_LENGTH})]],
     Field(
         description="Type names, prefixes such as `dsync.*`, or `*`.",
         json_schema_extra={"minItems": 1, "maxItems": MAX_EVENTS},

@@ -108,6 +108,7 @@ class SenderApp:
         store: the verbs, for whoever reads.
         retention: to remove what is past its time without waiting for the next round.
         counters: what this process has counted.
+        load_api: gives what answers calls. Whoever calls it first waits half a second: a server, before it listens.
 
     Raises:
         ConfigError: a key is wrong or missing.
@@ -204,7 +205,7 @@ class SenderApp:
             )
             return SenderApi(context, problems=self.problems, counters=self.counters, calls_per_s=api_calls_per_s)
 
-        self._load_api = functools.cache(make_api)
+        self.load_api = functools.cache(make_api)
         self._delivery_ended = False
         if allow_private_targets:
             log.warning(
@@ -215,24 +216,20 @@ class SenderApp:
     @property
     def openapi(self) -> dict[str, Any]:
         """The description of the API, as it is answered at `/openapi.json`."""
-        return self._load_api().openapi
-
-    def load_api(self) -> None:
-        """Load what answers calls, which the first of them would wait for."""
-        self._load_api()
+        return self.load_api().openapi
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. Under a server with lifespan the delivery loop runs with it; else the caller runs `run`."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await self._load_api()(scope, receive, send)
+            await self.load_api()(scope, receive, send)
 
     def on_behalf(self, environment: Environment, actor: str) -> AsgiApp:
         """The API for somebody in this process, without a key; `actor` is what the audit trail calls them."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._load_api()(scope, receive, send, holder=KeyHolder(environment, actor, ""))
+            await self.load_api()(scope, receive, send, holder=KeyHolder(environment, actor, ""))
 
         return app
 

@@ -66,7 +66,7 @@ class Deliverer:
         limits: how much is under way at once.
         health: how long an endpoint may fail.
         ids: makes the ids of operational events; without it none are made.
-        refuse_url: asked before each attempt.
+        refuse_url: asked before an endpoint's first attempt and when it changes; what it says is kept.
         connect_timeout_s, total_timeout_s: of one attempt; an endpoint's own comes before the latter.
         lease_margin_s: how much longer than its attempt a claim lasts.
         drain_timeout_s: how long a stop waits for attempts under way; by default as long as those may take.

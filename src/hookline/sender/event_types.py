@@ -131,7 +131,7 @@ class EventTypes:
             if rules is None:
                 now_ms = self._clock.now_ms()
                 with self._database.read() as connection:
-                    rules = self.read_on(connection)
+                    rules = rules_on(self._store, connection)
                 self._rules, self._read_ms = rules, now_ms
         return rules
 
@@ -142,10 +142,6 @@ class EventTypes:
             self._reading = loop.run_in_executor(None, self.read)
         # Shielded: a client that goes away does not take the others' answer along.
         return await asyncio.shield(self._reading)
-
-    def read_on(self, connection: Connection) -> Rules:
-        """The same as this connection sees it now."""
-        return rules_on(self._store, connection)
 
     def _forget(self) -> None:
         # After the commit: whoever read before it holds the lock and is overruled here.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from hookline.storage.verbs import Dialect
 
 _OPERATION: Final = "outbox"
+# No key of an HTTP call begins so, nor can: those are ASCII. A call never waits for the end of an app's transaction.
+_KEY_SPACE: Final = "outbox·"
 
 
 class Outbox:
@@ -66,7 +68,8 @@ class Outbox:
                 `organization_id`, `context`, `created_at`.
             connection: of `sqlite3` or `psycopg`, an SQLAlchemy `Connection` or `Session` on one of them, or Django's
                 `django.db.connection` inside `atomic()`.
-            idempotency_key: a call that repeats it with the same events writes nothing and gets the first one's ids.
+            idempotency_key: a call that repeats it with the same events writes nothing and gets the first one's ids. On
+                PostgreSQL it waits for a transaction that is open with the same key. Keys of HTTP calls are others.
 
         Returns: the events' ids, in order.
 
@@ -102,7 +105,7 @@ def _key(text: str, drafts: Sequence[EventDraft]) -> IdempotencyKey:
         for part in (draft.type, draft.organization_id, draft.created_ms):
             digest.update(repr(part).encode("utf-8", "surrogatepass"))
         digest.update(draft.data + b"\0" + draft.context + b"\0")
-    return IdempotencyKey(check_key(text, "idempotency_key"), _OPERATION, digest.hexdigest())
+    return IdempotencyKey(_KEY_SPACE + check_key(text, "idempotency_key"), _OPERATION, digest.hexdigest())
 
 
 class _Plain:

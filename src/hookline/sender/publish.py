@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from hookline.errors import RequestError, StorageError
 from hookline.sender.counters import Counters
-from hookline.sender.drafts import EventDraft, draft_batch, draft_event
 from hookline.sender.event_types import EventTypes, Rules, SchemaWarning, Tell, check_drafts
 from hookline.sender.event_writer import EventWriter, Publication, Published
 from hookline.sender.ids import IdMaker
@@ -34,19 +33,7 @@ DELIVERIES_CHANNEL: Final = "deliveries"
 
 # Above this the events of a call are held against schemas in a thread, so that other calls are not kept waiting.
 _CHECK_INLINE_BYTES: Final = 64 * 1024
-
-
 _NO_WARNINGS: Final[Mapping[int, SchemaWarning]] = {}
-
-__all__ = [
-    "DELIVERIES_CHANNEL",
-    "EventDraft",
-    "Publication",
-    "Published",
-    "Publisher",
-    "draft_batch",
-    "draft_event",
-]
 
 
 class Publisher:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from hookline.errors import RequestError
 from hookline.rules.headers import headers_problems, is_sensitive
 from hookline.rules.rotation import OVERLAP_S
+from hookline.sender.drafts import MAX_TYPE_LENGTH
 from hookline.sender.holding import Choice
 from hookline.sender.idempotency import IdempotencyKey, take_key
 from hookline.sender.publish import DELIVERIES_CHANNEL
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 EVENT_PATTERN: Final = r"\*|[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*(?:\.\*|\.[a-z0-9_]+)"
 _PATTERN: Final = re.compile(EVENT_PATTERN)
 MAX_EVENTS: Final = 500
-MAX_NAME_LENGTH: Final = 200
 
 
 class Unchanged(Enum):
@@ -449,7 +449,7 @@ def check_patterns(events: Sequence[str]) -> None:
     errors = [
         _unknown_type(name, (), "is neither a type name nor a pattern such as dsync.* or *")
         for name in dict.fromkeys(events)
-        if len(name) > MAX_NAME_LENGTH or not _PATTERN.fullmatch(name)
+        if len(name) > MAX_TYPE_LENGTH or not _PATTERN.fullmatch(name)
     ]
     _refuse_events(events, errors)
 

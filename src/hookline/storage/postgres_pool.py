@@ -261,9 +261,9 @@ def without_values(error: psycopg.Error) -> psycopg.Error:
         said = str(error)
     else:
         names = [
-            f"{kind} {name}"
-            for kind in ("constraint", "table", "column")
-            if (name := getattr(error.diag, f"{kind}_name")) is not None
+            f"{thing} {name}"
+            for thing in ("constraint", "table", "column")
+            if (name := getattr(error.diag, f"{thing}_name")) is not None
         ]
         said = ", ".join(["a statement was refused", *names])
     return kind(f"{kind.__name__} ({error.sqlstate}): {said}").with_traceback(error.__traceback__)

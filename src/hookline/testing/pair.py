@@ -30,9 +30,11 @@ from hookline.receiver.app import Receiver
 from hookline.receiver.resources import EDGES, RESOURCES
 from hookline.rules.schedule import PRODUCTION, Schedule
 from hookline.sender.app import SenderApp
+from hookline.sender.drafts import draft_event
+from hookline.sender.event_writer import Publication
 from hookline.sender.interventions import retry_delivery
 from hookline.sender.model import Attempt, Delivery, Environment
-from hookline.sender.publish import DELIVERIES_CHANNEL, Publication, draft_event
+from hookline.sender.publish import DELIVERIES_CHANNEL
 from hookline.storage import connect
 from hookline.testing.clock import TurnedClock
 from hookline.testing.line import Line

@@ -1,7 +1,8 @@
 -- Finds every open endpoint with pending deliveries and its earliest due time, by stepping from endpoint to endpoint
 -- in the index, so that its cost grows with endpoints, not with deliveries; 1 says that it has been failing. A closed
--- one has pending deliveries only where they were made beside its closing. More rows tell when the first lease passes, when the first overlap of two secrets ends, whether events published on an app's
--- connection wait for their place in the feed, and when a job is due.
+-- one has pending deliveries only where they were made beside its closing. More rows tell when the first lease passes,
+-- when the first overlap of two secrets ends, whether events published on an app's connection wait for their place in
+-- the feed, and when a job is due.
 with recursive e (endpoint_row) as (
     select min(q.endpoint_row) from hookline_sender_deliveries q where q.state = 'pending'
     union all
