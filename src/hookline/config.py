@@ -514,9 +514,9 @@ _TABLE: tuple[Setting, ...] = (
         "targets_ca",
         _path,
         "a file that exists, in PEM",
-        "Certificate authorities that endpoints' certificates are checked against.",
+        "Certificate authorities, beside the system's, that endpoints' certificates are checked against.",
         "sender",
-        unset="those of the system",
+        unset="the system's alone",
         flag=True,
     ),
     Setting(

@@ -64,7 +64,7 @@ def compose_sender(folder: Path, death: Death, clock: Clock) -> SenderApp:
         api_keys={"production": "sk_live_crash_test_0123", "staging": "sk_test_crash_test_0123"},
         allow_private_targets=True,
         clock=clock,
-        make_exchange=lambda: MortalExchange(death),
+        make_exchange=lambda **_: MortalExchange(death),
         limits=Limits(in_flight=1),
     )
 

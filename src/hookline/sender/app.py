@@ -90,8 +90,10 @@ class SenderApp:
         clock: what time it is, for everything in here.
         jitter: draws from -1 to 1.
         lookup: names to addresses, asked when an endpoint is saved; the system's resolver by default.
-        make_exchange: how deliveries speak HTTP; called on the event loop that delivers.
-        targets_ca: certificates, in PEM, that endpoints' own are checked against in place of the system's.
+        make_exchange: how deliveries speak HTTP, an `Exchange` class or what makes one; called on the event loop that
+            delivers, as `make_exchange(refuse=…, tls=…)`: with what is asked of every address before it is dialled,
+            and the context that checks certificates. It knows of no egress proxy.
+        targets_ca: authorities, in PEM, that endpoints' certificates are checked against beside the system's.
         egress: where deliveries come from, published for consumers; None publishes nothing.
         egress_proxy_url: `http://[user:password@]host[:port]`, through which deliveries go out; None: directly.
         api_calls_per_s: how often each API key may call this process; None is unlimited.
@@ -111,7 +113,7 @@ class SenderApp:
         load_api: gives what answers calls. Whoever calls it first waits half a second: a server, before it listens.
 
     Raises:
-        ConfigError: a key is wrong or missing.
+        ConfigError: a key is wrong or missing, or an egress proxy is named that `make_exchange` would pass by.
         MigrationError: the tables are of another version.
         StorageUnavailable: the database cannot be reached.
     """
@@ -128,7 +130,7 @@ class SenderApp:
         clock: Clock | None = None,
         jitter: Callable[[], float] | None = None,
         lookup: Callable[[str], Sequence[str]] | None = None,
-        make_exchange: Callable[[], Exchange] | None = None,
+        make_exchange: Callable[..., Exchange] | None = None,
         targets_ca: Path | None = None,
         egress: Sequence[Network] | None = None,
         egress_proxy_url: str | None = None,
@@ -144,11 +146,13 @@ class SenderApp:
         self._allow_private = allow_private_targets
         self._schedules = {**SCHEDULES, **(schedules or {})}
         self._jitter = jitter or _draw_jitter
-        self._make_exchange = make_exchange or self._default_exchange
         self._limits = limits or Limits()
+        if egress_proxy_url is not None and make_exchange is not None:
+            raise ConfigError("egress_proxy_url", "is for the built-in exchange; expected it without make_exchange")
         # Read now, not with the first delivery: a file that is none stops the start.
-        self._tls = tls_context(None if targets_ca is None else str(targets_ca))
-        self._egress_proxy_url = _checked_proxy(egress_proxy_url)
+        tls = tls_context(None if targets_ca is None else str(targets_ca))
+        make = make_exchange or functools.partial(HttptoolsExchange, proxy_url=_checked_proxy(egress_proxy_url))
+        self._make_exchange = functools.partial(make, refuse=self._refuse_address, tls=tls)
         self._health = health or HealthPolicy()
         self.counters = Counters()
         configured = dict(api_keys or {})
@@ -325,9 +329,6 @@ class SenderApp:
         finally:
             self.close()
             await send({"type": "lifespan.shutdown.complete"})
-
-    def _default_exchange(self) -> Exchange:
-        return HttptoolsExchange(refuse=self._refuse_address, tls=self._tls, proxy_url=self._egress_proxy_url)
 
     def _refuse_address(self, address: str) -> str | None:
         answer = vet_ip(address, allowed=self._allowed, allow_private=self._allow_private)

@@ -75,7 +75,7 @@ class Pair:
             clock=self.clock,
             jitter=lambda: self._jitter.uniform(-1, 1),
             lookup=lambda _host: [],
-            make_exchange=lambda: self.line,
+            make_exchange=lambda **_: self.line,
         )
         endpoint = self.sender.registry.create(ENVIRONMENT, url=URL, events=list(events))
         self.receiver = Receiver(
