@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import statistics
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
 import uvloop
 
-from bench.measure import Run, cpu_s, process, spread
-from bench.raw import drive, pin
+from bench.databases import Databases
+from bench.measure import BenchError, Options, Run, cost, cpu_s, pinned, process, spread
+from bench.raw import drive
 
 SECRET = "whsec_bench_only_000000000000000"
 CONNECTIONS = 64
+STALL_S = 30.0
 PADDING = "x" * 700  # the whole body is about 1.1 KiB, as a directory user is
 
 
@@ -41,7 +43,7 @@ def request(number: int) -> bytes:
     ).encode() + payload
 
 
-def load(port: int, pid: int, duration_s: float, first: int) -> Run:
+def load(port: int, pid: int, databases: Databases, duration_s: float, first: int) -> Run:
     """Drive the server for that long; every answer must be 200."""
     latencies: list[float] = []
     statuses: dict[int, int] = {}
@@ -58,40 +60,44 @@ def load(port: int, pid: int, duration_s: float, first: int) -> Run:
             statuses[status] = statuses.get(status, 0) + 1
             latencies.append(latency_s)
 
-        await drive("127.0.0.1", port, connections=CONNECTIONS, next_request=next_request, on_answer=on_answer)
+        async with asyncio.timeout(duration_s + STALL_S):
+            await drive("127.0.0.1", port, connections=CONNECTIONS, next_request=next_request, on_answer=on_answer)
         return time.perf_counter() - started_s
 
-    before_s = cpu_s(pid)
-    elapsed_s = uvloop.run(run())
+    before_s, server_s = cpu_s(pid), databases.server_s()
+    try:
+        elapsed_s = uvloop.run(run())
+    except TimeoutError:
+        raise BenchError(f"expected every request answered within {STALL_S:g} s, got answers {statuses}") from None
     if set(statuses) != {200}:
-        raise RuntimeError(f"expected 200 throughout, got {statuses}")
-    return Run(len(latencies), elapsed_s, cpu_s(pid) - before_s, latencies)
+        raise BenchError(f"expected 200 throughout, got {statuses}")
+    own_s, after_s = cpu_s(pid) - before_s, databases.server_s()
+    used_s = None if server_s is None or after_s is None else after_s - server_s
+    return Run(len(latencies), elapsed_s, own_s, latencies, used_s)
 
 
-def measure(*, rounds: int, scale: float) -> list[str]:
-    """The lines of the report; `scale` 1 is the size that is quoted."""
-    duration_s = 3.0 * scale
-    pin(1)
+def measure(databases: Databases, options: Options) -> Iterator[str]:
+    """The lines of the report."""
+    duration_s = 3.0 * options.scale
     runs: dict[str, list[Run]] = {"verify": [], "store": []}
-    for number in range(rounds):
+    for number in range(options.rounds):
         for mode, results in runs.items():
             with (
-                tempfile.TemporaryDirectory() as folder,
-                process("bench.door_server", mode, str(Path(folder) / "bench.db"), SECRET) as (server, port),
+                databases.fresh() as url,
+                process("bench.door_server", mode, url, SECRET) as (server, port),
+                pinned(1),
             ):
-                load(int(port), server.pid, 0.5, 0)
-                results.append(load(int(port), server.pid, duration_s, 1_000_000 * (number + 1)))
+                load(int(port), server.pid, databases, min(0.5, duration_s), 0)
+                results.append(load(int(port), server.pid, databases, duration_s, 1_000_000 * (number + 1)))
     ratios = [store.per_s / verify.per_s for store, verify in zip(runs["store"], runs["verify"], strict=True)]
-    lines = [
-        f"durable accepts/s, SQLite, one core, {CONNECTIONS} connections, FULL ({rounds} rounds of {duration_s:g} s)"
-    ]
+    size = f"rounds: {options.rounds} of {duration_s:g} s"
+    yield f"durable accepts/s, {databases.described}, one core, {CONNECTIONS} connections ({size})"
     for mode, label in (("verify", "verified, nothing stored"), ("store", "stored, then 200")):
         results = runs[mode]
-        lines.append(
+        yield (
             f"  {label:<26} {statistics.median(run.per_s for run in results):>8,.0f}/s"
             f"  p50 {statistics.median(run.percentile_ms(50) for run in results):.1f} ms"
             f"  p99 {statistics.median(run.percentile_ms(99) for run in results):.1f} ms"
-            f"  {statistics.median(run.cpu_us for run in results):.0f} us CPU each"
+            f"  {cost(results)}"
         )
-    lines.append(f"  ratio                      {spread(ratios)}")
-    return lines
+    yield f"  ratio                      {spread(ratios)}"

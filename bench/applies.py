@@ -6,19 +6,19 @@ that indexes are over, as applying does where a user stays in its directory.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
-import shutil
 import statistics
-import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from bench.measure import Run, spread
-from bench.raw import pin
+from bench.databases import Databases
+from bench.measure import BenchError, Options, Run, cost, pinned, spread
+from hookline.receiver.model import Entry
+from hookline.receiver.store import InboxStore
 from hookline.receiver.work import BATCH, Access, Worker
 from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
@@ -88,110 +88,136 @@ class Source:
         return id_, json.dumps(event).encode()
 
 
-def put(database: Database, bodies: Sequence[bytes]) -> None:
+def put(database: Database, inbox: InboxStore, bodies: Sequence[bytes]) -> None:
     """Keep events as the door does."""
-    with database.transaction() as connection:
-        for body in bodies:
-            event_id = json.loads(body)["id"]
-            ((seq,),) = connection.execute(
-                "insert into hookline_inbox (source, event_id, sha256, type, body, received_ms)"
-                " values ('default', ?, ?, 'dsync.user.updated', ?, 0) returning seq",
-                (event_id, hashlib.sha256(body).digest(), body),
-            ).fetchall()
-            connection.execute("insert into hookline_inbox_queue (seq, due_ms) values (?, 0)", (seq,))
+    entries = [
+        Entry("default", json.loads(body)["id"], hashlib.sha256(body).digest(), "dsync.user.updated", body, 0, 0, None)
+        for body in bodies
+    ]
+    database.run(lambda connection: inbox.put(connection, entries))
 
 
 def bare_upsert(database: Database, but: Sequence[str] = ()) -> Verb:
     """One statement over the table's own columns, whatever they are; those of `but` are set in new rows only."""
     with database.read() as connection:
-        columns = [row[1] for row in connection.execute(f"pragma table_info({TABLE})")]  # generated ones left out
-    replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in ("source", "id", *but))
+        types = dict(connection.execute(_COLUMNS[database.dialect]).fetchall())
+    named = {name: f":{name}" for name in types}
+    if database.dialect == "sqlite":
+        rows = f"values /*rows*/ ({', '.join(named.values())})"
+    else:
+        arrays = ", ".join(f"cast({place} as {types[name]}[])" for name, place in named.items())
+        rows = f"select * from unnest /*columns*/ ({arrays})"
+    replaced = ", ".join(f"{column} = excluded.{column}" for column in types if column not in ("source", "id", *but))
     return compile_verb(
         "bare",
-        f"-- Writes rows over what is there.\ninsert into {TABLE} ({', '.join(columns)})"
-        f" values /*rows*/ ({', '.join(f':{column}' for column in columns)})"
+        f"-- Writes rows over what is there.\ninsert into {TABLE} ({', '.join(types)}) {rows}"
         f" on conflict (source, id) do update set {replaced}",
-        "sqlite",
+        database.dialect,
     )
 
 
-def rows_of(database: Database, verb: Verb, ids: Sequence[str]) -> list[tuple[Any, ...]]:
+# Generated ones left out.
+_COLUMNS: Final = {
+    "sqlite": f"select name, type from pragma_table_info('{TABLE}')",
+    "postgres": "select column_name, data_type from information_schema.columns"
+    f" where table_name = '{TABLE}' and is_generated = 'NEVER' order by ordinal_position",
+}
+
+
+def rows_of(database: Database, columns: Sequence[str], ids: Sequence[str]) -> list[tuple[Any, ...]]:
     """The rows of these users as they are now."""
+    verb = compile_verb(
+        "rows",
+        f"-- Reads rows.\nselect {', '.join(columns)} from {TABLE} where source = 'default'"
+        " and id in (select value from json_each(:ids))",
+        database.dialect,
+    )
     with database.read() as connection:
-        rows: list[tuple[Any, ...]] = connection.execute(
-            f"select {', '.join(verb.columns)} from {TABLE} where source = 'default'"
-            " and id in (select value from json_each(?))",
-            (json.dumps(ids),),
-        ).fetchall()
-        return rows
+        return verb.run(connection, {"ids": json.dumps(ids)})
 
 
-def applying(database: Database, worker: Worker, bodies: Sequence[bytes]) -> float:
-    """Seconds it takes to apply what is put into the inbox."""
-    put(database, bodies)
-    started_s = time.perf_counter()
-    worker.drain()
-    return time.perf_counter() - started_s
+class Side:
+    """One of the two: what it did in how long, with the server's time beside."""
+
+    def __init__(self, databases: Databases) -> None:
+        self._databases = databases
+        self.runs: list[Run] = []
+        self._sum = [0, 0.0, 0.0, 0.0]
+
+    def _used(self) -> tuple[float, float, float]:
+        return time.perf_counter(), time.process_time(), self._databases.server_s() or 0.0
+
+    @contextlib.contextmanager
+    def working(self, count: int) -> Iterator[None]:
+        """Add what the block takes to the round."""
+        began = self._used()
+        yield
+        spent = [after - before for before, after in zip(began, self._used(), strict=True)]
+        self._sum = [have + more for have, more in zip(self._sum, [count, *spent], strict=True)]
+
+    def end_round(self) -> None:
+        """Keep what was added as one run."""
+        count, elapsed_s, own_s, server_s = self._sum
+        is_served = self._databases.server_s() is not None
+        self.runs.append(Run(round(count), elapsed_s, own_s, server_s=server_s if is_served else None))
+        self._sum = [0, 0.0, 0.0, 0.0]
 
 
-def upserting(database: Database, verb: Verb, batches: Sequence[Sequence[tuple[Any, ...]]]) -> float:
-    """Seconds it takes to write these batches, a statement and a commit each."""
-    started_s = time.perf_counter()
-    for rows in batches:
-        with database.transaction() as connection:
-            verb.run_many(connection, rows)
-    return time.perf_counter() - started_s
-
-
-def measure(*, rounds: int, scale: float) -> list[str]:
-    """The lines of the report; `scale` 1 is the size that is quoted."""
-    users, events = max(2 * BATCH, round(USERS * scale)), max(STRETCH, round(EVENTS * scale))
-    pin(0)
-    applied_runs: list[Run] = []
-    bare_runs: dict[str, list[Run]] = {"bare upsert, every column": [], "bare, indexed ones left": []}
-    with tempfile.TemporaryDirectory() as folder:
+def measure(databases: Databases, options: Options) -> Iterator[str]:
+    """The lines of the report."""
+    users, events = options.sized(USERS, 2 * BATCH), options.sized(EVENTS, STRETCH)
+    ours = Side(databases)
+    sides = {"bare upsert, every column": Side(databases), "bare, indexed ones left": Side(databases)}
+    with contextlib.ExitStack() as stack:
         source = Source(users)
-        ours = Path(folder) / "ours.db"
-        database = connect(f"sqlite:///{ours}")
+        url = stack.enter_context(databases.fresh())
+        database = connect(url)
+        inbox = InboxStore(database.dialect)
         migrate(database, "receiver", "hookline.receiver")
         filled = [body for _, body in source.created()]
         worker = Worker(Access(database))
         for first in range(0, len(filled), 10_000):
-            applying(database, worker, filled[first : first + 10_000])
+            put(database, inbox, filled[first : first + 10_000])
+            worker.drain()
         database.close()
-        others = []
-        for number in range(len(bare_runs)):
-            shutil.copy(ours, Path(folder) / f"bare_{number}.db")
-            others.append(connect(f"sqlite:///{Path(folder) / f'bare_{number}.db'}"))
+        others = [connect(stack.enter_context(databases.fresh(url))) for _ in sides]
         verbs = [bare_upsert(others[0]), bare_upsert(others[1], ("directory_id", "organization_id"))]
-        database = connect(f"sqlite:///{ours}")
+        database = connect(url)
+        for one in (database, *others):
+            stack.callback(one.close)
         worker = Worker(Access(database))
-        for _ in range(rounds):
-            applied, applied_s = 0, 0.0
-            written, written_s = 0, [0.0] * len(others)
-            while applied < events:
+        stack.enter_context(pinned(0))
+        for _ in range(options.rounds):
+            done = 0
+            while done < events:
                 batches = [source.batch(BATCH) for _ in range(STRETCH // BATCH)]
-                applied += sum(map(len, batches))
-                applied_s += applying(database, worker, [body for batch in batches for _, body in batch])
-                rows = [rows_of(database, verbs[0], [id_ for id_, _ in batch]) for batch in batches]
-                written += sum(map(len, rows))
-                for number, (other, verb) in enumerate(zip(others, verbs, strict=True)):
-                    written_s[number] += upserting(other, verb, rows)
-            applied_runs.append(Run(applied, applied_s, 0.0))
-            for results, elapsed_s in zip(bare_runs.values(), written_s, strict=True):
-                results.append(Run(written, elapsed_s, 0.0))
+                put(database, inbox, [body for batch in batches for _, body in batch])
+                count = sum(map(len, batches))
+                with ours.working(count):
+                    worker.drain()
+                done += count
+                rows = [rows_of(database, verbs[0].columns, [id_ for id_, _ in batch]) for batch in batches]
+                for other, verb, side in zip(others, verbs, sides.values(), strict=True):
+                    with side.working(sum(map(len, rows))):
+                        upsert(other, verb, rows)
+            for side in (ours, *sides.values()):
+                side.end_round()
         for other in others:
             check(database, other)
-            other.close()
-        database.close()
-    size = f"{users:,} users, FULL ({rounds} rounds of {events:,})"
-    lines = [f"applied events/s, SQLite, mirror only, batches of {BATCH}, {size}"]
-    for label, results in ({"applied, change feed and all": applied_runs} | bare_runs).items():
-        lines.append(f"  {label:<28} {statistics.median(run.per_s for run in results):>8,.0f}/s")
-    for label, results in bare_runs.items():
-        ratios = [applied.per_s / bare.per_s for applied, bare in zip(applied_runs, results, strict=True)]
-        lines.append(f"  ratio  {spread(ratios)}  to {label}")
-    return lines
+    size = f"{users:,} users (rounds: {options.rounds} of {events:,})"
+    yield f"applied events/s, {databases.described}, mirror only, one process on one core, batches of {BATCH}, {size}"
+    for label, side in ({"applied, change feed and all": ours} | sides).items():
+        yield f"  {label:<28} {statistics.median(run.per_s for run in side.runs):>8,.0f}/s  {cost(side.runs)}"
+    for label, side in sides.items():
+        ratios = [applied.per_s / bare.per_s for applied, bare in zip(ours.runs, side.runs, strict=True)]
+        yield f"  ratio  {spread(ratios)}  to {label}"
+
+
+def upsert(database: Database, verb: Verb, batches: Sequence[Sequence[tuple[Any, ...]]]) -> None:
+    """Write these batches, a statement and a commit each."""
+    for rows in batches:
+        with database.transaction() as connection:
+            verb.run_many(connection, rows)
 
 
 def check(database: Database, other: Database) -> None:
@@ -199,7 +225,7 @@ def check(database: Database, other: Database) -> None:
     with database.read() as connection, other.read() as bare:
         (waiting,) = connection.execute("select count(*) from hookline_inbox_queue").fetchone()
         (dead,) = connection.execute("select count(*) from hookline_inbox_outcomes where outcome = 'dead'").fetchone()
-        sql = f"select count(*), sum(length(payload)), total(life_us), total(death_us) from {TABLE}"
+        sql = f"select count(*), sum(length(payload)), sum(life_us % 1000003), sum(death_us % 1000003) from {TABLE}"
         one, two = connection.execute(sql).fetchone(), bare.execute(sql).fetchone()
     if (waiting, dead) != (0, 0) or one != two:
-        raise RuntimeError(f"expected the same rows on both sides, got {one} and {two}; waiting {waiting}, dead {dead}")
+        raise BenchError(f"expected the same rows on both sides, got {one} and {two}; waiting {waiting}, dead {dead}")

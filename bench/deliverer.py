@@ -1,6 +1,7 @@
 """The measured side of deliveries.py, pinned to core 0: the sender's own loop, or a bare client loop.
 
-Run as a process of its own with a JSON object of `Setting`'s fields. Prints one JSON object.
+Run as a process of its own with a JSON object of `Setting`'s fields. Prints a line when it begins, and at its end one
+JSON object.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import uvloop
 
 from bench.accepts import SECRET, body
-from bench.raw import address_of, drive_all, lift_limit, name_of, pin
+from bench.measure import BenchError, pin
+from bench.raw import address_of, drive_all, lift_limit, name_of
 from hookline.loop import SystemClock
 from hookline.rules.address import vet_ip, vet_url
 from hookline.sender.counters import Counters
@@ -39,13 +41,17 @@ from hookline.storage.migrate import migrate
 # Of one host, as a provider has customers behind one platform's address.
 ENDPOINTS = 10
 CONNECTIONS = 100
+STALL_S = 30.0
+
+
+Mode: TypeAlias = Literal["hookline", "bare"]
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What is measured: `count` deliveries, to `hosts` of the sink at `port`; over TLS where its authority is named."""
 
-    mode: Literal["hookline", "bare"]
+    mode: Mode
     port: int
     count: int
     hosts: int = 1
@@ -123,13 +129,33 @@ async def deliver(database: Database, store: SenderStore, setting: Setting) -> i
     )
     stop = asyncio.Event()
     running = asyncio.create_task(deliverer.run(stop))
-    # Counted once committed; to ask the database instead would be work of the process that is measured.
-    while counters.deliveries["production", "succeeded", "2xx"] < setting.count:  # noqa: ASYNC110 a plain number
-        await asyncio.sleep(0.005)
-    stop.set()
-    await running
-    await exchange.close()
+    try:
+        await all_succeed(counters, setting.count, running)
+    finally:
+        stop.set()
+        await running
+        await exchange.close()
     return _succeeded(database)
+
+
+async def all_succeed(counters: Counters, count: int, running: asyncio.Task[None]) -> None:
+    """Wait until so many deliveries have succeeded.
+
+    Counted once committed; to ask the database instead would be work of the process that is measured.
+
+    Raises:
+        BenchError: one did not, or none has for a while, or the loop has ended.
+    """
+    succeeded, since_s = 0, time.monotonic()
+    while succeeded < count:
+        await asyncio.sleep(0.005)
+        before, succeeded = succeeded, counters.deliveries["production", "succeeded", "2xx"]
+        if succeeded > before:
+            since_s = time.monotonic()
+        others = {key: number for key, number in counters.deliveries.items() if key[1] != "succeeded"}
+        if others or running.done() or time.monotonic() > since_s + STALL_S:
+            what = "the loop ended" if running.done() else f"in {STALL_S:g} s no more" if not others else f"{others}"
+            raise BenchError(f"expected {count:,} deliveries that succeed, got {succeeded:,}, then {what}")
 
 
 def _succeeded(database: Database) -> int:
@@ -161,12 +187,16 @@ async def bare(setting: Setting) -> int:
         done += status == 200
 
     connections = CONNECTIONS if setting.hosts == 1 else setting.hosts
-    await drive_all(
-        [(address_of(number % setting.hosts), setting.port) for number in range(connections)],
-        next_request=next_request,
-        on_answer=on_answer,
-        tls=None if setting.ca_file is None else tls_context(setting.ca_file),
-    )
+    try:
+        async with asyncio.timeout(STALL_S + setting.count / 1_000):
+            await drive_all(
+                [(address_of(number % setting.hosts), setting.port) for number in range(connections)],
+                next_request=next_request,
+                on_answer=on_answer,
+                tls=None if setting.ca_file is None else tls_context(setting.ca_file),
+            )
+    except TimeoutError:
+        raise BenchError(f"expected {setting.count:,} answers of the sink, got {done:,}") from None
     return done
 
 
@@ -178,6 +208,7 @@ def main(setting: Setting) -> None:
         work = functools.partial(deliver, database, prepare(database, setting), setting)
     else:
         work = functools.partial(bare, setting)
+    print("begins", flush=True)
     before, started_s = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     done = uvloop.run(work())
     elapsed_s, after = time.perf_counter() - started_s, resource.getrusage(resource.RUSAGE_SELF)
@@ -188,7 +219,7 @@ def main(setting: Setting) -> None:
             cursor.execute("select count(*) from hookline_sender_attempts")
             recorded = cursor.fetchall()[0][0]
         if recorded != done:
-            raise RuntimeError(f"{done} delivered, {recorded} attempts recorded")
+            raise BenchError(f"{done} delivered, {recorded} attempts recorded")
         database.close()
     print(json.dumps({"count": done, "elapsed_s": elapsed_s, "cpu_s": cpu_s}), flush=True)
 

@@ -1,6 +1,6 @@
 """The receiver's door on uvicorn, pinned to core 0: `store` as it is, `verify` with everything but the storing.
 
-Run by accepts.py as a process of its own: mode, database file, secret. Prints its port.
+Run by accepts.py as a process of its own: mode, database URL, secret. Prints its port.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 import uvicorn
 
-from bench.raw import pin
+from bench.measure import pin
 from hookline.receiver.app import Receiver
 from hookline.receiver.model import Entry, PutKind
 
@@ -20,9 +20,9 @@ async def keep_nothing(_entry: Entry) -> PutKind:
     return "accepted"
 
 
-def main(mode: str, path: str, secret: str) -> None:
+def main(mode: str, url: str, secret: str) -> None:
     pin(0)
-    receiver = Receiver(f"sqlite:///{path}", secrets=[secret])
+    receiver = Receiver(url, secrets=[secret])
     receiver.open()
     if mode == "verify":
         receiver.intake.put = keep_nothing  # type: ignore[misc]  # read-only for everybody else

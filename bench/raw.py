@@ -6,7 +6,6 @@ The sink as a process: core, how many hosts (each a loopback address of its own)
 from __future__ import annotations
 
 import asyncio
-import os
 import resource
 import signal
 import ssl
@@ -18,14 +17,9 @@ from typing import Any
 import httptools
 import uvloop
 
+from bench.measure import pin
+
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-
-def pin(core: int) -> None:
-    """Keep this process on one core, where there are two."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
 class ClientConnection(asyncio.Protocol):

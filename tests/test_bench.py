@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -9,15 +10,34 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench.deliverer import all_succeed
+from bench.measure import BenchError, process
+
+from hookline.sender.counters import Counters
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the measurements pin cores: Linux alone")
 
 
-@pytest.mark.parametrize(("name", "scale"), [("accepts", "0.17"), ("applies", "0.05"), ("deliveries", "0.03")])
-def test_a_measurement_reports_a_ratio(name: str, scale: str) -> None:
-    """A small run of each pair ends with both rates and their ratio, every answer having been checked."""
+# What a report has of each part, besides its title.
+SAYS = {
+    "accepts": r"ratio +\d+\.\d+ \(",
+    "applies": r"ratio +\d+\.\d+ \(.*to bare upsert, every column",
+    "deliveries": r"ratio by CPU +\d+\.\d+ \(",
+}
+# Both databases where the bench itself speaks to them.
+CASES = [
+    ("accepts", "postgres"),
+    ("applies", "sqlite"),
+    ("applies", "postgres"),
+    ("deliveries", "sqlite"),
+]
+
+
+@pytest.mark.parametrize(("name", "database"), CASES)
+def test_a_measurement_reports(name: str, database: str) -> None:
+    """A small run of each part ends well, every answer and every row having been checked, and says what it found."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench", name, "--rounds", "1", "--scale", scale],
+        [sys.executable, "-m", "bench", name, "--small", "--database", database],
         cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
@@ -26,7 +46,43 @@ def test_a_measurement_reports_a_ratio(name: str, scale: str) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"\d/s", done.stdout)) >= 2
-    ratio = re.search(r"ratio +(\d+\.\d+)", done.stdout)
-    assert ratio is not None
-    assert float(ratio[1]) > 0
+    assert re.search(SAYS[name], done.stdout), done.stdout
+
+
+def test_a_delivery_that_fails_ends_a_measurement() -> None:
+    """Who waits for all to succeed is told what became of one instead, and does not wait for ever."""
+    counters = Counters()
+    counters.deliveries["production", "succeeded", "2xx"] = 3
+    counters.deliveries["production", "pending", "reset"] = 1
+
+    async def wait() -> None:
+        running = asyncio.create_task(asyncio.sleep(60))
+        try:
+            await all_succeed(counters, 4, running)
+        finally:
+            running.cancel()
+
+    with pytest.raises(BenchError, match=r"expected 4 deliveries that succeed, got 3, then .*'reset'"):
+        asyncio.run(wait())
+
+
+def test_a_loop_that_ends_ends_a_measurement() -> None:
+    """A delivery loop that is gone delivers nothing more."""
+
+    async def wait() -> None:
+        running = asyncio.create_task(asyncio.sleep(0))
+        await all_succeed(Counters(), 1, running)
+
+    with pytest.raises(BenchError, match=r"expected 1 deliveries that succeed, got 0, then the loop ended"):
+        asyncio.run(wait())
+
+
+def test_a_process_that_says_nothing_is_not_waited_for() -> None:
+    """One that has ended is told by its exit code, one that is silent by the time it was given; both are gone after."""
+    with pytest.raises(BenchError, match=r"json\.tool: .*ended with 1"), process("json.tool", "/dev/null"):
+        pass
+    with (
+        pytest.raises(BenchError, match=r"timeit: expected a line within 0\.2 s"),
+        process("timeit", "-n1", "-r1", "import time; time.sleep(60)", ready_s=0.2),
+    ):
+        pass
