@@ -11,7 +11,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import psycopg
 import pytest
+from tests.postgres import Cluster
 
 from hookline.cli import main
 from hookline.demo.view import Report
@@ -101,6 +103,98 @@ def test_the_senders_api_can_be_asked_while_it_runs() -> None:
     assert f"http://127.0.0.1:{port}" in said[0]
     assert key not in out + err + "".join(said)
     assert {one["event"] for one in events} == {"dsync.user.created"}
+
+
+def schemas(database_url: str) -> set[str]:
+    """Those of the database that people made."""
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("select nspname from pg_namespace where nspname !~ '^pg_|^information_schema$'")
+        return {name for (name,) in rows}
+
+
+def test_on_postgresql_it_has_a_schema_of_its_own_beside_hooklines_own_tables(postgres_url: str) -> None:
+    """The same result; a database in use is as it was, and what the environment names is not touched at all."""
+    elsewhere = "postgresql://127.0.0.1:1/nowhere"
+    demo = start(
+        "--duration", "1", "--rate", "60", "--seed", "7", "--json", "--database-url", postgres_url,
+        HOOKLINE_DATABASE_URL=elsewhere,
+    )  # fmt: skip
+    out, err = demo.communicate(timeout=60)
+    told = json.loads(out)
+
+    assert demo.returncode == 0, err
+    assert told.keys() >= AGREED
+    assert told["mirror_equals_source"] is True
+    assert told["handlers_ran_once"] is True
+    assert told["published"] == told["delivered"] >= 60
+    assert schemas(postgres_url) == {"public"}
+    with psycopg.connect(postgres_url) as connection:
+        for table in ("hookline_sender_events", "hookline_sender_endpoints", "hookline_inbox", "hookline_handlers"):
+            assert connection.execute(f"select count(*) from {table}").fetchone() == (0,)
+
+
+def test_two_postgresql_databases_are_kept_where_asked(postgres: Cluster, tmp_path: Path) -> None:
+    """Each end has its schema in its own database; what they hold is what was told."""
+    ours, theirs = postgres.create(), postgres.create()
+    demo = start(
+        "--duration", "0.5", "--rate", "40", "--json", "--keep", str(tmp_path / "kept"),
+        "--database-url", postgres.url(ours), "--receiver-database-url", postgres.url(theirs),
+    )  # fmt: skip
+    out, err = demo.communicate(timeout=60)
+    told = json.loads(out)
+    [sender], [receiver] = (schemas(postgres.url(name)) - {"public"} for name in (ours, theirs))
+
+    assert demo.returncode == 0, err
+    assert told["mirror_equals_source"] is True
+    with postgres.connect(ours) as connection:
+        events = connection.execute(f"select count(*) from {sender}.hookline_sender_events").fetchone()
+    with postgres.connect(theirs) as connection:
+        entries = connection.execute(f"select count(*) from {receiver}.hookline_inbox").fetchone()
+    assert events == entries == (told["published"],)
+    assert [one.name for one in (tmp_path / "kept").iterdir()] == ["demo.log"]
+    for name in (ours, theirs):
+        postgres.drop(name)
+
+
+def test_who_may_not_make_a_schema_is_told_before_anything_starts(
+    postgres: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written into a schema that is there already."""
+    name = postgres.create()
+    with postgres.connect() as connection:
+        connection.execute("create role demo_guest login")
+    url = postgres.url(name).replace("hookline@", "demo_guest@")
+
+    assert main(["demo", "--duration", "1", "--database-url", url]) == 2
+    said = capsys.readouterr().err
+    assert "--database-url" in said
+    assert "create schema" in said or "create a schema" in said
+    assert schemas(postgres.url(name)) == {"public"}
+    postgres.drop(name)
+    with postgres.connect() as connection:
+        connection.execute("drop role demo_guest")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--database-url", "sqlite:///hookline.db"),
+        ("--database-url", "postgresql://127.0.0.1"),
+        ("--receiver-database-url", "sqlite:///hookline.db"),
+    ],
+)
+def test_a_url_that_is_no_postgresql_database_exits_2(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error names the option; SQLite needs none."""
+    assert main(["demo", "--duration", "1", *arguments]) == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_a_receivers_database_alone_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is on PostgreSQL by half."""
+    assert main(["demo", "--duration", "1", "--receiver-database-url", "postgresql://127.0.0.1:1/there"]) == 2
+    assert "--database-url" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hookline.demo.compare import differences
-from hookline.demo.figures import Reading
+from hookline.demo.look import look_at
 from hookline.demo.run import Demo, Options
 from hookline.demo.view import Report, Snapshot
 from hookline.demo.wire import CALM, Habits
@@ -100,13 +100,13 @@ def test_a_mirror_that_lost_a_row_or_a_column_is_found_out(tmp_path: Path) -> No
     truth = demo.truth()
     users, memberships = sorted(truth.objects["directory_user"]), sorted(truth.memberships)
     group_id, user_id, _ = memberships[0]
-    with closing(sqlite3.connect(tmp_path / "receiver.db")) as mirror, mirror:
-        mirror.execute("update hookline_directory_users set email = 'x' where id = ?", (users[0],))
-        mirror.execute("delete from hookline_directory_users where id = ?", (users[-1],))
+    with closing(sqlite3.connect(tmp_path / "receiver.db")) as writing, writing:
+        writing.execute("update hookline_directory_users set email = 'x' where id = ?", (users[0],))
+        writing.execute("delete from hookline_directory_users where id = ?", (users[-1],))
         edge = "delete from hookline_directory_memberships where group_id = ? and user_id = ?"
-        mirror.execute(edge, (group_id, user_id))
-    with closing(Reading(tmp_path / "receiver.db")) as reading:
-        found = [str(one) for one in differences(truth, reading.connection)]
+        writing.execute(edge, (group_id, user_id))
+    with look_at(f"sqlite:///{tmp_path / 'receiver.db'}") as mirror:
+        found = [str(one) for one in differences(truth, mirror)]
 
     assert report.differences == []
     assert any(one.startswith(f"directory_user {users[0]} email: source ") for one in found)
@@ -121,8 +121,8 @@ def test_what_the_mirror_has_too_much_is_found_out(tmp_path: Path) -> None:
     (gone, *_), kept = sorted(truth.objects["directory_group"]), dict(truth.objects["directory_group"])
     del kept[gone]
     less = replace(truth, objects={**truth.objects, "directory_group": kept}, memberships=frozenset())
-    with closing(Reading(tmp_path / "receiver.db")) as reading:
-        found = [str(one) for one in differences(less, reading.connection)]
+    with look_at(f"sqlite:///{tmp_path / 'receiver.db'}") as mirror:
+        found = [str(one) for one in differences(less, mirror)]
 
     assert f"directory_group {gone}: extra in the mirror" in found
     assert len(found) == 1 + len(truth.memberships)

@@ -78,7 +78,7 @@ REPORT = Report(
     handlers=Handlers(61, 61, 31, 31, is_right=True),
     compared=98,
     differences=(),
-    folder=None,
+    kept=None,
 )
 
 

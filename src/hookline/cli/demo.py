@@ -16,6 +16,7 @@ from hookline.cli import Exit
 from hookline.cli.parameters import AsJson
 from hookline.config import load
 from hookline.errors import ConfigError
+from hookline.storage import is_postgres
 
 DURATION_S = 20.0
 MAX_RATE = 500
@@ -28,6 +29,8 @@ def demo(
     seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None,
     keep: Path | None = None,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
+    database_url: str | None = None,
+    receiver_database_url: str | None = None,
     as_json: AsJson = False,
 ) -> int:
     """Watch a company's changes leave a sender, cross a bad wire, and become rows at a receiver.
@@ -43,10 +46,16 @@ def demo(
     seed:
         Decides what the company does and what the wire does; by default another each time.
     keep:
-        A new or empty folder for both databases and the log, kept afterwards; by default a temporary one.
+        A new or empty folder for both databases and the log, kept afterwards; by default a temporary one. With
+        --database-url the schema stays as well.
     port:
         Port of the sender's API on 127.0.0.1, to look into it meanwhile; its key is HOOKLINE_API_KEY, and is made and
         printed where that is not set. Without it a free port is taken.
+    database_url:
+        Run both ends on this PostgreSQL, in a new schema hookline_demo_… that is dropped at the end; nothing else in
+        the database is read or written. By default both run on SQLite; HOOKLINE_DATABASE_URL is not read.
+    receiver_database_url:
+        Another PostgreSQL for the receiver alone, likewise.
     """
     from hookline.demo.run import Options
     from hookline.demo.show import play
@@ -58,12 +67,17 @@ def demo(
             folder = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="hookline-demo-")))
         else:
             folder = _empty_folder(keep)
+        sender_url, receiver_url, schemas = _schemas(
+            database_url, receiver_database_url, folders, kept=keep is not None
+        )
         options = Options(
             duration_s=duration,
             rate=rate,
             seed=secrets.randbelow(1_000_000) if seed is None else seed,
             folder=folder,
-            kept=keep is not None,
+            sender_url=sender_url,
+            receiver_url=receiver_url,
+            kept=None if keep is None else ", ".join([str(folder), *(f"schema {name}" for name in schemas)]),
             port=port,
             api_key=_api_key(port) if port else None,
         )
@@ -72,6 +86,31 @@ def demo(
         print("given up: not everything had arrived", file=sys.stderr)
         return Exit.INTERRUPTED
     return Exit.OK if report.is_good else Exit.FAILED
+
+
+def _schemas(
+    both: str | None, receiver: str | None, ends: ExitStack, *, kept: bool
+) -> tuple[str | None, str | None, list[str]]:
+    """The sender's URL and the receiver's, each seeing a new schema alone, and those schemas; all unset on SQLite."""
+    for option, url in (("--database-url", both), ("--receiver-database-url", receiver)):
+        if url is not None and not is_postgres(url):
+            raise ConfigError(
+                option, "expected postgresql://user:password@host/database; on SQLite the files are in --keep FOLDER"
+            )
+    if both is None:
+        if receiver is not None:
+            raise ConfigError("--database-url", "is missing: --receiver-database-url is for the receiver alone")
+        return None, None, []
+    from hookline.demo.schema import made, new_name
+
+    name = new_name()
+    sender_url = ends.enter_context(made(both, name, setting="--database-url", kept=kept))
+    if receiver is None:
+        return sender_url, sender_url, [name]
+    # A name of its own: it may be the same database after all.
+    its = f"{name}_receiver"
+    receiver_url = ends.enter_context(made(receiver, its, setting="--receiver-database-url", kept=kept))
+    return sender_url, receiver_url, [name, its]
 
 
 def _api_key(port: int) -> str:

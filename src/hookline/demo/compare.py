@@ -5,12 +5,12 @@ This reads what an app would read and knows nothing of how it came to be there.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from hookline.demo.company import Truth
+from hookline.demo.look import Look
 
 LIVE_VIEWS: Final[Mapping[str, str]] = {
     "organization": "hookline_organizations_live",
@@ -41,14 +41,12 @@ class Difference:
         return f"{self.resource} {self.id}: {self.kind} in the mirror"
 
 
-def differences(truth: Truth, mirror: sqlite3.Connection, *, source: str = "default") -> list[Difference]:
+def differences(truth: Truth, mirror: Look, *, source: str = "default") -> list[Difference]:
     """Everything in which the mirror's live rows are not the truth, in a fixed order; empty where they are equal."""
     found: list[Difference] = []
     for resource, view in LIVE_VIEWS.items():
         found += _rows_differ(resource, truth.objects[resource], _live_rows(mirror, view, source))
-    edges = mirror.execute(
-        f"select group_id, user_id, directory_id from {MEMBERSHIPS_LIVE_VIEW} where source = ?", (source,)
-    )
+    edges = mirror.rows(f"select group_id, user_id, directory_id from {MEMBERSHIPS_LIVE_VIEW} where source = ?", source)
     held = {tuple(row) for row in edges}
     membership = "directory_membership"
     missing, extra = sorted(truth.memberships - held), sorted(held - truth.memberships, key=str)
@@ -57,10 +55,8 @@ def differences(truth: Truth, mirror: sqlite3.Connection, *, source: str = "defa
     return found
 
 
-def _live_rows(mirror: sqlite3.Connection, view: str, source: str) -> dict[str, dict[str, Any]]:
-    cursor = mirror.execute(f"select * from {view} where source = ?", (source,))
-    names = [column[0] for column in cursor.description]
-    return {row["id"]: row for row in (dict(zip(names, values, strict=True)) for values in cursor)}
+def _live_rows(mirror: Look, view: str, source: str) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in mirror.named_rows(f"select * from {view} where source = ?", source)}
 
 
 def _rows_differ(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -36,8 +35,8 @@ class SenderEnd:
         base_url: where its API is.
     """
 
-    def __init__(self, file: Path, *, clock: Clock, listening: socket.socket, api_key: str | None = None) -> None:
-        self._file = file
+    def __init__(self, url: str, *, clock: Clock, listening: socket.socket, api_key: str | None = None) -> None:
+        self._url = url
         self._clock = clock
         self._listening = listening
         self._parts = ExitStack()
@@ -47,7 +46,7 @@ class SenderEnd:
     def __enter__(self) -> Self:
         with ExitStack() as parts:
             parts.callback(self._listening.close)
-            database = connect(f"sqlite:///{self._file.absolute()}")
+            database = connect(self._url)
             parts.callback(database.close)
             app = SenderApp(
                 database,
@@ -73,8 +72,8 @@ class ReceiverEnd:
     Left, everything it counted is written.
     """
 
-    def __init__(self, file: Path, *, secret: str, clock: Clock, listening: socket.socket) -> None:
-        self._receiver = Receiver(f"sqlite:///{file.absolute()}", secrets=[secret], clock=clock)
+    def __init__(self, url: str, *, secret: str, clock: Clock, listening: socket.socket) -> None:
+        self._receiver = Receiver(url, secrets=[secret], clock=clock)
         self._listening = listening
         self._parts = ExitStack()
 
@@ -86,7 +85,7 @@ class ReceiverEnd:
             database = receiver.open().database
             assert database is not None, "a receiver with a database_url has a database"
             example.make_tables(database)
-            example.add_handlers(receiver)
+            example.add_handlers(receiver, database.dialect)
             worker = receiver.worker()
             # Before anything can arrive: a new handler starts at now.
             worker.register()

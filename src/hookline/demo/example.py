@@ -6,15 +6,15 @@ seen. `sync_access` is a change handler: it keeps the list of who may come in, b
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from hookline.wire.event import Event
 
 if TYPE_CHECKING:
+    from hookline.demo.look import Look
     from hookline.receiver.app import Receiver
     from hookline.receiver.handlers import Change
-    from hookline.storage import Database
+    from hookline.storage import Database, Dialect
 
 _TABLES = (
     "create table if not exists demo_welcomes (user_id text not null, event_id text not null)",
@@ -29,26 +29,33 @@ def make_tables(database: Database) -> None:
             connection.execute(statement)
 
 
-def add_handlers(receiver: Receiver) -> None:
-    """Register both handlers."""
+def add_handlers(receiver: Receiver, dialect: Dialect) -> None:
+    """Register both handlers; `tx` is a connection of sqlite3 or of psycopg, each with its own sign for a value."""
+    sign = "?" if dialect == "sqlite" else "%s"
+    insert = f"insert into demo_welcomes (user_id, event_id) values ({sign}, {sign})"
+    upsert = (
+        f"insert into demo_access (user_id, email) values ({sign}, {sign})"
+        " on conflict (user_id) do update set email = excluded.email"
+    )
+    delete = f"delete from demo_access where user_id = {sign}"
 
     @receiver.on("dsync.user.created", name="demo:welcome")
     def welcome(event: Event, tx: Any) -> None:
-        tx.execute("insert into demo_welcomes (user_id, event_id) values (?, ?)", (event.data["id"], event.id))
+        tx.execute(insert, (event.data["id"], event.id))
 
     @receiver.on_change("directory_user", name="demo:sync_access")
     def sync_access(change: Change, tx: Any) -> None:
         if change.is_live and change.after is not None and change.after.get("state") == "active":
-            tx.execute("insert or replace into demo_access values (?, ?)", (change.id, change.after.get("email")))
+            tx.execute(upsert, (change.id, change.after.get("email")))
         else:
-            tx.execute("delete from demo_access where user_id = ?", (change.id,))
+            tx.execute(delete, (change.id,))
 
 
-def welcomes(receiver_file: sqlite3.Connection) -> list[str]:
-    """The ids of the events that `welcome` ran for, once per run."""
-    return [event_id for (event_id,) in receiver_file.execute("select event_id from demo_welcomes order by event_id")]
+def welcomes(seen: Look) -> list[str]:
+    """The ids of the events that `welcome` ran for, once per run, in order."""
+    return sorted(event_id for (event_id,) in seen.rows("select event_id from demo_welcomes"))
 
 
-def access(receiver_file: sqlite3.Connection) -> dict[str, str | None]:
+def access(seen: Look) -> dict[str, str | None]:
     """Who may come in, as `sync_access` left it: user id -> e-mail address."""
-    return dict(receiver_file.execute("select user_id, email from demo_access").fetchall())
+    return dict(seen.rows("select user_id, email from demo_access"))

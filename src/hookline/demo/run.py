@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -20,12 +20,14 @@ from hookline.demo import example
 from hookline.demo.company import Company, NewEvent, Truth
 from hookline.demo.compare import differences
 from hookline.demo.ends import ReceiverEnd, SenderEnd
-from hookline.demo.figures import Reading, ReceiverFigures, SenderFigures
+from hookline.demo.figures import ReceiverFigures, SenderFigures, receiver_figures, sender_figures
+from hookline.demo.look import look, look_at
 from hookline.demo.publish import BATCH_MAX, Client
 from hookline.demo.serving import loopback
 from hookline.demo.view import Handlers, Phase, Report, Snapshot
 from hookline.demo.wire import Habits, Wire
 from hookline.loop import Clock, SystemClock
+from hookline.storage import connect
 from hookline.wire.catalogue import WEBHOOK_TYPES
 from hookline.wire.signature import sign
 
@@ -49,8 +51,10 @@ class Options:
         duration_s: how long to publish; None until told to stop.
         rate: events per second.
         seed: decides what the company does and what the wire does to each request.
-        folder: an empty folder for both databases and the log.
-        kept: whether the summary names the folder.
+        folder: an empty folder for the log, and for the databases that have no URL.
+        sender_url: the sender's database, empty; None makes a file in the folder.
+        receiver_url: the receiver's, likewise.
+        kept: what stays afterwards, for the summary; None says nothing of it.
         port: of the sender's API; 0 for any free one.
         api_key: for that API; None makes one nobody knows.
         habits: how bad the wire is.
@@ -60,10 +64,20 @@ class Options:
     rate: float
     seed: int
     folder: Path
-    kept: bool = False
+    sender_url: str | None = field(default=None, repr=False)
+    receiver_url: str | None = field(default=None, repr=False)
+    kept: str | None = None
     port: int = 0
     api_key: str | None = field(default=None, repr=False)
     habits: Habits = Habits()  # noqa: RUF009 - frozen
+
+    def urls(self) -> tuple[str, str]:
+        """The sender's database and the receiver's."""
+        folder = self.folder.absolute()
+        return (
+            self.sender_url or f"sqlite:///{folder / 'sender.db'}",
+            self.receiver_url or f"sqlite:///{folder / 'receiver.db'}",
+        )
 
 
 class Demo:
@@ -106,10 +120,10 @@ class Demo:
         """
         options = self._options
         loop = asyncio.get_running_loop()
-        sender_file, receiver_file = options.folder / "sender.db", options.folder / "receiver.db"
+        sender_url, receiver_url = options.urls()
         async with AsyncExitStack() as ends:
             sending = SenderEnd(
-                sender_file, clock=self._clock, listening=loopback(options.port), api_key=options.api_key
+                sender_url, clock=self._clock, listening=loopback(options.port), api_key=options.api_key
             )
             sender = await ends.enter_async_context(_in_thread(sending))
             door = loopback()
@@ -127,28 +141,26 @@ class Demo:
             )
             secret = await client.register(f"http://127.0.0.1:{wire.port}/webhooks", PUBLISHED_TYPES)
             await ends.enter_async_context(
-                _in_thread(ReceiverEnd(receiver_file, secret=secret, clock=self._clock, listening=door))
+                _in_thread(ReceiverEnd(receiver_url, secret=secret, clock=self._clock, listening=door))
             )
-            # One pair of connections to watch with, one to wait with: each is used by one task alone.
-            shown, waited = _Readings(sender_file, receiver_file), _Readings(sender_file, receiver_file)
-            ends.callback(shown.close)
-            ends.callback(waited.close)
+            readings = _Readings(sender_url, receiver_url)
+            ends.callback(readings.close)
             self._started_s = loop.time()
             over = asyncio.Event()
-            watching = asyncio.create_task(self._watch(wire, shown, over))
+            watching = asyncio.create_task(self._watch(wire, readings, over))
             try:
                 await self._publish(client)
                 published_s = loop.time() - self._started_s
                 self._phase = "draining"
                 await wire.drain()
-                drained = await self._drain(waited)
+                drained = await self._drain(readings)
                 drained_s = loop.time() - self._started_s - published_s
                 self._phase = "comparing"
             finally:
                 over.set()
                 await watching
-            self._show(self._snapshot(wire, *waited.figures()))
-        return self._report(sender_file, receiver_file, wire, published_s, drained_s, drained=drained)
+            self._show(self._snapshot(wire, *await asyncio.to_thread(readings.figures)))
+        return self._report(wire, published_s, drained_s, drained=drained)
 
     async def _publish(self, client: Client) -> None:
         """Publish at the rate asked for, one call after the other, until the time is up or `stop` is called."""
@@ -217,27 +229,24 @@ class Demo:
             happening=self._happening,
         )
 
-    def _report(
-        self, sender_file: Path, receiver_file: Path, wire: Wire, published_s: float, drained_s: float, *, drained: bool
-    ) -> Report:
+    def _report(self, wire: Wire, published_s: float, drained_s: float, *, drained: bool) -> Report:
         truth = self.truth()
+        sender_url, receiver_url = self._options.urls()
         users = truth.objects["directory_user"]
         allowed = {key: user["email"] for key, user in users.items() if user["state"] == "active"}
-        with closing(Reading(sender_file)) as sender, closing(Reading(receiver_file)) as receiver:
-            created = sender.connection.execute(
-                "select id from hookline_sender_events where type = 'dsync.user.created' order by id"
-            )
-            welcomes_expected = [event_id for (event_id,) in created]
-            welcomes, access = example.welcomes(receiver.connection), example.access(receiver.connection)
+        with look_at(sender_url) as sender, look_at(receiver_url) as receiver:
+            created = sender.rows("select id from hookline_sender_events where type = 'dsync.user.created'")
+            welcomes_expected = sorted(event_id for (event_id,) in created)
+            welcomes, access = example.welcomes(receiver), example.access(receiver)
             return Report(
                 seed=self._options.seed,
                 rate=self._options.rate,
                 published_s=published_s,
                 drained_s=drained_s,
                 drained=drained,
-                sender=sender.sender(),
+                sender=sender_figures(sender),
                 wire=wire.figures(),
-                receiver=receiver.receiver(),
+                receiver=receiver_figures(receiver),
                 handlers=Handlers(
                     welcomes=len(welcomes),
                     welcomes_expected=len(welcomes_expected),
@@ -246,8 +255,8 @@ class Demo:
                     is_right=welcomes == welcomes_expected and access == allowed,
                 ),
                 compared=truth.count(),
-                differences=differences(truth, receiver.connection),
-                folder=str(self._options.folder) if self._options.kept else None,
+                differences=differences(truth, receiver),
+                kept=self._options.kept,
             )
 
 
@@ -262,14 +271,14 @@ async def _in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
 
 
 class _Readings:
-    """Both databases, open to read."""
+    """Both databases, open to look into from any thread."""
 
-    def __init__(self, sender_file: Path, receiver_file: Path) -> None:
-        self._sender = Reading(sender_file)
-        self._receiver = Reading(receiver_file)
+    def __init__(self, sender_url: str, receiver_url: str) -> None:
+        self._sender, self._receiver = connect(sender_url), connect(receiver_url)
 
     def figures(self, *, last: int = 0) -> tuple[SenderFigures, ReceiverFigures]:
-        return self._sender.sender(last=last), self._receiver.receiver(last=last)
+        with look(self._sender) as sender, look(self._receiver) as receiver:
+            return sender_figures(sender, last=last), receiver_figures(receiver, last=last)
 
     def close(self) -> None:
         self._sender.close()

@@ -78,7 +78,8 @@ class Handlers:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How it ended. `drained_s` is how long draining took, `drained` whether it came to an end."""
+    """How it ended. `drained_s` is how long draining took, `drained` whether it came to an end,
+    `kept` what is still there to look into."""
 
     seed: int
     rate: float
@@ -91,7 +92,7 @@ class Report:
     handlers: Handlers
     compared: int
     differences: Sequence[Difference]
-    folder: str | None
+    kept: str | None
 
     @property
     def mirror_equals_source(self) -> bool:
@@ -414,13 +415,13 @@ def print_summary(report: Report, console: Console) -> None:
         f"{handlers.welcomes:,} welcomes for {handlers.welcomes_expected:,} new users · "
         f"{handlers.access:,} with access, {handlers.access_expected:,} active",
     )
-    if report.folder is not None:
-        table.add_row("Kept", report.folder)
+    if report.kept is not None:
+        table.add_row("Kept", report.kept)
     console.print(table, highlight=False)
     console.print()
     for line, style in _verdict(report):
         console.print(Text(line, style))
-    if not report.is_good and report.folder is None:
+    if not report.is_good and report.kept is None:
         hint = f"--seed {report.seed} --keep DIR keeps both databases and the log, to look into"
         console.print(Text(hint, "dim"))
 
