@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from bench import accepts, applies, deliveries
+from bench import accepts, applies, claims, deliveries, hanging, memory, publishing, statements
 from bench.databases import KINDS, Databases, opened, version
 from bench.measure import CORES, BenchError, Options
 
@@ -28,7 +28,12 @@ class Part:
 PARTS: Final = {
     "accepts": Part(accepts.measure, "webhooks stored by the receiver, beside a server that stores nothing", 0.17),
     "deliveries": Part(deliveries.measure, "deliveries recorded by the sender, beside a bare client loop", 0.03),
-    "applies": Part(applies.measure, "events applied to the mirror, beside a bare upsert of the same rows", 0.05),
+    "applies": Part(applies.measure, "events applied to the mirror, beside a bare upsert of the same rows", 0.02),
+    "claims": Part(claims.measure, "claiming and settling, by how many deliveries wait", 0.1),
+    "publishing": Part(publishing.measure, "events published through the API, beside calls that are refused", 0.1),
+    "hanging": Part(hanging.measure, "healthy deliveries while other endpoints hang, beside a run without those", 0.1),
+    "memory": Part(memory.measure, "memory while it delivers, with a thousand waiting and with a million", 0.01),
+    "statements": Part(statements.measure, "statements per delivery and while idle", 0.05),
 }
 
 

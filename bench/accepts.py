@@ -101,3 +101,5 @@ def measure(databases: Databases, options: Options) -> Iterator[str]:
             f"  {cost(results)}"
         )
     yield f"  ratio                      {spread(ratios)}"
+    by_cpu = [verify.cpu_us / store.cpu_us for store, verify in zip(runs["store"], runs["verify"], strict=True)]
+    yield f"  ratio by CPU               {spread(by_cpu)}"

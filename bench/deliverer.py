@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias
 import uvloop
 
 from bench.accepts import SECRET, body
+from bench.backlog import EVENT_TYPE, add_endpoints
 from bench.measure import BenchError, pin
 from bench.raw import address_of, drive_all, lift_limit, name_of
 from hookline.loop import SystemClock
@@ -36,7 +37,6 @@ from hookline.sender.ids import IdMaker
 from hookline.sender.publish import Publisher
 from hookline.sender.store import SenderStore
 from hookline.storage import Database, connect
-from hookline.storage.migrate import migrate
 
 # Of one host, as a provider has customers behind one platform's address.
 ENDPOINTS = 10
@@ -71,23 +71,10 @@ class Setting:
 
 def prepare(database: Database, setting: Setting) -> SenderStore:
     """Endpoints on the sink and as many due deliveries, published as an app would."""
-    migrate(database, "sender", "hookline.sender")
-    store, clock, ids = SenderStore(database.dialect), SystemClock(), IdMaker()
-    with database.transaction() as connection:
-        for number in range(setting.endpoints):
-            store.add_endpoint(
-                connection,
-                endpoint_id=ids.make("we", clock.now_ms()),
-                environment="production",
-                url=setting.url(number),
-                events=["dsync.user.updated"],
-                description=None,
-                secret_enc=SECRET,
-                now_ms=clock.now_ms(),
-            )
+    store, clock, ids = add_endpoints(database, setting.endpoints, setting.url), SystemClock(), IdMaker()
     publisher = Publisher(database, store, clock=clock, ids=ids)
     data = json.loads(body(1))["data"]
-    event = {"event": "dsync.user.updated", "data": data}
+    event = {"event": EVENT_TYPE, "data": data}
     at_once = max(1, 5_000 // setting.endpoints)
     for left in range(setting.count // setting.endpoints, 0, -at_once):
         publisher.publish_inline(Publication("production", draft_batch([event] * min(left, at_once))))

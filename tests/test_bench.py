@@ -22,14 +22,26 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="th
 SAYS = {
     "accepts": r"ratio +\d+\.\d+ \(",
     "applies": r"ratio +\d+\.\d+ \(.*to bare upsert, every column",
+    "claims": r"10,000 against 1,000: slower by \d+\.\d+",
     "deliveries": r"ratio by CPU +\d+\.\d+ \(",
+    "hanging": r"p95 with to without +\d+\.\d+",
+    "memory": r"10,000 waiting +\d+\.\d MiB",
+    "publishing": r"1,000 to a call(.*\n)+ +ratio +\d+\.\d+",
+    "statements": r"per delivery, 500 at once +\d+\.\d\d(.*\n)+ +idle, in 5 s.* \d+\.\d\d",
 }
 # Both databases where the bench itself speaks to them.
 CASES = [
-    ("accepts", "postgres"),
+    ("accepts", "sqlite"),
     ("applies", "sqlite"),
     ("applies", "postgres"),
+    ("claims", "sqlite"),
+    ("claims", "postgres"),
     ("deliveries", "sqlite"),
+    ("hanging", "sqlite"),
+    ("memory", "sqlite"),
+    ("publishing", "sqlite"),
+    ("statements", "sqlite"),
+    ("statements", "postgres"),
 ]
 
 

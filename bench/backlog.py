@@ -1,0 +1,94 @@
+"""Endpoints, and deliveries that wait for them: as many as asked for, in a minute, by plain SQL.
+
+The rows are as publishing leaves them: an event for each ten of the endpoints, in their order, all of them due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from bench.accepts import SECRET, body
+from hookline.loop import SystemClock
+from hookline.sender.ids import IdMaker
+from hookline.sender.store import SenderStore
+from hookline.storage import Database
+from hookline.storage.migrate import migrate
+from hookline.storage.verbs import compile_verb
+
+EVENT_TYPE: Final = "dsync.user.updated"
+FANOUT: Final = 10
+# Deliveries to a commit: what SQLite writes ahead stays small enough for its checkpoint.
+AT_ONCE: Final = 200_000
+
+_EVENTS: Final = """-- Adds events.
+insert into hookline_sender_events (id, environment, type, body, created_ms, published_ms)
+with recursive n (number) as (select cast(:first as bigint) union all select number + 1 from n where number < :last)
+select 'event_' || substr(cast(100000000000000 + number as text), 2), 'production', :type, cast(:body as blob), :now_ms,
+    :now_ms
+from n
+"""
+_FEED: Final = """-- Lists them.
+insert into hookline_sender_feed (environment, event_row)
+select environment, row_id from hookline_sender_events where row_id > :before order by row_id
+"""
+_DELIVERIES: Final = """-- Adds a delivery of each to as many endpoints, which follow each other.
+insert into hookline_sender_deliveries
+    (id, environment, event_row, endpoint_row, origin, state, due_ms, created_ms, updated_ms)
+with recursive n (number) as (select 0 union all select number + 1 from n where number < :fanout - 1)
+select 'delivery_' || substr(cast(100000000000000 + e.row_id * :fanout + n.number as text), 2), e.environment, e.row_id,
+    :first_endpoint + (e.row_id * :fanout + n.number) % :endpoints, 'published', 'pending',
+    :now_ms - 1000000 + (e.row_id - :before), :now_ms, :now_ms
+from hookline_sender_events e
+cross join n
+where e.row_id > :before
+order by e.row_id, n.number
+"""
+
+
+def add_endpoints(
+    database: Database,
+    count: int,
+    url: Callable[[int], str],
+    *,
+    event_type: Callable[[int], str] = lambda _: EVENT_TYPE,
+    seal: Callable[[str], str] = str,
+) -> SenderStore:
+    """The sender's tables, and so many endpoints; `url` and `event_type` give each its own, `seal` seals its secret."""
+    migrate(database, "sender", "hookline.sender")
+    store, clock, ids = SenderStore(database.dialect), SystemClock(), IdMaker()
+    with database.transaction() as connection:
+        for number in range(count):
+            store.add_endpoint(
+                connection,
+                endpoint_id=ids.make("we", clock.now_ms()),
+                environment="production",
+                url=url(number),
+                events=[event_type(number)],
+                description=None,
+                secret_enc=seal(SECRET),
+                now_ms=clock.now_ms(),
+            )
+    return store
+
+
+def add_deliveries(database: Database, count: int, *, fanout: int = FANOUT) -> None:
+    """So many due deliveries over all endpoints, an event for every `fanout` of them."""
+    with database.read() as connection:
+        sql = "select min(row_id), max(row_id), count(*) from hookline_sender_endpoints"
+        first_endpoint, last_endpoint, endpoints = connection.execute(sql).fetchone()
+    if last_endpoint - first_endpoint + 1 != endpoints or count % fanout or fanout > endpoints:
+        raise ValueError("expected endpoints in a row, as add_endpoints leaves them, and a multiple of the fan-out")
+    events, feed, deliveries = (compile_verb("fill", text, database.dialect) for text in (_EVENTS, _FEED, _DELIVERIES))
+    left = count // fanout
+    while left:
+        size = min(left, AT_ONCE // fanout)
+        now_ms = SystemClock().now_ms()
+        with database.transaction() as connection:
+            before = connection.execute("select coalesce(max(row_id), 0) from hookline_sender_events").fetchone()[0]
+            numbered = {"first": before + 1, "last": before + size, "type": EVENT_TYPE, "body": body(1)}
+            events.run(connection, {**numbered, "now_ms": now_ms})
+            feed.run(connection, {"before": before})
+            spread = {"fanout": fanout, "first_endpoint": first_endpoint, "endpoints": endpoints}
+            deliveries.run(connection, {**spread, "before": before, "now_ms": now_ms})
+        left -= size
