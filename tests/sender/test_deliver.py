@@ -818,7 +818,10 @@ def test_jobs_cost_no_looks_of_their_own(world: World, monkeypatch: pytest.Monke
                 statements.clear()
                 for _ in range(9):
                     world.clock.set(world.clock.now_ms() + DISCOVERY_MS)
-                    await until(lambda: (world.clock.next_due_ms() or 0) > world.clock.now_ms(), "both asleep")
+                    await until(
+                        lambda: world.clock.next_due_ms() == world.clock.now_ms() + DISCOVERY_MS,
+                        "the loop asleep again",
+                    )
                 idle = list(statements)
                 world.clock.set(due_ms)
                 await until(lambda: bool(done), "the job")

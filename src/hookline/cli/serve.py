@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from hookline.cli.probes import Probes
 from hookline.cli.receiver_app import named_receiver
 from hookline.cli.sender_app import sender_of
 from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
+from hookline.cli.trace_export import export_traces
 from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load, without_password
 from hookline.errors import ConfigError
 from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
@@ -86,6 +88,8 @@ def serve(
         raise ConfigError("--no-worker", "leaves nothing of `serve worker`; expected it with all or receiver")
     _check_databases(part, settings)
     with ExitStack() as ends:
+        if (end_tracing := export_traces(os.environ)) is not None:
+            ends.callback(end_tracing)
         # First, since what follows writes: API keys that are made are told only once.
         listener = bind(config.host, config.port, is_tls=tls is not None) if part != "worker" else None
         if listener is not None:
@@ -98,6 +102,8 @@ def serve(
         if side is not None:
             ends.callback(side.socket.close)
         plan = _plan(part, settings, ends, has_worker=worker)
+        if end_tracing is not None:
+            plan.facts["traces"] = {"to": "otlp"}
         probes = _probes(plan, config.metrics_token)
         if side is not None:
             plan.facts["probes"] = {"url": side.url}
@@ -272,6 +278,8 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
         yield f"  worker    applies events; {whose}"
     if probes := facts.get("probes"):
         yield f"  probes    {probes['url']}/healthz /readyz /metrics"
+    if "traces" in facts:
+        yield "  traces    by OTLP, as the environment says"
     yield "Ctrl-C stops it."
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hookline.errors import HooklineError, StorageError
 from hookline.receiver.model import Receipt
 from hookline.receiver.receive import DISCARD, TIMEOUT, UNAVAILABLE, answer
+from hookline.receiver.spans import begin_receiving, note_received
+from hookline.tracing import within
 
 if TYPE_CHECKING:
     from hookline.receiver.intake import Opened, Reception
@@ -79,7 +81,12 @@ class AsgiDoor:
         self._waiting += size
         try:
             opened = self._receiver.opened or await self._open()
-            await opened.intake.put(entry)
+            span = begin_receiving(entry, scope["headers"], self._door.route)
+            if span is None:
+                await opened.intake.put(entry)
+            else:
+                with within(span):
+                    note_received(span, await opened.intake.put(entry._replace(traceparent=span.traceparent)))
         except StorageError:
             await self._refuse(UNAVAILABLE, peer, send)
             return

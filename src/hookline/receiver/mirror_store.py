@@ -31,7 +31,10 @@ LONGEST_WALK_WAIT_MS: Final = 3_660_000
 
 
 class Claimed(NamedTuple):
-    """An entry taken out of the queue. `reason` is what the door knew to be wrong with it."""
+    """An entry taken out of the queue. `reason` is what the door knew to be wrong with it.
+
+    `traceparent` is what it was kept under.
+    """
 
     seq: int
     source: str
@@ -40,6 +43,7 @@ class Claimed(NamedTuple):
     body: bytes | None
     reason: str | None
     received_ms: int
+    traceparent: str | None = None
 
 
 class Cause(NamedTuple):

@@ -47,7 +47,8 @@ class Entry(NamedTuple):
     A tuple, since it is bound to the statement as it is: at tens of thousands a second one more object each counts.
 
     `event_id` is the event's own id, or `sha256:<hex>` of the body where it has none or is no event. `reason` says
-    why it is none, or is None. `signed_ms` and `received_ms` are Unix milliseconds.
+    why it is none, or is None. `signed_ms` and `received_ms` are Unix milliseconds. `traceparent` is what it is kept
+    under, where the door traces.
     """
 
     source: str
@@ -58,6 +59,7 @@ class Entry(NamedTuple):
     signed_ms: int
     received_ms: int
     reason: BodyReason | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

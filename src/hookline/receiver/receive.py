@@ -21,7 +21,9 @@ from typing import TypeAlias
 
 from hookline.errors import InvalidBody, InvalidSignature, StorageError
 from hookline.receiver.model import Entry, Headers, PutKind, Receipt, RefusalReason, Request
+from hookline.receiver.spans import begin_receiving, note_received
 from hookline.rules.address import Network, client_address, may_call
+from hookline.tracing import within
 from hookline.wire.event import decode_envelope
 from hookline.wire.signature import HEADER, TOLERANCE_S, Verifier
 
@@ -93,6 +95,8 @@ class Door:
     ) -> None:
         self.source = source
         self.max_body = max_body
+        # The path as a template: its token is a secret.
+        self.route = path if path_token is None else f"{path}/{{token}}"
         self.has_secret = bool(secrets)
         self._verifier = Verifier(secrets, tolerance_s=tolerance_s)
         self._is_open_path = frozenset((path, path + "/")).__contains__ if path_token is None else None
@@ -156,9 +160,20 @@ class Door:
         if isinstance(entry, Receipt):
             return entry
         try:
-            return kept(entry, put(entry))
+            return self.keep(entry, request.headers, put)
         except StorageError:
             return UNAVAILABLE
+
+    def keep(self, entry: Entry, headers: Headers, put: Callable[[Entry], PutKind]) -> Receipt:
+        """Keep an entry by `put`, in the calling thread. StorageError: it was not kept."""
+        span = begin_receiving(entry, headers, self.route)
+        if span is None:
+            kind = put(entry)
+        else:
+            with within(span):
+                kind = put(entry._replace(traceparent=span.traceparent))
+                note_received(span, kind)
+        return Receipt(200, kind, entry.event_id, entry.reason)
 
     @property
     def too_large(self) -> Receipt:
@@ -172,11 +187,6 @@ class Door:
     def _is_allowed(self, peer: str | None, forwarded: list[bytes]) -> bool:
         lines = [value.decode("latin-1") for value in forwarded]
         return may_call(client_address(peer, lines, self._trusted_proxies), self._allowed)
-
-
-def kept(entry: Entry, kind: PutKind) -> Receipt:
-    """The receipt for an entry that is in the inbox, whether it came first, again, or with other bytes."""
-    return Receipt(200, kind, entry.event_id, entry.reason)
 
 
 def answer(receipt: Receipt) -> tuple[list[tuple[bytes, bytes]], bytes]:

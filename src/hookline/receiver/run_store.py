@@ -232,6 +232,11 @@ class RunStore:
                 return source, event_id, bytes(body)
         raise LookupError("the event's body is no longer kept")
 
+    def traceparent(self, connection: Connection, source: str, event_id: str | None) -> str | None:
+        """The trace under which an event was kept; None where it was under none, or is no longer kept."""
+        rows = self._verbs["inbox_traceparent"].run(connection, {"source": source, "event_id": event_id})
+        return rows[0][0] if rows else None
+
     def change(self, connection: Connection, change_seq: int) -> Change:
         """A change. LookupError where it is no longer kept."""
         for seq, kind, resource, id_, before, after, is_live, cause, source in self._verbs["changes_read"].run(

@@ -34,6 +34,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
+from hookline import tracing
 from hookline.errors import HooklineError, OutcomeUnknown, StorageUnavailable
 from hookline.loop import Clock, SystemClock, run_loop
 from hookline.receiver.counters import Counters
@@ -52,6 +53,7 @@ from hookline.receiver.mirror_store import Cascade, Claimed, MirrorStore, Outcom
 from hookline.receiver.model import shown_id
 from hookline.receiver.replay import Mode, Replay, Replays, Selection
 from hookline.receiver.run_store import AHEAD_MS, Due, Run, RunStore
+from hookline.receiver.spans import begin_run, tell_applied
 from hookline.rules.lifecycle import after_run
 from hookline.rules.schedule import JITTER, RUNS, Backoff
 from hookline.storage import Connection, Database, Dialect, Verbs
@@ -382,6 +384,7 @@ class Worker:
             if suspects:
                 return self._apply_each(suspects, now_ms)
         entries: list[Claimed] = []
+        began_ns = time.time_ns()
 
         def work(connection: Connection) -> Applied:
             entries[:] = self._mirror.claim(connection, now_ms, BATCH)
@@ -389,6 +392,8 @@ class Worker:
 
         try:
             done = self._access.run(work)
+            if entries:
+                tell_applied(entries, done, began_ns)
             return self._counted(done, entries) if entries else None
         except (StorageUnavailable, OutcomeUnknown):
             raise
@@ -695,13 +700,14 @@ class Worker:
             what: Event | Change
             if run.change_seq is not None:
                 what = self._runs.change(connection, run.change_seq)
-                source, subject = what.source, f"change {what.seq}"
+                source, subject, event_id = what.source, f"change {what.seq}", what.cause
             else:
                 assert run.inbox_seq is not None
                 source, subject, body = self._runs.entry(connection, run.inbox_seq)
-                what = Event.from_bytes(body)
+                what, event_id = Event.from_bytes(body), subject
+            parent = self._runs.traceparent(connection, source, event_id) if tracing.is_on() else None
         key = idempotency_key(run.handler, source, subject)
-        with self._access.lent() as transaction:
+        with tracing.within(begin_run(run, what, parent)), self._access.lent() as transaction:
             token = RUN.set(CurrentRun(run.handler, run.tries, run.replay_id is not None, key))
             try:
                 result = handler.function(what, transaction.app)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hookline.errors import StorageError
 from hookline.receiver.model import Receipt
-from hookline.receiver.receive import DISCARD, UNAVAILABLE, answer, kept
+from hookline.receiver.receive import DISCARD, UNAVAILABLE, answer
 
 if TYPE_CHECKING:
     from hookline.receiver.intake import Reception
@@ -43,14 +43,15 @@ class WsgiDoor:
 
     def _receipt(self, environ: dict[str, Any], method: str, path: str, peer: str | None) -> Receipt:
         door = self._receiver.door
-        admission = door.admit(method, path, _headers(environ), peer)
+        headers = _headers(environ)
+        admission = door.admit(method, path, headers, peer)
         if isinstance(admission, Receipt):
             return admission
         entry = door.check(admission, _read(environ, door.max_body), self._receiver.clock.now_ms())
         if isinstance(entry, Receipt):
             return entry
         try:
-            return kept(entry, self._receiver.intake.put_inline(entry))
+            return door.keep(entry, headers, self._receiver.intake.put_inline)
         except StorageError:
             return UNAVAILABLE
 

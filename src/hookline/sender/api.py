@@ -76,6 +76,7 @@ _PUBLISH_PATH: Final = "/api/v1/events"
 _EGRESS_PATH: Final = "/.well-known/hookline-egress.json"
 # Lists are changed with days of notice: an hour in a cache loses none.
 _EGRESS_CACHE: Final = "public, max-age=3600"
+_SILENT: Final[Any] = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 _OPEN_PATHS: Final = frozenset({"/openapi.json", "/healthz", "/readyz", _EGRESS_PATH})
 
 
@@ -446,6 +447,8 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
         redirect_slashes=False,
         strict_content_type=False,
         generate_unique_id_function=_operation_id,
+        # By itself it tells OpenTelemetry of queries and of exceptions with their messages: see hookline/tracing.py.
+        telemetry=_SILENT,
     )
     app.include_router(api_workos.router(context))
     app.include_router(api_endpoints.router(context))

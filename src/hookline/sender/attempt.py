@@ -22,6 +22,7 @@ from hookline.rules.response import UNKNOWN, Outcome, Silence, judge, silence
 from hookline.rules.rotation import Overlap, after_failed_probe, after_success, has_old, old_first, wants_probe
 from hookline.sender.http import CONNECT_TIMEOUT_S, TOTAL_TIMEOUT_S, Answer, ErrorCode, Headers, Request
 from hookline.sender.model import Attempt
+from hookline.sender.spans import begin_attempt, end_attempt
 from hookline.wire import standard
 from hookline.wire.signature import HEADER, sign
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hookline.sender.delivery_store import Claimed
     from hookline.sender.http import Exchange
     from hookline.sender.model import AttemptKind, Environment
+    from hookline.tracing import Span
 
 log = logging.getLogger("hookline.sender")
 
@@ -121,6 +123,7 @@ class _Try(msgspec.Struct, frozen=True, gc=False):
     answer: Answer | None
     detail: str | None
     is_ours: bool = False
+    span: Span | None = None
 
 
 class Attempter:
@@ -189,12 +192,14 @@ class Attempter:
         answer: Answer | None = None
         detail: str | None
         is_ours = False
+        span = begin_attempt(claimed)
         try:
             opened = self._open(claimed)
             if opened.refused is not None:
                 outcome, detail = silence("refused_address"), opened.refused
             else:
-                headers = self._headers(claimed, opened, key, overlap, started_ms)
+                traceparent = claimed.traceparent if span is None else span.traceparent
+                headers = self._headers(claimed, opened, key, overlap, started_ms, traceparent)
                 total_s = self._total_timeout_s if claimed.timeout_ms is None else claimed.timeout_ms / 1000
                 answer = await self._exchange.send(
                     Request(claimed.url, headers, claimed.body, min(self._connect_timeout_s, total_s), total_s)
@@ -208,10 +213,12 @@ class Attempter:
             )
             outcome, detail = silence("connect"), f"the attempt could not be made: {type(error).__name__}"
             is_ours = True
-        return _Try(outcome, started_ms, self._clock.now_ms(), headers, answer, detail, is_ours)
+        return _Try(outcome, started_ms, self._clock.now_ms(), headers, answer, detail, is_ours, span)
 
     @staticmethod
-    def _headers(claimed: Claimed, opened: _Opened, key: Key, overlap: Overlap | None, now_ms: int) -> Headers:
+    def _headers(
+        claimed: Claimed, opened: _Opened, key: Key, overlap: Overlap | None, now_ms: int, traceparent: str | None
+    ) -> Headers:
         old = opened.old_secret if has_old(overlap, now_ms=now_ms) else None
         secret = old if key == "old" and old is not None else opened.secret
         headers = [*opened.first_headers, (HEADER, sign(claimed.body, secret, timestamp_ms=now_ms))]
@@ -220,8 +227,8 @@ class Attempter:
             headers += standard.headers(claimed.body, claimed.event_id, keys, now_ms=now_ms)
         if claimed.origin != "published":
             headers.append((ORIGIN_HEADER, claimed.origin))
-        if claimed.traceparent is not None:
-            headers.append((TRACEPARENT_HEADER, claimed.traceparent))
+        if traceparent is not None:
+            headers.append((TRACEPARENT_HEADER, traceparent))
         headers += opened.headers
         return tuple(headers)
 
@@ -234,6 +241,8 @@ class Attempter:
             claimed.environment, kind, outcome, duration_ms, answer.timings if answer is not None else None
         )
         _log_attempt(claimed, number, outcome, duration_ms)
+        if one.span is not None:
+            end_attempt(one.span, claimed, number, kind, outcome, answer)
         opened = self._opened.get(claimed.endpoint_row)
         return Attempt(
             delivery_row=claimed.row_id,

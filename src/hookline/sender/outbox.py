@@ -20,6 +20,7 @@ from hookline.sender.event_writer import EventWriter, Publication
 from hookline.sender.idempotency import IdempotencyKey, check_key
 from hookline.sender.ids import IdMaker
 from hookline.sender.store import SenderStore
+from hookline.tracing import current
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
@@ -85,7 +86,7 @@ class Outbox:
         dialect, opened = _opened(connection)
         store, writer = self._writer(dialect)
         check_drafts(self._environment, drafts, rules_on(store, opened), self._tell)
-        publication = Publication(self._environment, drafts, key)
+        publication = Publication(self._environment, drafts, key, current())
         [result], _ = writer.write(opened, [publication], is_ours=False)
         if isinstance(result, RequestError):
             raise result

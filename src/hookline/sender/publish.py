@@ -19,7 +19,9 @@ from hookline.sender.counters import Counters
 from hookline.sender.event_types import EventTypes, Rules, SchemaWarning, Tell, check_drafts
 from hookline.sender.event_writer import EventWriter, Publication, Published
 from hookline.sender.ids import IdMaker
+from hookline.sender.spans import begin_publishing, note_published
 from hookline.storage.commit import GroupCommit
+from hookline.tracing import within
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
@@ -77,6 +79,15 @@ class Publisher:
                 where the schema of a type refuses an event.
             StorageUnavailable: nothing was written.
         """
+        span = begin_publishing(publication)
+        if span is None:
+            return await self._publish(publication)
+        with within(span):
+            published = await self._publish(replace(publication, traceparent=span.traceparent))
+            note_published(span, published)
+        return published
+
+    async def _publish(self, publication: Publication) -> tuple[Published, ...]:
         began_s = time.perf_counter()
         rules = self.types.known()
         if rules is None:
@@ -99,6 +110,15 @@ class Publisher:
 
     def publish_inline(self, publication: Publication) -> tuple[Published, ...]:
         """The same for a plain thread."""
+        span = begin_publishing(publication)
+        if span is None:
+            return self._publish_inline(publication)
+        with within(span):
+            published = self._publish_inline(replace(publication, traceparent=span.traceparent))
+            note_published(span, published)
+        return published
+
+    def _publish_inline(self, publication: Publication) -> tuple[Published, ...]:
         began_s = time.perf_counter()
         rules = self.types.known()
         if rules is None:
