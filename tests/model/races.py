@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from hookline.receiver.handlers import Change, Registry
-from hookline.receiver.intake import dialect_of
 from hookline.receiver.mirror import apply, walk
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.model import Entry
@@ -46,6 +45,7 @@ from hookline.rules.merge import (
 )
 from hookline.rules.schedule import Backoff
 from hookline.storage import Database, Verbs, connect
+from hookline.storage.app_connection import dialect_of
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
 from hookline.wire.event import Event

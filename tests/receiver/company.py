@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hookline.receiver.handlers import Registry
-from hookline.receiver.intake import dialect_of
 from hookline.receiver.work import Access, Worker
 from hookline.storage import connect
+from hookline.storage.app_connection import dialect_of
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
 from hookline.wire.timestamps import format_ms

@@ -329,7 +329,7 @@ def test_the_apps_own_transactions_do(desk: Desk, company: Company) -> None:
     given: list[Any] = []
     hooks = Registry()
     hooks.on("*", name="h")(lambda event, tx: given.append(tx))
-    worker = Worker(Access(transactions=Own(), dialect=desk.database.dialect), hooks, clock=desk.clock)
+    worker = Worker(Access(transactions=Own()), hooks, clock=desk.clock)
     worker.register()
     desk.put(company.user("created"))
     worker.drain()

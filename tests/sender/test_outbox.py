@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import django
 import psycopg
 import pytest
 import sqlalchemy
-from django.conf import settings
 from django.db import connections, transaction
 from psycopg.rows import dict_row
 from sqlalchemy.orm import Session
@@ -32,6 +30,7 @@ from hookline.storage import Database, connect
 from hookline.storage.migrate import migrate
 from hookline.testing.clock import TurnedClock
 
+from ..apps import django_database
 from .conftest import NOW_MS
 from .test_publish import add_endpoint
 
@@ -104,28 +103,8 @@ def sqlalchemy_session(url: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def django_atomic(url: str) -> Iterator[Any]:
-    if not settings.configured:
-        settings.configure(DATABASES={}, USE_TZ=True)
-        django.setup()
-    if url.startswith("sqlite"):
-        at: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": url.removeprefix("sqlite:///")}
-    else:
-        known = psycopg.conninfo.conninfo_to_dict(url)
-        at = {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": known["dbname"],
-            "USER": known["user"],
-            "HOST": known["host"],
-            "PORT": str(known["port"]),
-            "OPTIONS": {"sslmode": "disable"},
-        }
-    connections.databases["default"] = connections.configure_settings({"default": at})["default"]
-    try:
-        with transaction.atomic():
-            yield connections["default"]
-    finally:
-        connections["default"].close()
-        del connections["default"]
+    with django_database(url), transaction.atomic():
+        yield connections["default"]
 
 
 APPS: dict[str, tuple[Begin, tuple[str, ...]]] = {

@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hookline.errors import ConfigError, StorageError
 from hookline.loop import Clock, SystemClock
+from hookline.receiver.app_database import AppDatabase
 from hookline.receiver.asgi import AsgiDoor
 from hookline.receiver.counters import Counters
 from hookline.receiver.handlers import Registry
-from hookline.receiver.intake import Intake, Opened, SeparateIntake, SharedIntake, dialect_of
+from hookline.receiver.intake import Intake, Opened, SeparateIntake, SharedIntake
 from hookline.receiver.model import Entry, PutKind, Receipt, Request
 from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
 from hookline.receiver.resources import OPTIONAL
 from hookline.receiver.wsgi import WsgiDoor
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
-from hookline.storage import Connection, Database, Dialect, Verbs, connect
+from hookline.storage import Connection, Database, Verbs, connect
 from hookline.storage.migrate import migrate
 from hookline.storage.outage import Outage
 from hookline.wire.signature import TOLERANCE_S
@@ -129,6 +130,7 @@ class Receiver:
             database.close()
         self._database_url = database_url
         self._transactions = transactions
+        self._app_database = None if transactions is None else AppDatabase(transactions)
         self._outage = Outage(
             log,
             during="cannot keep webhooks, answering 503 until it works again",
@@ -214,13 +216,8 @@ class Receiver:
         """What applies the inbox and runs this receiver's handlers, up to `concurrency` of them at once."""
         from hookline.receiver.work import Access, Worker  # a process that is only a door never needs it
 
-        database = self.database
-        if database is not None:
-            access = Access(database)
-        else:
-            access = Access(transactions=self._transactions, dialect=self._app_database().dialect)
         return Worker(
-            access,
+            Access(self.database, transactions=self._transactions),
             self.handlers,
             clock=self.clock,
             concurrency=concurrency,
@@ -258,7 +255,7 @@ class Receiver:
         """
         from hookline.receiver.queries import is_active  # as for the worker
 
-        with self._reading() as connection:
+        with self._reached.read() as connection:
             return is_active(connection, self._verbs(), self.source, resource, id)
 
     @contextlib.contextmanager
@@ -266,7 +263,7 @@ class Receiver:
         """The queries of this source and a connection to run them on: for commands and dashboards."""
         from hookline.receiver.queries import InboxQueries
 
-        with self._reading() as connection:
+        with self._reached.read() as connection:
             yield InboxQueries(self._verbs(), self.source), connection
 
     def asgi(self) -> AsgiDoor:
@@ -289,7 +286,7 @@ class Receiver:
 
     def migrate(self) -> int:
         """Bring the tables up to date; returns how many migrations were applied. Own databases do it when opened."""
-        return migrate(self.database or self._app_database(), _PART, _PACKAGE)
+        return migrate(self._reached, _PART, _PACKAGE)
 
     def is_ready(self) -> bool:
         """Whether a POST could be answered 200 now: there is a secret, and the inbox can be reached."""
@@ -349,8 +346,8 @@ class Receiver:
         return self.intake.put_inline(entry)
 
     def _open(self) -> Opened:
-        if self._transactions is not None:
-            return Opened(None, SeparateIntake(self._transactions, self._outage, self.counters))
+        if self._app_database is not None:
+            return Opened(None, SeparateIntake(self._app_database, self._outage, self.counters))
         assert self._database_url is not None
         database = connect(self._database_url)
         try:
@@ -360,55 +357,26 @@ class Receiver:
             raise
         return Opened(database, SharedIntake(database, self._outage, self.counters))
 
-    def _app_database(self) -> _AppDatabase:
-        assert self._transactions is not None
-        return _AppDatabase(self._transactions)
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    @property
+    def _reached(self) -> Database | AppDatabase:
+        if self._app_database is not None:
+            return self._app_database
         database = self.database
-        if database is not None:
-            with database.read() as connection:
-                yield connection
-        else:
-            assert self._transactions is not None
-            with self._transactions.begin() as transaction:
-                yield transaction.dbapi
+        assert database is not None
+        return database
 
     def _verbs(self) -> Verbs:
         if self._compiled is None:
-            database = self.database
-            dialect = database.dialect if database is not None else self._app_database().dialect
-            self._compiled = Verbs(_PACKAGE, dialect)
+            self._compiled = Verbs(_PACKAGE, self._reached.dialect)
         return self._compiled
 
     def _probe(self) -> None:
-        database, statement = self.database, "select 1 from hookline_inbox limit 1"
-        if database is not None:
-            with database.read() as connection:
-                connection.execute(statement)
-        else:
-            self._app_database().run(lambda connection: connection.cursor().execute(statement))
+        with self._reached.read() as connection:
+            connection.cursor().execute("select 1 from hookline_inbox limit 1")
 
     def _flush_on_time(self) -> None:
         self._flush_timer = None
         self.flush()
-
-
-class _AppDatabase:
-    """As much of a `Database` as migrating needs, on the app's own transactions."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
-
-    @property
-    def dialect(self) -> Dialect:
-        with self._transactions.begin() as transaction:
-            return dialect_of(transaction.dbapi)
-
-    def run(self, work: Callable[[Connection], T]) -> T:
-        with self._transactions.begin() as transaction:
-            return work(transaction.dbapi)
 
 
 def _checked_secrets(secrets: Sequence[str] | None) -> Sequence[str]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hookline.errors import OutcomeUnknown, StorageError
 from hookline.receiver.counters import Counters
@@ -20,10 +20,10 @@ from hookline.storage.commit import GroupCommit
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
-    from hookline.receiver.handlers import LentTransaction, Transactions
+    from hookline.receiver.app_database import AppDatabase
     from hookline.receiver.model import Receipt
     from hookline.receiver.receive import Door
-    from hookline.storage import Database, Dialect
+    from hookline.storage import Database
     from hookline.storage.outage import Outage
 
 log = logging.getLogger("hookline.receiver")
@@ -124,9 +124,9 @@ class SharedIntake:
 class SeparateIntake:
     """On the app's own transactions: one per entry, in the calling thread or, for coroutines, in one of asyncio's."""
 
-    def __init__(self, transactions: Transactions, outage: Outage, counters: Counters | None = None) -> None:
-        self._transactions = transactions
-        self._stores: dict[Dialect, InboxStore] = {}
+    def __init__(self, database: AppDatabase, outage: Outage, counters: Counters | None = None) -> None:
+        self._database = database
+        self._known: InboxStore | None = None
         self._outage = outage
         self._counters = counters if counters is not None else Counters()
 
@@ -136,39 +136,31 @@ class SeparateIntake:
 
     def put_inline(self, entry: Entry) -> PutKind:
         try:
-            with self._transactions.begin() as transaction:
-                kinds = self._store(transaction).put(transaction.dbapi, [entry])
+            [kind] = self._database.run(lambda connection: self._store.put(connection, [entry]))
         except StorageError as error:
             self._outage.failed(error)
             self._counters.storage_errors += 1
             raise
         except Exception as error:
-            # The app's driver has errors of its own; whichever it is, 200 cannot be said.
+            # Whatever the app's transactions raise: 200 cannot be said.
             self._outage.failed(error)
             raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
         self._outage.is_over()
-        self._counters.entries_kept(kinds)
-        _log_kept([entry], kinds)
-        return kinds[0]
+        self._counters.entries_kept([kind])
+        _log_kept([entry], [kind])
+        return kind
 
     def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
-        with self._transactions.begin() as transaction:
-            self._store(transaction).add_rejections(transaction.dbapi, rows)
+        self._database.run(lambda connection: self._store.add_rejections(connection, rows))
 
     def close(self) -> None:
         """Nothing is held open here."""
 
-    def _store(self, transaction: LentTransaction) -> InboxStore:
-        dialect = dialect_of(transaction.dbapi)
-        if dialect not in self._stores:
-            self._stores[dialect] = InboxStore(dialect)
-        return self._stores[dialect]
-
-
-def dialect_of(connection: Any) -> Dialect:
-    """Which SQL a DBAPI connection speaks, by the module that made it."""
-    modules = {kind.__module__.partition(".")[0] for kind in type(connection).__mro__}
-    return "postgres" if "psycopg" in modules else "sqlite"
+    @property
+    def _store(self) -> InboxStore:
+        if self._known is None:
+            self._known = InboxStore(self._database.dialect)
+        return self._known
 
 
 def _log_kept(entries: Sequence[Entry], kinds: Sequence[PutKind]) -> None:

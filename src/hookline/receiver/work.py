@@ -30,13 +30,14 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from hookline import tracing
 from hookline.errors import HooklineError, OutcomeUnknown, StorageUnavailable
 from hookline.loop import Clock, SystemClock, run_loop
+from hookline.receiver.app_database import AppDatabase
 from hookline.receiver.counters import Counters
 from hookline.receiver.handlers import (
     RUN,
@@ -91,42 +92,40 @@ MAX_CAUSES: Final = 10
 class Access:
     """How a worker reaches its tables: Hookline's own database, or the app's transactions."""
 
-    def __init__(
-        self,
-        database: Database | None = None,
-        *,
-        transactions: Transactions | None = None,
-        dialect: Dialect | None = None,
-    ) -> None:
-        if database is None and transactions is None:
-            raise TypeError("expected a database, the app's transactions, or both")
+    def __init__(self, database: Database | None = None, *, transactions: Transactions | None = None) -> None:
+        if (database is None) == (transactions is None):
+            raise TypeError("expected a database or the app's transactions")
         self.database = database
-        self._transactions = transactions
-        self.dialect: Dialect = dialect or (database.dialect if database is not None else "sqlite")
+        self._app = AppDatabase(transactions) if transactions is not None else None
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which SQL it is; on the app's transactions the first use looks."""
+        return self._reached.dialect
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """`work(connection)` in a transaction; Hookline's own database runs it again where another was in its way."""
-        if self.database is not None:
-            return self.database.run(work)
-        with self.lent() as transaction:
-            return work(transaction.dbapi)
+        """`work(connection)` in a transaction, run again where another one was in its way."""
+        return self._reached.run(work)
 
-    @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """A connection to look with."""
-        if self.database is not None:
-            with self.database.read() as connection:
-                yield connection
-        else:
-            with self.lent() as transaction:
-                yield transaction.dbapi
+        return self._reached.read()
 
     def lent(self) -> AbstractContextManager[LentTransaction]:
         """The transaction of one run."""
-        if self._transactions is not None:
-            return self._transactions.begin()
+        return self._reached.lent()
+
+    def end_thread(self) -> None:
+        """A thread of the worker ends."""
+        if self._app is not None:
+            self._app.end_thread()
+
+    @property
+    def _reached(self) -> Database | AppDatabase:
+        if self._app is not None:
+            return self._app
         assert self.database is not None
-        return self.database.lent()
+        return self.database
 
 
 class _LeaseLostError(Exception):
@@ -226,6 +225,7 @@ class Worker:
             for thread in threads:
                 thread.join()
             self._inbox = None
+            self._access.end_thread()
 
     def problems(self) -> list[str]:
         """What keeps `run` from its work, for people; empty where nothing does."""
@@ -787,9 +787,12 @@ class Worker:
         return threads
 
     def _serve(self, inbox: queue.SimpleQueue[Run | None]) -> None:
-        with contextlib.closing(_Loop()) as loop:
-            while (run := inbox.get()) is not None:
-                self._execute(run, loop)
+        try:
+            with contextlib.closing(_Loop()) as loop:
+                while (run := inbox.get()) is not None:
+                    self._execute(run, loop)
+        finally:
+            self._access.end_thread()
 
     def _finish_runs(self) -> None:
         """Wait for the runs under way, and keep their leases meanwhile."""

@@ -7,8 +7,6 @@ loop before their first claim: the feed's lock is never held in a transaction of
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +18,7 @@ from hookline.sender.event_writer import EventWriter, Publication
 from hookline.sender.idempotency import IdempotencyKey, check_key
 from hookline.sender.ids import IdMaker
 from hookline.sender.store import SenderStore
+from hookline.storage.app_connection import PlainSqlite, commits_by_itself, driver_connection, name_of, plain
 from hookline.tracing import current
 
 if TYPE_CHECKING:
@@ -109,79 +108,38 @@ def _key(text: str, drafts: Sequence[EventDraft]) -> IdempotencyKey:
     return IdempotencyKey(_KEY_SPACE + check_key(text, "idempotency_key"), _OPERATION, digest.hexdigest())
 
 
-class _Plain:
-    """A driver's connection whose cursors give plain tuples, whatever rows the app likes."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def cursor(self) -> Any:
-        cursor = self._connection.cursor()
-        cursor.row_factory = None
-        return cursor
-
-
-class _PlainPostgres:
-    """The same of psycopg."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def cursor(self) -> Any:
-        from psycopg import Cursor
-        from psycopg.rows import tuple_row
-
-        # Not the class that the app's connection makes: one that binds on the client writes arrays in another way.
-        return Cursor(self._connection, row_factory=tuple_row)
-
-    @property
-    def adapters(self) -> Any:
-        return self._connection.adapters
-
-
 def _opened(connection: Any) -> tuple[Dialect, Any]:
     """The driver's own connection within, in an open transaction."""
-    connection = _within(connection)
-    if isinstance(connection, sqlite3.Connection):
-        if not connection.in_transaction and _commits_by_itself(connection):
+    if _is_djangos_in_autocommit(connection):
+        raise TransactionMisuse("Django is in autocommit mode: publish within `with transaction.atomic():`")
+    connection = driver_connection(connection)
+    found = plain(connection)
+    if found is None:
+        raise TypeError(
+            "expected a connection of sqlite3 or psycopg (version 3), an SQLAlchemy Connection or Session, or "
+            f"django.db.connection; got {name_of(connection)}"
+        )
+    if isinstance(found, PlainSqlite):
+        if not connection.in_transaction and commits_by_itself(connection):
             raise TransactionMisuse(
                 "the connection is in autocommit mode: begin a transaction, or the event would not live and die with "
                 "what it tells of"
             )
-        return "sqlite", _Plain(connection)
-    # Whoever has a connection of psycopg's has loaded it.
-    psycopg = sys.modules.get("psycopg")
-    if psycopg is not None and isinstance(connection, psycopg.Connection):
-        if connection.autocommit and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-            raise TransactionMisuse(
-                "the connection is in autocommit mode: publish within `with connection.transaction():`, or the event "
-                "would not live and die with what it tells of"
-            )
-        return "postgres", _PlainPostgres(connection)
-    kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-    raise TypeError(
-        "expected a connection of sqlite3 or psycopg (version 3), an SQLAlchemy Connection or Session, or "
-        f"django.db.connection; got {kind}"
+    elif connection.autocommit and not _is_in_transaction(connection):
+        raise TransactionMisuse(
+            "the connection is in autocommit mode: publish within `with connection.transaction():`, or the event "
+            "would not live and die with what it tells of"
+        )
+    return found.dialect, found
+
+
+def _is_djangos_in_autocommit(connection: Any) -> bool:
+    return (
+        hasattr(connection, "in_atomic_block") and not connection.in_atomic_block and bool(connection.get_autocommit())
     )
 
 
-def _commits_by_itself(connection: sqlite3.Connection) -> bool:
-    # Python 3.12 has a mode of its own beside the old one, where None stands for autocommit.
-    mode = getattr(connection, "autocommit", -1)
-    return connection.isolation_level is None if mode == -1 else bool(mode)
+def _is_in_transaction(connection: Any) -> bool:
+    from psycopg.pq import TransactionStatus
 
-
-def _within(connection: Any) -> Any:
-    """What a framework has wrapped; neither of them is imported for it."""
-    if hasattr(connection, "in_atomic_block") and hasattr(connection, "ensure_connection"):  # Django's
-        if not connection.in_atomic_block and connection.get_autocommit():
-            raise TransactionMisuse("Django is in autocommit mode: publish within `with transaction.atomic():`")
-        connection.ensure_connection()
-        return connection.connection
-    if hasattr(connection, "get_bind") and hasattr(connection, "connection"):  # SQLAlchemy's Session
-        connection = connection.connection()
-    if hasattr(connection, "exec_driver_sql"):  # SQLAlchemy's Connection
-        if not connection.in_transaction():
-            connection.begin()  # as its own first statement would
-        return connection.connection.dbapi_connection
-    return connection
+    return bool(connection.info.transaction_status != TransactionStatus.IDLE)

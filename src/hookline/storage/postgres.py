@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -22,8 +20,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from hookline.errors import ConfigError, HooklineError, OutcomeUnknown, StorageUnavailable, TransactionMisuse
-from hookline.storage.postgres_pool import Conflict, OurConnection, Pool, translated, without_values
+from hookline.storage.app_connection import ENDED, WENT_ON
+from hookline.storage.postgres_pool import OurConnection, Pool, translated, without_values
 from hookline.storage.postgres_wakeups import Wakeups
+from hookline.storage.reruns import with_reruns
 from hookline.storage.verbs import Dialect
 
 log = logging.getLogger("hookline.storage")
@@ -33,10 +33,6 @@ T = TypeVar("T")
 POOL_SIZE: Final = 10
 # How long a transaction of ours waits for a lock before `StorageUnavailable`; as long as SQLite's busy timeout.
 LOCK_TIMEOUT_MS: Final = 5_000
-# How often work that conflicts is run again, and work that met a row somebody else had just inserted.
-RERUNS: Final = 20
-RERUNS_AS_DUPLICATE: Final = 3
-PAUSE_LAST_S: Final = 0.1
 
 # What we ask of libpq unless the URL says otherwise: a server that is gone is noticed within a second or two.
 # 2 is the least that libpq takes for connect_timeout.
@@ -124,20 +120,12 @@ class PostgresDatabase:
         So `work` changes nothing but the database, or sets it anew each time. A unique violation may mean that a row
         was inserted by somebody else after `work` had looked for it: that too is run again, a few times.
         """
-        duplicates = 0
-        for attempt in range(RERUNS):
-            try:
-                with self.transaction() as connection:
-                    return work(connection)
-            except Conflict:
-                pass
-            except psycopg.errors.UniqueViolation:
-                duplicates += 1
-                if duplicates > RERUNS_AS_DUPLICATE:
-                    raise
-            # Drawn, so that the same two do not meet again.
-            time.sleep(random.uniform(0, min(PAUSE_LAST_S, 0.002 * 2**attempt)))  # noqa: S311
-        raise StorageUnavailable(f"the database is not available: {RERUNS} times transactions were in the way")
+
+        def once() -> T:
+            with self.transaction() as connection:
+                return work(connection)
+
+        return with_reruns(once)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[OurConnection]:
@@ -166,16 +154,16 @@ class PostgresDatabase:
             try:
                 yield connection
             except psycopg.errors.InFailedSqlTransaction as error:
-                raise TransactionMisuse(_WENT_ON) from error
+                raise TransactionMisuse(WENT_ON) from error
             except psycopg.Error as error:
                 meant = translated(error, connection, may_be_others=True)
                 if meant is error:
                     raise
                 raise meant from error
             if connection.has_failed:
-                raise TransactionMisuse(_WENT_ON)
+                raise TransactionMisuse(WENT_ON)
             if connection.is_idle and not connection.is_lost:
-                raise TransactionMisuse("the handler ended its transaction: what it wrote before may have been kept")
+                raise TransactionMisuse(ENDED)
             self._commit(connection)
 
     # -- wake-ups ----------------------------------------------------------------------------------------------
@@ -279,11 +267,6 @@ def _understood(connection: OurConnection) -> Iterator[None]:
             raise without_values(meant) from None
         raise meant from error
 
-
-_WENT_ON: Final = (
-    "a statement failed and the handler went on: PostgreSQL undoes the whole transaction then; "
-    "put what may fail into `with tx.transaction():`, or let the error out"
-)
 
 _abandoned: list[Any] = []
 _child_guard = threading.Lock()

@@ -20,6 +20,7 @@ from psycopg.pq import ConnStatus, TransactionStatus
 
 from hookline.errors import StorageUnavailable, TransactionMisuse
 from hookline.storage.arrays import register_arrays
+from hookline.storage.reruns import Conflict
 
 Row = tuple[Any, ...]
 
@@ -57,10 +58,6 @@ _ENDINGS: Final = frozenset({"begin", "start", "commit", "end", "abort"})
 _TWO_PHASE: Final = ["prepare", "transaction"]
 
 
-class Conflict(StorageUnavailable):
-    """Two transactions were in each other's way and this one was undone: the same work may be run again."""
-
-
 class LentCursor(psycopg.Cursor[Row]):
     """What a handler's statements run on: refuses those that would end the transaction."""
 
@@ -91,17 +88,12 @@ class OurConnection(psycopg.Connection[Row]):
     @property
     def is_lost(self) -> bool:
         """Whether the server is gone, or was told goodbye."""
-        return self.pgconn.status != ConnStatus.OK
+        return is_lost(self)
 
     @property
     def is_idle(self) -> bool:
         """Whether no transaction is open on it."""
         return self.pgconn.transaction_status == TransactionStatus.IDLE
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether a transaction is open in which nothing has failed."""
-        return self.pgconn.transaction_status == TransactionStatus.INTRANS
 
     @property
     def has_failed(self) -> bool:
@@ -169,7 +161,7 @@ class Pool:
             )
         except psycopg.Error as error:
             unavailable = StorageUnavailable(
-                f"the database is not available: no connection to {self._place}: {_reason(error)}"
+                f"the database is not available: no connection to {self._place}: {reason(error)}"
             )
             self._failure = (time.monotonic() + SHARED_FAILURE_S, unavailable)
             raise unavailable from None
@@ -234,21 +226,33 @@ class Pool:
         connection.dispose()
 
 
-def translated(error: psycopg.Error, connection: OurConnection, *, may_be_others: bool = False) -> BaseException:
-    """What an error inside a transaction of ours means; the error itself where it says nothing of the server.
+def is_lost(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server is gone, or was told goodbye."""
+    return connection.pgconn.status != ConnStatus.OK
+
+
+def translated(
+    error: psycopg.Error, connection: psycopg.Connection[Any], *, may_be_others: bool = False
+) -> StorageUnavailable | psycopg.Error:
+    """What an error inside a transaction means; the error itself where it says nothing of the server.
 
     Args:
         may_be_others: where an app's code ran, the error may be another connection's, and means nothing for ours.
     """
-    if connection.is_lost:
+    if is_lost(connection):
         return StorageUnavailable("the database is not available: the connection was lost")
-    if may_be_others and connection.is_sound:
+    if may_be_others and connection.pgconn.transaction_status == TransactionStatus.INTRANS:
         return error
+    return meant_by_state(error) or error
+
+
+def meant_by_state(error: psycopg.Error) -> StorageUnavailable | None:
+    """What the server's own code says of the server; None where it is about a statement or its values."""
     if error.sqlstate in CONFLICTS:
         return Conflict("the database is not available: transactions were in each other's way")
     if error.sqlstate in _AWAY:
         return StorageUnavailable(f"the database is not available: {_AWAY[error.sqlstate]}")
-    return error
+    return None
 
 
 def without_values(error: psycopg.Error) -> psycopg.Error:
@@ -278,7 +282,8 @@ def _has_news(connection: OurConnection) -> bool:
     return bool(poll.poll(0))
 
 
-def _reason(error: psycopg.Error) -> str:
+def reason(error: psycopg.Error) -> str:
+    """Why there is no connection, in a line without a secret."""
     if error.sqlstate in _AWAY:
         return _AWAY[error.sqlstate or ""]
     # libpq's own words; they hold no secret, and what follows the first line is guesses.
@@ -296,4 +301,12 @@ def _refuse_endings(query: Any) -> None:
             raise TransactionMisuse(f"do not {first}: the transaction belongs to Hookline")
 
 
-__all__: Sequence[str] = ("Conflict", "OurConnection", "Pool", "translated", "without_values")
+__all__: Sequence[str] = (
+    "OurConnection",
+    "Pool",
+    "is_lost",
+    "meant_by_state",
+    "reason",
+    "translated",
+    "without_values",
+)

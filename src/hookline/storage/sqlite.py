@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from hookline.errors import OutcomeUnknown, StorageUnavailable, TransactionMisuse
+from hookline.errors import OutcomeUnknown, StorageError, StorageUnavailable, TransactionMisuse
 from hookline.storage.filelock import FileLock
 from hookline.storage.verbs import Dialect
 
@@ -280,11 +280,8 @@ class SqliteDatabase:
         try:
             connection.execute("commit")
         except sqlite3.OperationalError as error:
-            code = error.sqlite_errorcode & 0xFF
             self._roll_back(connection)
-            if code == sqlite3.SQLITE_IOERR:
-                raise OutcomeUnknown("the disk failed during the commit; it may or may not have been kept") from error
-            raise _away(error) from error
+            raise _away(error, at_commit=True) from error
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
@@ -478,9 +475,7 @@ def _finish_statement(connection: LentConnection, statement: str) -> None:
     except sqlite3.OperationalError as error:
         if connection.in_transaction:
             sqlite3.Connection.cursor(connection, sqlite3.Cursor).execute("rollback")
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
-            raise OutcomeUnknown("the disk failed during the commit; it may or may not have been kept") from error
-        raise _away(error) from error
+        raise _away(error, at_commit=True) from error
 
 
 def _begin(connection: sqlite3.Connection, left_s: float, timeout_s: float) -> None:
@@ -504,15 +499,25 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None or code & 0xFF not in _AWAY:
+        away = meant_by_sqlite(error, at_commit=False)
+        if away is None:
             raise
-        raise _away(error) from error
+        raise away from error
 
 
-def _away(error: sqlite3.DatabaseError) -> StorageUnavailable:
+def meant_by_sqlite(error: sqlite3.DatabaseError, *, at_commit: bool) -> StorageError | None:
+    """What an error says of the database itself; None where it is about a statement or its values."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None or code & 0xFF not in _AWAY:
+        return None
+    return _away(error, at_commit=at_commit)
+
+
+def _away(error: sqlite3.DatabaseError, *, at_commit: bool) -> StorageError:
     code = (error.sqlite_errorcode or 0) & 0xFF
+    if at_commit and code == sqlite3.SQLITE_IOERR:
+        return OutcomeUnknown("the disk failed during the commit; it may or may not have been kept")
     return StorageUnavailable(f"the database is not available: {_AWAY.get(code, error.sqlite_errorname)}")
 
 
-__all__: Sequence[str] = ("LentConnection", "SqliteDatabase")
+__all__: Sequence[str] = ("LentConnection", "SqliteDatabase", "meant_by_sqlite")

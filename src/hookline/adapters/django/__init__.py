@@ -1,0 +1,7 @@
+"""Hookline in Django."""
+
+from __future__ import annotations
+
+from hookline.adapters.django.transactions import AliasTransactions
+
+__all__ = ["AliasTransactions"]
