@@ -1,6 +1,7 @@
 """Endpoints, and deliveries that wait for them: as many as asked for, in a minute, by plain SQL.
 
-The rows are as publishing leaves them: an event for each ten of the endpoints, in their order, all of them due.
+An event for each ten of the endpoints, in their order; all are due, in no order, as retries with their jitter leave
+them: what is due first lies all over the tables.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ insert into hookline_sender_deliveries
 with recursive n (number) as (select 0 union all select number + 1 from n where number < :fanout - 1)
 select 'delivery_' || substr(cast(100000000000000 + e.row_id * :fanout + n.number as text), 2), e.environment, e.row_id,
     :first_endpoint + (e.row_id * :fanout + n.number) % :endpoints, 'published', 'pending',
-    :now_ms - 1000000 + (e.row_id - :before), :now_ms, :now_ms
+    :now_ms - 1 - (e.row_id * :fanout + n.number) * 7919 % 1000003, :now_ms, :now_ms
 from hookline_sender_events e
 cross join n
 where e.row_id > :before
