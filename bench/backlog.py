@@ -1,7 +1,7 @@
-"""Endpoints, and deliveries that wait for them: as many as asked for, in a minute, by plain SQL.
+"""What waits: deliveries and their endpoints, entries of the inbox; as many as asked for, in a minute, by plain SQL.
 
-An event for each ten of the endpoints, in their order; all are due, in no order, as retries with their jitter leave
-them: what is due first lies all over the tables.
+Of deliveries an event is for ten of the endpoints, in their order; all are due, in no order, as retries with their
+jitter leave them: what is due first lies all over the tables.
 """
 
 from __future__ import annotations
@@ -45,6 +45,22 @@ cross join n
 where e.row_id > :before
 order by e.row_id, n.number
 """
+_ENTRIES: Final = """-- Adds entries to the inbox.
+insert into hookline_inbox (source, event_id, sha256, type, body, received_ms)
+with recursive n (number) as (select cast(:first as bigint) union all select number + 1 from n where number < :last),
+named (event_id, user_id) as (
+    select 'event_' || substr(cast(100000000000000 + number as text), 2),
+        'directory_user_' || substr(cast(100000000000000 + number * 7919 % :users as text), 2)
+    from n
+)
+select 'default', event_id, cast(event_id as blob), :type,
+    cast(replace(replace(:body, 'EVENT', event_id), 'USER', user_id) as blob), :now_ms
+from named
+"""
+_QUEUE: Final = """-- Has them applied.
+insert into hookline_inbox_queue (seq, due_ms) select seq, received_ms from hookline_inbox where seq > :before
+"""
+USERS: Final = 100_000
 
 
 def add_endpoints(
@@ -93,3 +109,18 @@ def add_deliveries(database: Database, count: int, *, fanout: int = FANOUT) -> N
             spread = {"fanout": fanout, "first_endpoint": first_endpoint, "endpoints": endpoints}
             deliveries.run(connection, {**spread, "before": before, "now_ms": now_ms})
         left -= size
+
+
+def add_entries(database: Database, count: int) -> None:
+    """So many entries of the inbox, due to be applied: each the newest of one of a hundred thousand users."""
+    entries, queue = (compile_verb("fill", text, database.dialect) for text in (_ENTRIES, _QUEUE))
+    body_of_all = body(1).decode().replace("event_01BENCH000000000000001", "EVENT")
+    body_of_all = body_of_all.replace("directory_user_00000000000000000000000001", "USER")
+    while count:
+        size = min(count, AT_ONCE)
+        with database.transaction() as connection:
+            before = connection.execute("select coalesce(max(seq), 0) from hookline_inbox").fetchone()[0]
+            numbered = {"first": before + 1, "last": before + size, "users": USERS, "now_ms": SystemClock().now_ms()}
+            entries.run(connection, {**numbered, "type": EVENT_TYPE, "body": body_of_all})
+            queue.run(connection, {"before": before})
+        count -= size

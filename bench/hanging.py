@@ -21,7 +21,7 @@ from bench.accepts import PADDING
 from bench.backlog import add_endpoints
 from bench.databases import Databases
 from bench.measure import BenchError, Options, percentile, pinned, process, spread
-from bench.sender import API_KEY, BOX, Sender, beside, serving
+from bench.served import API_KEY, BOX, Served, beside, serving
 from hookline.storage import Database, connect
 
 ENDPOINTS: Final = 1_000
@@ -154,7 +154,7 @@ def _publish_steadily(api: http.client.HTTPConnection, load: Load, healthy: Coll
     return count
 
 
-def _wait(sender: Sender, database: Database, count: int) -> None:
+def _wait(sender: Served, database: Database, count: int) -> None:
     """Until so many have been delivered."""
 
     def delivered() -> int:

@@ -8,6 +8,7 @@ import select
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,11 +109,12 @@ def unpin() -> None:
 class Child:
     """A process of ours and what it prints. Every wait has an end."""
 
-    def __init__(self, name: str, process: subprocess.Popen[str]) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
         self.name = name
         self._process = process
         assert process.stdout is not None
         self._stdout = process.stdout
+        self._unread = b""
 
     @property
     def pid(self) -> int:
@@ -123,14 +125,18 @@ class Child:
         return self._process.poll() is None
 
     def line(self, timeout_s: float = READY_S) -> str:
-        """The next line it prints, each written at once and whole. BenchError where none comes in time, or it ended."""
-        ready, _, _ = select.select([self._stdout], [], [], timeout_s)
-        if not ready:
-            raise BenchError(f"{self.name}: expected a line within {timeout_s:g} s, and nothing came")
-        line = self._stdout.readline().strip()
-        if not line:
-            raise BenchError(f"{self.name}: expected a line, but it ended with {self._process.wait(STOP_S)}")
-        return line
+        """The next line it prints. BenchError where none comes in time, or the process has ended."""
+        ends_s = time.monotonic() + timeout_s
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([self._stdout], [], [], max(0.0, ends_s - time.monotonic()))
+            if not ready:
+                raise BenchError(f"{self.name}: expected a line within {timeout_s:g} s, and nothing came")
+            said = os.read(self._stdout.fileno(), 65_536)
+            if not said:
+                raise BenchError(f"{self.name}: expected a line, but it ended with {self._process.wait(STOP_S)}")
+            self._unread += said
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode().strip()
 
     def stop(self) -> None:
         """End it, by its id."""
@@ -155,7 +161,6 @@ def process(
             [sys.executable, "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
         )
     finally:

@@ -22,7 +22,7 @@ from bench.backlog import EVENT_TYPE, add_endpoints
 from bench.databases import Databases
 from bench.measure import BenchError, Options, Run, cost, cpu_s, pinned, spread
 from bench.raw import drive
-from bench.sender import BOX, Sender, beside, post, serving
+from bench.served import BOX, Served, beside, post, serving
 from hookline.storage import connect
 
 ENDPOINTS: Final = 10
@@ -90,7 +90,7 @@ def measure(databases: Databases, options: Options) -> Iterator[str]:
         yield f"    ratio by CPU             {spread(by_cpu)}"
 
 
-def _load(databases: Databases, sender: Sender, shape: Shape, duration_s: float, *, is_refused: bool) -> Run:
+def _load(databases: Databases, sender: Served, shape: Shape, duration_s: float, *, is_refused: bool) -> Run:
     """Drive the server with the same call for that long; times are of a call, all else of an event."""
     call, expected = shape.call(is_refused=is_refused), 422 if is_refused else 201
     latencies: list[float] = []

@@ -15,7 +15,7 @@ from bench.backlog import add_deliveries, add_endpoints
 from bench.databases import Databases
 from bench.deliveries import sink
 from bench.measure import Options
-from bench.sender import BOX, Sender, beside, serving, states
+from bench.served import BOX, Served, beside, serving, states
 from hookline.storage import Database, connect
 
 ENDPOINTS: Final = 10
@@ -61,7 +61,7 @@ def measure(databases: Databases, options: Options) -> Iterator[str]:
         yield f"  idle, looks at data_version /s    {looked / idle_s:6.2f}"
 
 
-def _deliver(database: Database, sender: Sender, count: int) -> None:
+def _deliver(database: Database, sender: Served, count: int) -> None:
     """Have so many deliveries due, and wait until they are delivered."""
     done = states(database).get("succeeded", 0)
     add_deliveries(database, count, fanout=1)

@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from bench import claims
+from bench.backlog import add_deliveries
+from bench.databases import opened
 from bench.deliverer import all_succeed
-from bench.measure import BenchError, process
+from bench.measure import BenchError, Options, process
 
 from hookline.sender.counters import Counters
+from hookline.storage import Database
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the measurements pin cores: Linux alone")
 
@@ -25,7 +29,7 @@ SAYS = {
     "claims": r"10,000 against 1,000: slower by \d+\.\d+",
     "deliveries": r"ratio by CPU +\d+\.\d+ \(",
     "hanging": r"p95 with to without +\d+\.\d+",
-    "memory": r"10,000 waiting +\d+\.\d MiB",
+    "memory": r"10,000 deliveries +\d+\.\d MiB(.*\n)+ +10,000 entries +\d+\.\d MiB",
     "publishing": r"1,000 to a call(.*\n)+ +ratio +\d+\.\d+",
     "statements": r"per delivery, 500 at once +\d+\.\d\d(.*\n)+ +idle, in 5 s.* \d+\.\d\d",
 }
@@ -45,6 +49,7 @@ CASES = [
 ]
 
 
+@pytest.mark.timeout(120)  # whole processes, which take seconds; on a machine that others use, many
 @pytest.mark.parametrize(("name", "database"), CASES)
 def test_a_measurement_reports(name: str, database: str) -> None:
     """A small run of each part ends well, every answer and every row having been checked, and says what it found."""
@@ -54,7 +59,7 @@ def test_a_measurement_reports(name: str, database: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=110,
     )
 
     assert done.returncode == 0, done.stderr
@@ -98,3 +103,16 @@ def test_a_process_that_says_nothing_is_not_waited_for() -> None:
         process("timeit", "-n1", "-r1", "import time; time.sleep(60)", ready_s=0.2),
     ):
         pass
+
+
+def test_a_claim_that_reads_a_whole_table_ends_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its index a claim costs what waits, and no figure is printed."""
+
+    def add_without_index(database: Database, count: int) -> None:
+        add_deliveries(database, count)
+        database.run(lambda connection: connection.execute("drop index hookline_sender_deliveries_due"))
+        database.run(lambda connection: connection.execute("drop index hookline_sender_deliveries_endpoint"))
+
+    monkeypatch.setattr(claims, "add_deliveries", add_without_index)
+    with opened("sqlite") as databases, pytest.raises(BenchError, match=r"looks a row with 10,000 waiting, got \d+"):
+        list(claims.measure(databases, Options(rounds=1, scale=0.1, is_small=True)))

@@ -1,4 +1,4 @@
-"""A `hookline serve sender` to measure: started on a database, watched, and stopped."""
+"""A `hookline serve` to measure: started on a database, watched, and stopped."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from cryptography.fernet import Fernet
 
+from bench.accepts import SECRET
 from bench.databases import Databases
 from bench.measure import BenchError, Child, process
 from bench.serve import COUNTS
@@ -21,6 +22,7 @@ from hookline.sender.secrets import SecretBox
 from hookline.storage import Database
 
 API_KEY: Final = "sk_live_bench_only_0123456789"
+Part: TypeAlias = Literal["sender", "worker"]
 KEY: Final = Fernet.generate_key().decode()
 BOX: Final = SecretBox([KEY])
 # Of the server's lines those that are a statement of Hookline's; the bench's own say `bench`.
@@ -28,13 +30,8 @@ _STATEMENT: Final = r"^hookline {name} LOG:  (?:statement|execute [^:]*): "
 
 
 @dataclass(slots=True)
-class Sender:
-    """A sender at work on a database.
-
-    Attributes:
-        port: where its API listens.
-        looks: at `data_version`, as far as statements are counted on SQLite.
-    """
+class Served:
+    """A part of Hookline at work on a database; `port` is where it listens, 0 where it does not."""
 
     child: Child
     port: int
@@ -67,14 +64,18 @@ class Sender:
         ends_s = time.monotonic() + stall_s
         while not is_so():
             if not self.child.is_running or time.monotonic() > ends_s:
-                ended = "" if self.child.is_running else "the sender has ended; "
+                ended = "" if self.child.is_running else "the process has ended; "
                 raise BenchError(f"waited {stall_s:g} s: {ended}{what()}")
             time.sleep(0.02)
 
 
 @contextlib.contextmanager
-def serving(databases: Databases, url: str, *, is_counted: bool = False) -> Iterator[Sender]:
-    """A sender on core 0, on the database at `url`, whose secrets `BOX` has sealed; by default nothing is counted."""
+def serving(databases: Databases, url: str, part: Part = "sender", *, is_counted: bool = False) -> Iterator[Served]:
+    """`hookline serve` on core 0, on the database at `url`, where `BOX` has sealed what is sealed.
+
+    Args:
+        is_counted: whether its statements are counted, which costs time.
+    """
     name = databases.name_of(url)
     if is_counted and databases.kind == "postgres":
         with databases.cluster.connect() as connection:
@@ -84,27 +85,23 @@ def serving(databases: Databases, url: str, *, is_counted: bool = False) -> Iter
         "DATABASE_URL": url,
         "API_KEY": API_KEY,
         "ENCRYPTION_KEY": KEY,
-        "ALLOW_PRIVATE_TARGETS": "1",
+        "WEBHOOK_SECRETS": SECRET,
         "LOG_LEVEL": "error",
     }
     with tempfile.TemporaryDirectory(prefix="hl-bench-") as folder:
         counts = Path(folder) / "counts"
-        arguments = ["0", str(counts) if is_counted else "", "serve", "sender", "--port", "0", "--json"]
+        arguments = ["0", str(counts) if is_counted else "", "serve", part, "--port", "0", "--json"]
+        if part == "sender":
+            arguments.append("--allow-private-targets")
         environment = {f"HOOKLINE_{setting}": value for setting, value in settings.items()}
         with process("bench.serve", *arguments, environment=environment) as (child, line):
-            port = int(json.loads(line)["url"].rpartition(":")[2])
-            yield Sender(child, port, databases, name, counts)
+            where = json.loads(line)["url"]
+            yield Served(child, int(where.rpartition(":")[2]) if where else 0, databases, name, counts)
 
 
 def beside(databases: Databases, url: str) -> str:
     """The same database for the bench itself, so that the server tells whose statements are whose."""
     return url if databases.kind == "sqlite" else f"{url}&application_name=bench&notify=on"
-
-
-def attempted(database: Database) -> int:
-    """How many attempts are recorded."""
-    with database.read() as connection:
-        return int(connection.execute("select count(*) from hookline_sender_attempts").fetchone()[0])
 
 
 def states(database: Database) -> dict[str, int]:
