@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -210,15 +211,140 @@ def test_keys(hookline: Run) -> None:
     made = hookline("keys", "create", "--name", "billing", "--json").json
     staging = hookline("keys", "create", "--env", "staging", "--json").json
     listed = hookline("keys", "list", "--json")
+    shown = hookline("keys", "show", made["id"], "--json").json
     revealed = hookline("keys", "reveal", staging["id"], "--env", "staging", "--json").json
     revoked = hookline("keys", "revoke", made["id"], "--yes")
 
     assert made["key"].startswith("sk_live_")
     assert made["key"] not in listed.out
+    assert (shown["name"], shown["key"]) == ("billing", None)
+    assert hookline("keys", "show", staging["id"]).code == Exit.NOT_FOUND
     assert revealed["key"] == staging["key"]
     assert (revoked.code, revoked.out) == (Exit.OK, f"revoked: {made['id']}\n")
     found = {one["id"]: one["revoked_at"] for one in hookline("keys", "list", "--json").json["data"]}
     assert found[made["id"]] is not None
+
+
+SCHEMA = {"type": "object", "required": ["amount"], "properties": {"amount": {"type": "integer"}}}
+
+
+def test_the_life_of_an_event_type(hookline: Run, settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Described with a schema, shown, listed, in force; its mode changed alone; described anew; forgotten."""
+    types = ("events", "types")
+    for file, content in (("schema", SCHEMA), ("sample", {"amount": 5}), ("wrong", {"amount": "12"})):
+        (settings / f"{file}.json").write_text(json.dumps(content), encoding="utf-8")
+
+    def publish(file: str) -> int:
+        return hookline("events", "publish", "invoice.paid", file).code
+
+    described = ("--description", "An invoice was paid.", "--sample", "sample.json")
+    made = hookline(*types, "put", "invoice.paid", "schema.json", *described, "--json").json
+    listed = hookline(*types, "invoice", "--json").json["data"]
+    shown = hookline(*types, "show", "invoice.paid")
+    refused = hookline("events", "publish", "invoice.paid", "wrong.json")
+    warned = hookline(*types, "mode", "invoice.paid", "warn", "--json").json
+    taken = publish("wrong.json")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(json.dumps({"type": "object"}).encode())))
+    anew = hookline(*types, "put", "invoice.paid", "-", "--json").json
+    unasked = hookline(*types, "delete", "invoice.paid")
+    gone = hookline(*types, "delete", "invoice.paid", "--yes", "--json")
+
+    assert (made["mode"], made["origin"], made["schema"], made["sample"]) == ("reject", "own", SCHEMA, {"amount": 5})
+    assert [(one["name"], one["mode"], one["has_schema"]) for one in listed] == [("invoice.paid", "reject", True)]
+    assert json.dumps(SCHEMA) in shown.out
+    assert "An invoice was paid." in shown.out
+    assert (refused.code, "data.amount" in refused.err) == (Exit.USAGE, True)
+    assert (warned["mode"], warned["schema"], warned["sample"]) == ("warn", SCHEMA, {"amount": 5})
+    assert warned["description"] == "An invoice was paid."
+    assert taken == Exit.OK
+    assert (anew["schema"], anew["mode"], anew["sample"], anew["description"]) == (
+        {"type": "object"},
+        "reject",
+        None,
+        None,
+    )
+    assert (unasked.code, "--yes" in unasked.err) == (Exit.USAGE, True)
+    assert (gone.code, gone.json) == (Exit.OK, {"name": "invoice.paid", "deleted": True})
+    assert hookline(*types, "show", "invoice.paid").code == Exit.NOT_FOUND
+    assert hookline(*types, "mode", "invoice.paid", "off").code == Exit.NOT_FOUND
+    assert hookline(*types, "delete", "invoice.paid", "--yes").code == Exit.NOT_FOUND
+
+
+def test_what_is_no_description_is_refused(hookline: Run, settings: Path) -> None:
+    """By the field, in the words of the API, with exit code 2; and two files cannot both be standard input."""
+    (settings / "schema.json").write_text('{"type": "nonsense"}', encoding="utf-8")
+    (settings / "broken.json").write_text("{", encoding="utf-8")
+    put = ("events", "types", "put", "invoice.paid")
+
+    refusals = [
+        (hookline(*put, "schema.json"), "schema"),
+        (hookline(*put, "broken.json"), "expected JSON"),
+        (hookline(*put, "nowhere.json"), "cannot be read"),
+        (hookline(*put, "-", "--sample", "-"), "--sample"),
+        (hookline(*put, "--mode", "warn"), "expected a schema"),
+        (hookline(*put, "--mode", "loud"), "loud"),
+        (hookline("events", "types", "put", "Invoice Paid"), "invoice.paid"),
+    ]
+
+    assert [(said.code, word in said.err) for said, word in refusals] == [(Exit.USAGE, True)] * len(refusals)
+
+
+# Which command each of Hookline's own routes is for.
+COMMANDS = {
+    "GET /api/v1/api_keys": "keys list",
+    "POST /api/v1/api_keys": "keys create",
+    "GET /api/v1/api_keys/{key_id}": "keys show",
+    "DELETE /api/v1/api_keys/{key_id}": "keys revoke",
+    "POST /api/v1/api_keys/{key_id}/reveal": "keys reveal",
+    "GET /api/v1/audit": "audit",
+    "GET /api/v1/deliveries": "deliveries list",
+    "GET /api/v1/deliveries/{delivery_id}": "deliveries show",
+    "POST /api/v1/deliveries/{delivery_id}/cancel": "deliveries cancel",
+    "GET /api/v1/deliveries/{delivery_id}/explain": "deliveries explain",
+    "POST /api/v1/deliveries/{delivery_id}/retry": "deliveries retry",
+    "GET /api/v1/endpoints": "endpoints list",
+    "POST /api/v1/endpoints": "endpoints create",
+    "GET /api/v1/endpoints/{endpoint_id}": "endpoints show",
+    "PATCH /api/v1/endpoints/{endpoint_id}": "endpoints update",
+    "DELETE /api/v1/endpoints/{endpoint_id}": "endpoints delete",
+    "POST /api/v1/endpoints/{endpoint_id}/pause": "endpoints pause",
+    "POST /api/v1/endpoints/{endpoint_id}/resume": "endpoints resume",
+    "POST /api/v1/endpoints/{endpoint_id}/reveal_secret": "endpoints reveal-secret",
+    "POST /api/v1/endpoints/{endpoint_id}/revoke_old_secret": "endpoints revoke-secret",
+    "POST /api/v1/endpoints/{endpoint_id}/rotate_secret": "endpoints rotate-secret",
+    "POST /api/v1/endpoints/{endpoint_id}/test": "endpoints test",
+    "GET /api/v1/endpoints/{endpoint_id}/versions": "endpoints versions",
+    "GET /api/v1/event_types": "events types",
+    "GET /api/v1/event_types/{name}": "events types show",
+    "PUT /api/v1/event_types/{name}": "events types put",
+    "PATCH /api/v1/event_types/{name}": "events types mode",
+    "DELETE /api/v1/event_types/{name}": "events types delete",
+    "POST /api/v1/events": "events publish",
+    "GET /api/v1/events/{event_id}": "events show",
+    "GET /api/v1/events/{event_id}/explain": "events explain",
+    "POST /api/v1/events/{event_id}/resend": "events resend",
+    "POST /api/v1/replays": "replays create",
+    "GET /api/v1/replays": "replays list",
+    "GET /api/v1/replays/{replay_id}": "replays show",
+    "POST /api/v1/replays/{replay_id}/cancel": "replays cancel",
+}
+
+
+def test_every_route_of_ours_has_its_command(command: Run) -> None:
+    """A route without a command is seen here, and so is a command that is not there."""
+    described = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text(encoding="utf-8"))["paths"]
+    routes = {
+        f"{method.upper()} {path}"
+        for path, methods in described.items()
+        for method in methods
+        if path.startswith("/api/v1/")
+    }
+
+    assert routes == set(COMMANDS)
+    for name in sorted(set(COMMANDS.values())):
+        said = command(*name.split(), "--help")
+        assert said.code == Exit.OK
+        assert f"Usage: hookline {name}" in said.out
 
 
 def test_environments_are_apart(hookline: Run) -> None:

@@ -84,6 +84,26 @@ def test_a_type_is_described_shown_and_forgotten(call: Client) -> None:
     assert call("GET", URL).status == 404
 
 
+def test_a_part_of_a_description_is_changed(call: Client) -> None:
+    """What is not named stays; a schema that comes or goes brings its mode; the whole must hold."""
+    nothing = call("PATCH", URL, {"mode": "off"})
+    call("PUT", URL, {"description": "as it was", "schema": SCHEMA, "sample": {"amount": 1}})
+
+    warned = call("PATCH", URL, {"mode": "warn"}).json
+    refused = call("PATCH", URL, {"sample": {"amount": "no number"}})
+    bare = call("PATCH", URL, {"schema": None}).json
+    again = call("PATCH", URL, {"schema": SCHEMA, "description": None}).json
+
+    assert nothing.status == 404
+    assert (warned["mode"], warned["description"], warned["schema"]) == ("warn", "as it was", SCHEMA)
+    assert (refused.status, refused.json["errors"][0]["field"]) == (422, "sample.amount")
+    assert (bare["mode"], bare["schema"], bare["sample"]) == ("off", None, {"amount": 1})
+    assert (again["mode"], again["schema"], again["description"]) == ("reject", SCHEMA, None)
+    assert call("GET", URL).json == again
+    assert call("PATCH", URL, {"colour": "red"}).status == 422
+    assert call("PATCH", "/api/v1/event_types/Not%20One", {"mode": "off"}).status == 404
+
+
 def test_environments_describe_for_themselves(call: Client) -> None:
     """What one key describes the other does not see."""
     call("PUT", URL, {"description": "live"})

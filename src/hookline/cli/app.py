@@ -79,6 +79,11 @@ def exit_of(error: RequestError) -> Exit:
     return Exit.USAGE if error.status in (400, 422) else Exit.FAILED
 
 
+def _placed(field: object, message: str) -> str:
+    """With the place it is about, which some messages begin with."""
+    return message if not isinstance(field, str) or message.startswith(f"{field}: ") else f"{field}: {message}"
+
+
 def _told(error: RequestError) -> str:
-    details = [str(one["message"]) for one in error.errors or () if one.get("message")]
+    details = [_placed(one.get("field"), str(one["message"])) for one in error.errors or () if one.get("message")]
     return "; ".join(details) if details and len(details) < 4 else error.message

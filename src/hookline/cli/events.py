@@ -9,11 +9,13 @@ from cyclopts import Parameter
 
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.deliveries import COLUMNS as DELIVERY_COLUMNS
+from hookline.cli.event_types import types
 from hookline.cli.parameters import AsJson
 from hookline.cli.sender_commands import FIRST, Columns, Pages, moment, payload, print_rows, show_list, words
 from hookline.cli.tables import print_json
 
 events = cyclopts.App(name="events", help="What was published: look, publish, send again, explain.")
+events.command(types)
 
 ROOT: Final = "/api/v1/events"
 _COLUMNS: Final[Columns] = (("EVENT", "id"), ("TYPE", "event"), ("CREATED", "created_at"))
@@ -132,34 +134,6 @@ def resend(
         print_json(made)
     else:
         print_rows(made["data"], DELIVERY_COLUMNS, empty="no endpoint asks for it")
-
-
-@events.command
-def types(
-    name: Annotated[str | None, Parameter(help="Only those with this in their name.")] = None,
-    /,
-    *,
-    place: Place = HERE,
-    as_json: AsJson = False,
-) -> None:
-    """The types there are, and whether they have a sample to test with."""
-    with sender_api(place) as api:
-        found = api.get("/api/v1/event_types")
-    if name is not None:
-        found["data"] = [item for item in found["data"] if name in item["name"]]
-    if as_json:
-        print_json(found)
-        return
-    print_rows(
-        found["data"],
-        (
-            ("TYPE", "name"),
-            ("RESOURCE", "resource"),
-            ("BY WEBHOOK", lambda item: "yes" if item["subscribable"] else "no"),
-            ("SAMPLE", lambda item: "yes" if item["has_sample"] else "no"),
-        ),
-        empty="no such type",
-    )
 
 
 @events.command

@@ -39,6 +39,19 @@ def list_(
 
 
 @keys.command
+def show(key: str, /, *, place: Place = HERE, as_json: AsJson = False) -> None:
+    """One key: its name, when it was made, last used, revoked.
+
+    Parameters
+    ----------
+    key:
+        Its id.
+    """
+    with sender_api(place) as api:
+        _print(api.get(f"{ROOT}/{segment(key)}"), as_json=as_json)
+
+
+@keys.command
 def create(
     *,
     name: Annotated[str | None, Parameter(help="To tell it from others.")] = None,
@@ -117,5 +130,5 @@ def _print(key: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(key)
         return
-    names = ("id", "name", "hint", "environment", "key", "created_at", "revoked_at")
+    names = ("id", "name", "hint", "environment", "key", "created_at", "last_used_at", "revoked_at")
     print_facts([(name, key[name]) for name in names])

@@ -85,6 +85,12 @@ class PutEventType(BaseModel):
     sample: dict[str, Any] | None = Field(None, description="The `data` of a test event.")
 
 
+class ChangeEventType(PutEventType):
+    """What to say of a type otherwise than before. What is left out stays; null takes away."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"mode": "warn"}]})
+
+
 # Described only: `EventTypes.put` checks it, with words that say what a name is.
 _Name = Annotated[str, Path(json_schema_extra={"pattern": f"^{EVENT_TYPE.pattern}$", "maxLength": MAX_TYPE_LENGTH})]
 
@@ -132,6 +138,17 @@ def router(context: CallContext) -> APIRouter:
         with context.database.read() as connection:
             subscribers = len(store.endpoints_matching(connection, [(environment, name)]))
         return JSONResponse(_shown(name, described, subscribers), 201 if is_new else 200)
+
+    @routes.patch("/{name}", response_model=ShownEventType, responses=answers(404, 422))
+    def update_event_type(environment: Caller, name: str, body: ChangeEventType) -> dict[str, Any]:
+        """Change a part of what was said of a type: its mode alone, for one."""
+        given = body.model_dump(exclude_unset=True, by_alias=True)
+        changed = types.change(environment, name, given) if is_event_type(name) else None
+        if changed is None:
+            raise _not_found(name)
+        with context.database.read() as connection:
+            subscribers = len(store.endpoints_matching(connection, [(environment, name)]))
+        return _shown(name, changed, subscribers)
 
     @routes.delete("/{name}", status_code=204, responses=answers())
     def delete_event_type(environment: Caller, name: str) -> None:

@@ -111,6 +111,37 @@ class EventTypes:
         self._forget()
         return result
 
+    def change(self, environment: Environment, name: str, given: Mapping[str, Any]) -> OwnEventType | None:
+        """Say something else of a type, and leave the rest as it was said; None where nothing was said of it.
+
+        Args:
+            given: any of `description`, `schema`, `mode`, `sample`, as in `put`; None takes it away. A mode that is not
+                given stays, but for that of a schema that comes or goes.
+
+        Raises:
+            RequestError: as `put`; the whole of it has to hold.
+        """
+
+        def write(connection: Connection) -> OwnEventType | None:
+            before = self._store.lock_event_type(connection, environment, name)
+            if before is None:
+                return None
+            said: dict[str, Any] = {
+                "description": before.description,
+                "schema": None if before.schema is None else json.loads(before.schema),
+                "mode": before.mode,
+                "sample": None if before.sample is None else json.loads(before.sample),
+            }
+            if "schema" in given and (given["schema"] is None) != (before.schema is None):
+                said["mode"] = None
+            described = _described(environment, name, **{**said, **given}, now_ms=self._clock.now_ms())
+            self._store.put_event_type(connection, described)
+            return self._store.event_type(connection, environment, name)
+
+        changed = self._database.run(write)
+        self._forget()
+        return changed
+
     def delete(self, environment: Environment, name: str) -> bool:
         """Forget what was said of a type; False where nothing was. Events of it are still taken."""
         was_there = self._database.run(lambda connection: self._store.delete_event_type(connection, environment, name))

@@ -450,6 +450,11 @@ class SenderStore:
         rows = self._verbs["event_type_get"].run(connection, {"environment": environment, "name": name})
         return OwnEventType(*rows[0]) if rows else None
 
+    def lock_event_type(self, connection: Connection, environment: str, name: str) -> OwnEventType | None:
+        """The same, which then nobody else changes until the transaction ends."""
+        rows = self._verbs["event_type_lock"].run(connection, {"environment": environment, "name": name})
+        return OwnEventType(*rows[0]) if rows else None
+
     def event_types(self, connection: Connection, environment: str) -> list[OwnEventType]:
         """Every type of an environment, by name."""
         rows = self._verbs["event_types_of"].run(connection, {"environment": environment})
