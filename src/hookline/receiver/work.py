@@ -35,7 +35,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
 
 from hookline import tracing
-from hookline.errors import HooklineError, OutcomeUnknown, StorageUnavailable
+from hookline.errors import HooklineError, OutcomeUnknown, StorageError, StorageUnavailable
 from hookline.loop import Clock, SystemClock, run_loop
 from hookline.receiver.app_database import AppDatabase
 from hookline.receiver.counters import Counters
@@ -58,6 +58,7 @@ from hookline.receiver.spans import begin_run, tell_applied
 from hookline.rules.lifecycle import after_run
 from hookline.rules.schedule import JITTER, RUNS, Backoff
 from hookline.storage import Connection, Database, Dialect, Verbs
+from hookline.storage.reruns import Conflict
 from hookline.wire.event import Event
 
 log = logging.getLogger("hookline.worker")
@@ -79,8 +80,11 @@ MOST_SET_APART: Final = 20
 # A walk is never given up: the loss of access that it has to tell of stays untold until then.
 WALK_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=3_600, tries=2**31)
 BUSY_WAIT_MS: Final = 1_000
-# How often a run may find the database locked before that counts as its failure.
+CONFLICT_WAIT_MS: Final = 50
+# How often a run may find the database locked before that counts as its failure, and how often another transaction
+# in its way: PostgreSQL sees by itself who waits for whom, and says so at once.
 GIVE_BACKS: Final = 5
+GIVE_BACKS_AS_CONFLICT: Final = 20
 # On how many different objects a handler fails in a row, within the window, before it is paused.
 PAUSE_AFTER: Final = 20
 PAUSE_WINDOW_S: Final = 3_600
@@ -677,10 +681,10 @@ class Worker:
                 extra=run.log_ids,
             )
             return
-        except (StorageUnavailable, OutcomeUnknown):
+        except (StorageUnavailable, OutcomeUnknown) as error:
             # Where a commit in doubt was kept after all, there is no such attempt to give back any more.
-            if self._given_back.get(run.row_id, 0) < GIVE_BACKS:
-                self._give_back(run)
+            if self._given_back.get(run.row_id, 0) < _most_given_back(error):
+                self._give_back(run, error)
                 return
             # A handler that waits for a lock it holds itself would come back for ever.
             failure: BaseException = StorageUnavailable("the database stayed away from it")
@@ -718,13 +722,20 @@ class Worker:
             if not self._runs.succeed(transaction.dbapi, run, self._clock.now_ms()):
                 raise _LeaseLostError
 
-    def _give_back(self, run: Run) -> None:
+    def _give_back(self, run: Run, error: StorageError) -> None:
         self._given_back[run.row_id] = self._given_back.get(run.row_id, 0) + 1
-        log.warning(
-            "run %d of %s: the database is not available, trying again", run.row_id, run.handler, extra=run.log_ids
+        is_conflict = isinstance(error, Conflict)
+        log.log(
+            logging.DEBUG if is_conflict else logging.WARNING,
+            "run %d of %s: %s, trying again",
+            run.row_id,
+            run.handler,
+            "another transaction was in its way" if is_conflict else "the database is not available",
+            extra=run.log_ids,
         )
         self._counters.run_ended(run.handler, "given_back")
-        due_ms = self._clock.now_ms() + BUSY_WAIT_MS
+        wait_ms = round(CONFLICT_WAIT_MS * (1 + self._jitter() / 2)) if is_conflict else BUSY_WAIT_MS
+        due_ms = self._clock.now_ms() + wait_ms
         self._access.run(lambda connection: self._runs.give_back(connection, run, due_ms))
 
     def _fail(self, run: Run, failure: BaseException, took_s: float) -> None:
@@ -826,6 +837,10 @@ class _Loop:
 
 async def _awaited(awaitable: Awaitable[Any]) -> None:
     await awaitable
+
+
+def _most_given_back(error: StorageError) -> int:
+    return GIVE_BACKS_AS_CONFLICT if isinstance(error, Conflict) else GIVE_BACKS
 
 
 def describe(error: BaseException) -> str:
