@@ -1,13 +1,16 @@
-"""How SQLite runs the verbs: by an index, without sorting, whatever the tables hold."""
+"""How SQLite runs the verbs: by an index, without sorting, whatever the tables hold. One is asked of PostgreSQL."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from bench.backlog import add_deliveries, add_endpoints
 
-from hookline.storage import Database
+from hookline.storage import Database, connect
 from hookline.storage.verbs import Verbs, compile_verb
+from tests.postgres import Cluster
 
 # Verbs that are meant to read a whole, small table.
 WHOLE_TABLE = {
@@ -84,3 +87,30 @@ def test_the_check_can_fail(database: Database) -> None:
         steps = [row[3] for row in connection.execute(f"explain query plan {sql}", values)]
 
     assert steps[0].startswith("SCAN")
+
+
+def test_what_endpoints_have_finished_costs_a_discovery_nothing(postgres: Cluster, postgres_url: str) -> None:
+    """PostgreSQL steps through what is pending, though most of it was when the statistics were made."""
+    database = connect(postgres_url)
+    add_endpoints(database, 100, lambda number: f"https://example.com/{number}")
+    add_deliveries(database, 20_000)
+    sql = Verbs("hookline.sender", "postgres")["discover"]._head.text
+    with postgres.connect(postgres_url.partition("?")[0].rpartition("/")[2]) as connection:
+        connection.execute("analyze hookline_sender_deliveries")
+        connection.execute(
+            "update hookline_sender_deliveries set state = 'succeeded', due_ms = null where endpoint_row <= ("
+            "select min(row_id) + 89 from hookline_sender_endpoints)"
+        )
+        found = connection.execute(sql).fetchall()
+        explained: Any = connection.execute(f"explain (analyze, format json) {sql}").fetchone()
+    database.close()
+
+    assert sum(row[0] == "endpoint" for row in found) == 10
+    passed_over = [node.get("Rows Removed by Filter", 0) for node in _nodes(explained[0][0]["Plan"])]
+    assert max(passed_over) < 200, passed_over  # of 18,000
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)

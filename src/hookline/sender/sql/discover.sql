@@ -1,15 +1,18 @@
 -- Finds every open endpoint with pending deliveries and its earliest due time, by stepping from endpoint to endpoint
--- in the index, so that its cost grows with endpoints, not with deliveries; 1 says that it has been failing. A closed
+-- in the index, so that its cost grows with endpoints, not with deliveries; 1 says that it has been failing. The order
+-- by due time is for that index alone: min() may take another one and read what endpoints have finished. A closed
 -- one has pending deliveries only where they were made beside its closing. More rows tell when the first lease passes,
 -- when the first overlap of two secrets ends, whether events published on an app's connection wait for their place in
 -- the feed, and when a job is due.
 with recursive e (endpoint_row) as (
-    select min(q.endpoint_row) from hookline_sender_deliveries q where q.state = 'pending'
+    select cast(0 as bigint)
     union all
     select (
-        select min(q.endpoint_row)
+        select q.endpoint_row
         from hookline_sender_deliveries q
         where q.state = 'pending' and q.endpoint_row > e.endpoint_row
+        order by q.endpoint_row, q.due_ms
+        limit 1
     )
     from e
     where e.endpoint_row is not null
