@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from hookline.receiver.app import Receiver
     from hookline.receiver.handlers import Change, CurrentRun, current_run
+    from hookline.receiver.retention import Retention
     from hookline.receiver.verify import verify, verify_signature
     from hookline.sender.outbox import Outbox as Outbox
     from hookline.wire.event import Event
@@ -42,6 +43,7 @@ __all__ = [
     "MigrationError",
     "OutcomeUnknown",
     "Receiver",
+    "Retention",
     "StorageError",
     "StorageUnavailable",
     "TransactionMisuse",
@@ -58,6 +60,7 @@ _HOMES = {
     "Event": "hookline.wire.event",
     "Outbox": "hookline.sender.outbox",
     "Receiver": "hookline.receiver.app",
+    "Retention": "hookline.receiver.retention",
     "current_run": "hookline.receiver.handlers",
     "verify": "hookline.receiver.verify",
     "verify_signature": "hookline.receiver.verify",

@@ -144,6 +144,10 @@ class ReceiverConfig:
     trusted_proxies: tuple[Network, ...] | None = None
     max_body_bytes: int | None = None
     tolerance_s: float | None = None
+    redact: tuple[tuple[str, str], ...] | None = None
+    bodies_s: float | None = None
+    redacted_s: float | None = None
+    ids_s: float | None = None
     app: str | None = None
 
 
@@ -250,6 +254,15 @@ def _retention(raw: object) -> float:
     if not _LEAST_RETENTION_S <= kept_s <= _MOST_RETENTION_S:
         raise ValueError
     return kept_s
+
+
+def _places(raw: object) -> tuple[tuple[str, str], ...]:
+    if isinstance(raw, str) and raw.strip().lower() == "none":
+        return ()
+    pairs = [tuple(part.strip() for part in _text(item).split(":")) for item in _items(raw)]
+    if not pairs or not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise ValueError
+    return tuple((pattern, place) for pattern, place in pairs)
 
 
 def _failing(raw: object) -> float:
@@ -626,6 +639,38 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "redact",
+        _places,
+        "type:place pairs, comma separated, as 'invoice.*:card.number, user.created:token'; or none",
+        "What is cut out of bodies before they are kept, besides known one-time codes and tokens; none cuts nothing.",
+        "receiver",
+        unset="known one-time codes and tokens alone",
+    ),
+    Setting(
+        "inbox_retention",
+        _retention,
+        _RETENTION,
+        "How long the inbox keeps bodies whole; so long they can be replayed.",
+        "receiver",
+        unset="30 days",
+    ),
+    Setting(
+        "inbox_redacted_retention",
+        _retention,
+        _RETENTION,
+        "How long it keeps bodies without people, and changes of the mirror can be looked up.",
+        "receiver",
+        unset="90 days",
+    ),
+    Setting(
+        "inbox_id_retention",
+        _retention,
+        _RETENTION,
+        "How long it knows ids, so that nothing is taken twice; at least 100d.",
+        "receiver",
+        unset="400 days",
+    ),
+    Setting(
         "app",
         _token(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"),
         "module:attribute, as myapp.hooks:hooks",
@@ -686,6 +731,10 @@ class Settings:
             trusted_proxies=self["trusted_proxies"],
             max_body_bytes=self["max_body"],
             tolerance_s=self["webhook_tolerance"],
+            redact=self["redact"],
+            bodies_s=self["inbox_retention"],
+            redacted_s=self["inbox_redacted_retention"],
+            ids_s=self["inbox_id_retention"],
             app=self["app"],
         )
 

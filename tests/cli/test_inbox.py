@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,12 +156,47 @@ def test_stats_and_rejected(desk: Desk, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["inbox", "rejected", "--since", "yesterday"]) == Exit.USAGE
 
 
+def test_prune_lets_go_of_what_is_old_and_says_what_is_left(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the times of the settings, against the real time: the desk's entries are from another year."""
+    desk.write("update hookline_inbox set received_ms = ?", (time.time_ns() // 1_000_000) - 40 * 86_400_000)
+    desk.write("delete from hookline_runs")
+    monkeypatch.setenv("HOOKLINE_INBOX_RETENTION", "50d")
+    assert told(capsys, "inbox", "prune") == {"cut": 0, "emptied": 0, "forgotten": 0, "changes": 0}
+    assert told(capsys, "inbox", "show", "event_000001")["kept"] == "whole"
+
+    monkeypatch.setenv("HOOKLINE_INBOX_RETENTION", "35d")
+    assert main(["inbox", "prune"]) == Exit.OK
+    assert capsys.readouterr().out == "let go of: 1 bodies redacted\n"
+    assert told(capsys, "inbox", "show", "event_000001")["kept"] == "without people"
+
+    monkeypatch.setenv("HOOKLINE_INBOX_REDACTED_RETENTION", "36d")
+    assert told(capsys, "inbox", "prune")["emptied"] == 1
+    shown = told(capsys, "inbox", "show", "event_000001", "--body")
+    assert (shown["kept"], shown["body"]) == ("id alone", None)
+    done = told(capsys, "inbox", "replay", "event_000001", code=Exit.PARTLY_DONE)
+    assert (done["entries"], done["failed"], done["gone"]) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("INBOX_RETENTION", "100d"), ("INBOX_ID_RETENTION", "99d"), ("INBOX_REDACTED_RETENTION", "500d")],
+)
+def test_times_that_do_not_grow_name_the_settings(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"HOOKLINE_{variable}", value)
+    assert main(["inbox", "list"]) == Exit.USAGE
+    assert f"HOOKLINE_{variable}" in capsys.readouterr().err
+
+
 def test_replay_counts_first_and_then_does_it(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """--dry-run changes nothing; without it the entries are applied, and dead ones among them make it partly done."""
     assert told(capsys, "inbox", "replay", "--type", "*", "--dry-run") == {"would_replay": 2}
     assert desk.one("select count(*) from hookline_replays") == 0
     done = told(capsys, "inbox", "replay", "--type", "dsync.*")
-    assert done == {"replay": 1, "entries": 1, "runs": 0, "failed": 0}
+    assert done == {"replay": 1, "entries": 1, "runs": 0, "failed": 0, "gone": 0}
 
     done = told(capsys, "inbox", "replay", "--type", "*", code=Exit.PARTLY_DONE)
     assert (done["entries"], done["failed"]) == (1, 1)

@@ -61,9 +61,7 @@ def show(
     event_id: str,
     /,
     *,
-    body: Annotated[
-        bool, Parameter(negative=(), help="Print the bytes as they came: they hold personal data.")
-    ] = False,
+    body: Annotated[bool, Parameter(negative=(), help="Print the body: it holds personal data.")] = False,
     app: AppName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -279,7 +277,7 @@ def replay(
             if event_ids and count == 0:
                 return fail("not_found", "none of these events is there to replay", Exit.NOT_FOUND, as_json=as_json)
             if as_json:
-                print_json({"would_replay": count} if dry_run else {"entries": 0, "runs": 0, "failed": 0})
+                print_json({"would_replay": count} if dry_run else {"entries": 0, "runs": 0, "failed": 0, "gone": 0})
             else:
                 print(f"{'would replay' if dry_run else 'replayed'} {count} entries")
             return Exit.OK
@@ -291,11 +289,24 @@ def replay(
         while done.finished_ms is None:
             done = worker.step_replay(number)
     if as_json:
-        print_json({"replay": number, "entries": done.entries, "runs": done.runs, "failed": done.failed})
+        told = {"entries": done.entries, "runs": done.runs, "failed": done.failed, "gone": done.gone}
+        print_json({"replay": number, **told})
     else:
-        print(f"replayed {done.entries} of {count} entries; runs made due: {done.runs}; failed: {done.failed}")
+        gone = f", {done.gone} of them no longer kept whole" if done.gone else ""
+        print(f"replayed {done.entries} of {count} entries; runs made due: {done.runs}; failed: {done.failed}{gone}")
     missing = len(event_ids) - count if event_ids and selection == Selection(event_ids=event_ids) else 0
     return Exit.PARTLY_DONE if done.failed or missing > 0 else Exit.OK
+
+
+@inbox.command
+def prune(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Let go now of what is past its time; workers do so by themselves, every hour."""
+    with receiver_in_force(app, database_url) as receiver:
+        pruned = receiver.worker().prune()
+    if as_json:
+        print_json(asdict(pruned))
+    else:
+        print(f"let go of: {pruned}")
 
 
 def _each(names: Sequence[str], do: Callable[[str], bool], word: str, problem: str, as_json: bool) -> int:
@@ -371,6 +382,7 @@ def _entry(entry: InboxEntry) -> dict[str, Any]:
         "due_at": time_of(entry.due_ms),
         "duplicates": entry.duplicates,
         "conflicts": entry.conflicts,
+        "kept": "id alone" if not entry.has_body else f"without {entry.redacted}" if entry.redacted else "whole",
     }
 
 

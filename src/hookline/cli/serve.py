@@ -19,7 +19,7 @@ import hookline
 from hookline.cli.log_setup import configure_logging
 from hookline.cli.parameters import AsJson
 from hookline.cli.probes import Probes
-from hookline.cli.receiver_app import named_receiver
+from hookline.cli.receiver_app import kept_by, named_receiver
 from hookline.cli.sender_app import sender_of
 from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
 from hookline.cli.trace_export import export_traces
@@ -207,6 +207,7 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
     return Receiver(
         config.database_url,
         secrets=config.webhook_secrets,
+        **kept_by(config),
         **{name: value for name, value in options.items() if value is not None},
     )
 

@@ -11,7 +11,8 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hookline.errors import ConfigError, StorageError
@@ -25,8 +26,10 @@ from hookline.receiver.model import Entry, PutKind, Receipt, Request
 from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
 from hookline.receiver.resources import OPTIONAL
+from hookline.receiver.retention import Pruner, Retention
 from hookline.receiver.wsgi import WsgiDoor
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
+from hookline.rules.redaction import SECRETS, Secrets
 from hookline.storage import Connection, Database, Verbs, connect
 from hookline.storage.migrate import migrate
 from hookline.storage.outage import Outage
@@ -46,6 +49,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 BODY_TIMEOUT_S = 10.0  # for a whole body: senders give the whole exchange 5 to 30 s
 FLUSH_EVERY_S = 1.0
+RETENTION = Retention()
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 _PART, _PACKAGE = "receiver", "hookline.receiver"
 
@@ -74,6 +78,10 @@ class Receiver:
         trusted_proxies: addresses or networks whose `X-Forwarded-For` is believed.
         max_body: bytes.
         body_timeout_s: how long a client may take to send its body, where the server leaves that to us (ASGI).
+        redact: pattern of types to places in `data` (`{"invoice.*": ["card.number"]}`) that are cut out before a body
+            is kept, besides the one-time codes and tokens that are known (`hookline.rules.redaction.SECRETS`); None
+            cuts nothing. Neither the inbox nor a handler ever sees what is cut.
+        retention: how long what of an entry is kept; None keeps everything for ever.
         clock: what time it is.
 
     Raises:
@@ -95,6 +103,8 @@ class Receiver:
         trusted_proxies: str | Sequence[str] = (),
         max_body: int = MAX_BODY,
         body_timeout_s: float = BODY_TIMEOUT_S,
+        redact: Mapping[str, Sequence[str]] | None = MappingProxyType({}),
+        retention: Retention | None = RETENTION,
         clock: Clock | None = None,
     ) -> None:
         if (database_url is None) == (transactions is None):
@@ -112,6 +122,7 @@ class Receiver:
             raise ConfigError("mirror", f"expected a list of some of {', '.join(sorted(OPTIONAL))}; got {mirror!r}")
         self.source = source
         self._optional = frozenset(mirror)
+        self._retention = retention
         self.clock: Clock = SystemClock() if clock is None else clock
         self.body_timeout_s = body_timeout_s
         self.handlers = Registry()
@@ -124,6 +135,7 @@ class Receiver:
             allowed=_allowed(allowed_ips),
             trusted_proxies=parse_networks(trusted_proxies, setting="trusted_proxies"),
             max_body=max_body,
+            redact=None if redact is None else _secret_places(redact),
         )
         if database_url is not None:
             database = connect(database_url)  # says now what is wrong with the URL; opens nothing
@@ -223,6 +235,7 @@ class Receiver:
             concurrency=concurrency,
             optional=self._optional,
             counters=self.counters,
+            pruner=None if self._retention is None else Pruner(self._verbs(), self.source, self._retention),
         )
 
     def run_worker(self, stop: threading.Event, *, concurrency: int = 4) -> None:
@@ -386,6 +399,14 @@ def _checked_secrets(secrets: Sequence[str] | None) -> Sequence[str]:
         if not isinstance(secret, str) or not secret.strip():
             raise ConfigError("secrets", "expected every secret as text that is not empty")
     return secrets or ()
+
+
+def _secret_places(besides: Mapping[str, Sequence[str]]) -> Secrets:
+    try:
+        known = {pattern: [*places, *besides.get(pattern, ())] for pattern, places in SECRETS.items()}
+        return Secrets({**besides, **known})
+    except (TypeError, ValueError) as error:
+        raise ConfigError("redact", str(error)) from None
 
 
 def _allowed(texts: str | Sequence[str]) -> tuple[Network, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from hookline.receiver.handlers import ChangeKind, HandlerKind
+from hookline.receiver.model import Redacted
 from hookline.receiver.resources import EDGES, RESOURCES, Edge, Payload, Resource, decode, encode
 from hookline.rules.merge import NEVER, NO_CONTENT, EdgeState, ObjectState
 from hookline.storage import Connection, Dialect, Verb, Verbs
@@ -44,6 +45,12 @@ class Claimed(NamedTuple):
     reason: str | None
     received_ms: int
     traceparent: str | None = None
+    redacted: Redacted | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it says all that there is to apply: retention took nothing of it."""
+        return self.body is not None and self.redacted != "people"
 
 
 class Cause(NamedTuple):

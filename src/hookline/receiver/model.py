@@ -19,6 +19,9 @@ RefusalReason: TypeAlias = (
     | Literal["path", "method", "size", "content_type", "address", "timeout", "no_secret", "unavailable"]
 )
 
+# What is no longer in a body that is kept: one-time secrets, since the door; or people, too, since some time later.
+Redacted: TypeAlias = Literal["secrets", "people"]
+
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
@@ -46,9 +49,10 @@ class Entry(NamedTuple):
 
     A tuple, since it is bound to the statement as it is: at tens of thousands a second one more object each counts.
 
-    `event_id` is the event's own id, or `sha256:<hex>` of the body where it has none or is no event. `reason` says
-    why it is none, or is None. `signed_ms` and `received_ms` are Unix milliseconds. `traceparent` is what it is kept
-    under, where the door traces.
+    `event_id` is the event's own id, or `sha256:<hex>` of the signed bytes where it has none or is no event; `sha256`
+    is of those, too. `body` are those bytes, unless `redacted` says what was cut out of them. `reason` says why it is
+    no event, or is None. `signed_ms` and `received_ms` are Unix milliseconds. `traceparent` is what it
+    is kept under, where the door traces.
     """
 
     source: str
@@ -60,6 +64,7 @@ class Entry(NamedTuple):
     received_ms: int
     reason: BodyReason | None
     traceparent: str | None = None
+    redacted: Redacted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,10 @@ class RejectionRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
-    """An entry as people read it. `state` is `waiting` or the outcome: applied, stale, noop, fact, ignored, dead."""
+    """An entry as people read it. `state` is `waiting` or the outcome: applied, stale, noop, fact, ignored, dead.
+
+    `has_body` and `redacted` say what is still kept of the bytes.
+    """
 
     seq: int
     source: str
@@ -111,6 +119,8 @@ class InboxEntry:
     finished_ms: int | None
     duplicates: int
     conflicts: int
+    has_body: bool
+    redacted: Redacted | None
 
 
 @dataclass(frozen=True, slots=True)

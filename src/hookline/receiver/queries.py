@@ -54,7 +54,7 @@ class InboxQueries:
         return found[0] if found else None
 
     def body(self, connection: Connection, event_id: str) -> bytes | None:
-        """The bytes as they came; None where there is no such entry, or no body any more."""
+        """What is kept of the bytes (`InboxEntry.redacted`); None where there is no such entry, or no body any more."""
         rows = self._verbs["inbox_body"].run(connection, {"source": self._source, "event_id": event_id})
         return None if not rows or rows[0][0] is None else bytes(rows[0][0])
 
@@ -115,7 +115,7 @@ class InboxQueries:
                 "event_id": event_id,
             },
         )
-        return [InboxEntry(*row) for row in rows]
+        return [InboxEntry(*(*kept, bool(has_body), redacted)) for *kept, has_body, redacted in rows]
 
 
 def is_active(connection: Connection, verbs: Verbs, source: str, resource: str, id_: str) -> bool:

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from hookline.errors import InvalidBody, InvalidSignature, StorageError
-from hookline.receiver.model import Entry, Headers, PutKind, Receipt, RefusalReason, Request
+from hookline.receiver.model import Entry, Headers, PutKind, Receipt, Redacted, RefusalReason, Request
 from hookline.receiver.spans import begin_receiving, note_received
 from hookline.rules.address import Network, client_address, may_call
+from hookline.rules.redaction import Secrets, without_secrets
 from hookline.tracing import within
 from hookline.wire.event import decode_envelope
 from hookline.wire.signature import HEADER, TOLERANCE_S, Verifier
@@ -79,6 +80,7 @@ class Door:
         allowed: networks that may call; without any, everybody may.
         trusted_proxies: networks whose `X-Forwarded-For` is believed; without any, the peer is the client.
         max_body: bytes.
+        redact: where one-time secrets are, which are cut out before a body is kept; None to cut nothing.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Door:
         allowed: Sequence[Network] = (),
         trusted_proxies: Sequence[Network] = (),
         max_body: int = MAX_BODY,
+        redact: Secrets | None = None,
     ) -> None:
         self.source = source
         self.max_body = max_body
@@ -103,6 +106,7 @@ class Door:
         self._secret_path = f"{path}/{path_token or ''}".encode()
         self._allowed = allowed
         self._trusted_proxies = trusted_proxies
+        self._secret_places = None if redact is None else redact.of
 
     def admit(self, method: str, path: str, headers: Headers, peer: str | None) -> Admission | Receipt:
         """Look at everything but the body. A `Receipt` is the answer to GET and HEAD, which registrars send."""
@@ -149,7 +153,14 @@ class Door:
             # It is signed, so it is the source's: kept as it is, and the source is not asked to send it again.
             return Entry(self.source, _hash_id(digest), digest, None, body, verified.timestamp_ms, now_ms, error.reason)
         event_id = _hash_id(digest) if envelope.id is None else envelope.id
-        return Entry(self.source, event_id, digest, envelope.type, body, verified.timestamp_ms, now_ms, None)
+        redacted: Redacted | None = None
+        if self._secret_places is not None and (places := self._secret_places(envelope.type)):
+            cut = without_secrets(body, places)
+            if cut is not None:
+                body, redacted = cut, "secrets"
+        return Entry(
+            self.source, event_id, digest, envelope.type, body, verified.timestamp_ms, now_ms, None, redacted=redacted
+        )
 
     def receive(self, request: Request, put: Callable[[Entry], PutKind], now_ms: int) -> Receipt:
         """All of it at once, for servers that have the whole request: admit, check, keep by `put`, answer."""

@@ -91,7 +91,8 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """How a replay stands. `entries` were applied again, `runs` armed; `failed` could not be applied."""
+    """How a replay stands. `entries` were applied again, `runs` armed; `failed` could not be applied, and of those
+    `gone` the body is no longer kept."""
 
     row_id: int
     source: str
@@ -105,6 +106,7 @@ class Replay:
     entries: int
     runs: int
     failed: int
+    gone: int
     created_ms: int
     finished_ms: int | None
 
@@ -196,7 +198,10 @@ class Replays:
 
     def _step_entries(self, connection: Connection, replay: Replay, now_ms: int) -> None:
         page = self._page(connection, replay.source, replay.selection, replay.entry_seq, replay.last_entry_seq)
-        chosen = [entry for entry in page if replay.selection.speaks_of_it(entry)]
+        selected = [entry for entry in page if replay.selection.speaks_of_it(entry)]
+        # What is no longer kept was applied once; that is not to be taken back.
+        chosen = [entry for entry in selected if entry.is_whole]
+        gone = len(selected) - len(chosen)
         failed = self._apply(connection, chosen, now_ms)
         handlers = self._handlers(connection, replay, "fact")
         runs = sum(
@@ -216,23 +221,21 @@ class Replays:
             entry_seq=page[-1].seq if page else replay.entry_seq,
             last_change_seq=last_change_seq,
             entries=len(chosen) - failed,
-            failed=failed,
+            failed=failed + gone,
+            gone=gone,
             runs=runs,
             finished_ms=now_ms if is_last and not has_changes else None,
         )
 
     def _apply(self, connection: Connection, entries: list[Claimed], now_ms: int) -> int:
         """Apply them, or all but those that fail; how many of those there are."""
-        # What is no longer kept was applied once; that is not to be taken back.
-        kept = [entry for entry in entries if entry.body is not None]
-        failed = len(entries) - len(kept)
-        if not kept:
-            return failed
-        dead = self._apply_together(connection, kept, now_ms)
-        if dead is None:
-            each = [self._apply_together(connection, [entry], now_ms) for entry in kept]
-            dead = sum(1 if one is None else one for one in each)
-        return failed + dead
+        if not entries:
+            return 0
+        failed = self._apply_together(connection, entries, now_ms)
+        if failed is None:
+            each = [self._apply_together(connection, [entry], now_ms) for entry in entries]
+            failed = sum(1 if one is None else one for one in each)
+        return failed
 
     def _apply_together(self, connection: Connection, entries: list[Claimed], now_ms: int) -> int | None:
         """How many of them cannot be read; None where nothing was written, since one of them cannot be applied."""
@@ -304,6 +307,7 @@ class Replays:
             "entries": 0,
             "runs": 0,
             "failed": 0,
+            "gone": 0,
             "finished_ms": None,
         }
         self._verbs["replays_move"].run(connection, {**kept, **values})

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from hookline.rules.merge import Clock, EdgeKind, Observation, event_clock, is_active
+from hookline.rules.redaction import SECRETS
 from hookline.wire.catalogue import CATALOGUE
 from hookline.wire.event import MAX_NAME, Event
 from hookline.wire.timestamps import format_ms, parse_us, ulid_time_us
@@ -355,7 +356,7 @@ RESOURCES: Final[Mapping[str, Resource]] = {
                 _time("expires_at"),
                 *_TIMES,
             ),
-            secret=frozenset({"token", "accept_invitation_url"}),
+            secret=frozenset(SECRETS["invitation.*"]),
             is_optional=True,
         ),
         Resource(

@@ -55,7 +55,7 @@ class Due(NamedTuple):
 
     `run_ms` may lie in the past for as long as a run waits for an earlier one of its object; `later_run_ms` is the
     first that is still to come. `lease_ms` is when the first lease of any handler passes. `replay_id` is the oldest
-    replay that is not finished.
+    replay that is not finished. `prune_ms` is when retention goes on.
     """
 
     entry_ms: int | None
@@ -64,6 +64,7 @@ class Due(NamedTuple):
     later_run_ms: int | None
     lease_ms: int | None
     replay_id: int | None
+    prune_ms: int | None
 
 
 class RunStore:
@@ -78,9 +79,10 @@ class RunStore:
             named = {"name": handler.name, "kind": handler.kind, "pattern": handler.pattern, "now_ms": now_ms}
             self._verbs["handlers_register"].run(connection, named)
 
-    def due(self, connection: Connection, handlers: Sequence[str], now_ms: int) -> Due:
-        """When something is due next: one statement."""
+    def due(self, connection: Connection, handlers: Sequence[str], now_ms: int, *, source: str | None) -> Due:
+        """When something is due next: one statement. `source` is the one whose retention is looked at, if any."""
         named = {
+            "source": source,
             "handlers": json.dumps(list(handlers)),
             "now_ms": now_ms,
             "latest_ms": now_ms + LONGEST_WALK_WAIT_MS,

@@ -10,7 +10,7 @@ the mirror. Each piece of work is one short transaction of its own:
 - a part of a walk (mirror.py);
 - a run: the handler's writes and the mark that it ran. The lease is 60 s and kept up by a heartbeat; the mark names
   the attempt, so a worker that was taken for dead cannot commit;
-- a part of a replay (replay.py), once nothing else is due.
+- a part of a replay (replay.py), and of retention (retention.py), once nothing else is due.
 
 A handler that fails on `pause_after` different objects in a row is paused: its runs wait, the mirror and the other
 handlers go on. After a minute (then two, four, up to an hour) one run is tried; its success ends the pause.
@@ -53,6 +53,7 @@ from hookline.receiver.mirror import WALKED_AT_ONCE, Applied, apply, next_child,
 from hookline.receiver.mirror_store import Cascade, Claimed, MirrorStore, Outcome
 from hookline.receiver.model import shown_id
 from hookline.receiver.replay import Mode, Replay, Replays, Selection
+from hookline.receiver.retention import Pruned, Pruner, latest_ms
 from hookline.receiver.run_store import AHEAD_MS, Due, Run, RunStore
 from hookline.receiver.spans import begin_run, tell_applied
 from hookline.rules.lifecycle import after_run
@@ -149,6 +150,7 @@ class Worker:
         pause_after: on how many different objects a handler may fail in a row before it is paused; None for never.
         optional: resources to mirror that are mirrored only where asked for (`resources.OPTIONAL`).
         counters: what is counted here.
+        pruner: what lets entries of its source go when their time is over; None keeps them for ever.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class Worker:
         pause_after: int | None = PAUSE_AFTER,
         optional: Collection[str] = (),
         counters: Counters | None = None,
+        pruner: Pruner | None = None,
     ) -> None:
         self._access = access
         self._counters = counters if counters is not None else Counters()
@@ -177,6 +180,8 @@ class Worker:
         self._mirror = MirrorStore(verbs)
         self._runs = RunStore(verbs)
         self._replays = Replays(verbs, optional=self._optional)
+        self._pruner = pruner
+        self._kept_source = None if pruner is None else pruner.source
         self.wake = threading.Event()
         self._is_registered = False
         self._is_first_batch = True
@@ -199,6 +204,8 @@ class Worker:
                 self._pull_runs(connection, now_ms)
                 # What made walks fail may be what this start has mended.
                 self._mirror.retry_cascades(connection)
+                if self._pruner is not None:
+                    self._pruner.plan(connection, now_ms)
                 return self._runs.absent(connection, [handler.name for handler in self._registry])
 
             absent = self._access.run(work)
@@ -321,6 +328,22 @@ class Worker:
             self._tell("runs")
         return replay
 
+    def prune(self) -> Pruned:
+        """Let go of all whose time is over, now; how much that was. Other workers may go on beside it."""
+        pruner, now_ms = self._pruner, self._clock.now_ms()
+        total = Pruned()
+        if pruner is None:
+            return total
+
+        def start(connection: Connection) -> None:
+            pruner.plan(connection, now_ms)
+            pruner.start(connection, now_ms)
+
+        self._access.run(start)
+        while (part := self._access.run(lambda connection: pruner.step(connection, now_ms))) is not None:
+            total += part
+        return total
+
     # -- one step ----------------------------------------------------------------------------------------------
 
     def _step_in_threads(self) -> int | None:
@@ -337,7 +360,7 @@ class Worker:
         self._latest_ms = now_ms
         # What is committed after this look sets `wake`, and `run_loop` comes again.
         with self._access.read() as connection:
-            due = self._runs.due(connection, names, now_ms)
+            due = self._runs.due(connection, names, now_ms, source=self._kept_source)
         more = made_runs = False
         is_walking = due.cascade_ms is not None
         if due.entry_ms is not None and due.entry_ms > now_ms + ENTRY_WAIT_MS:
@@ -363,9 +386,20 @@ class Worker:
             # Last, so that what arrives now never waits for what is old.
             made_runs = self.step_replay(due.replay_id).runs > 0 or made_runs
             more = True
+        if due.prune_ms is not None and not more and not now_ms < due.prune_ms <= latest_ms(now_ms):
+            more = self._prune_part(now_ms)
         if made_runs:
             self._tell("runs")
         return now_ms if more else self._next_ms(due, now_ms)
+
+    def _prune_part(self, now_ms: int) -> bool:
+        """The next part of what is due of retention; False where another worker had it."""
+        pruner = self._pruner
+        assert pruner is not None
+        pruned = self._access.run(lambda connection: pruner.step(connection, now_ms))
+        if pruned:
+            log.info("retention of %s: %s", pruner.source, pruned)
+        return pruned is not None
 
     def _next_ms(self, due: Due, now_ms: int) -> int:
         with self._guard:

@@ -1,2 +1,2 @@
--- The bytes of one entry as they came; null once they are pruned.
+-- What is kept of one entry's bytes; null once they are gone.
 select body from hookline_inbox where source = :source and event_id = :event_id

@@ -1,5 +1,5 @@
 -- Keeps each (source, event_id) once, the first one there; a number comes back for every entry this statement kept.
-insert into hookline_inbox (source, event_id, sha256, type, body, signed_ms, received_ms, reason, traceparent)
-values /*rows*/ (:source, :event_id, :sha256, :type, :body, :signed_ms, :received_ms, :reason, :traceparent)
+insert into hookline_inbox (source, event_id, sha256, type, body, signed_ms, received_ms, reason, traceparent, redacted)
+values /*rows*/ (:source, :event_id, :sha256, :type, :body, :signed_ms, :received_ms, :reason, :traceparent, :redacted)
 on conflict (source, event_id) do nothing
 returning seq

@@ -1,5 +1,6 @@
 -- The next entries of a replay, those that wait to be applied anyway left out.
-select i.seq, i.source, i.event_id, i.type, i.body, i.reason, i.received_ms from hookline_inbox i
+select i.seq, i.source, i.event_id, i.type, i.body, i.reason, i.received_ms, i.traceparent, i.redacted
+from hookline_inbox i
 where i.source = :source and i.seq > :after
     and (cast(:event_ids as text) is null or i.event_id in (select value from json_each(:event_ids)))
     and (cast(:type as text) is null or i.type = :type)

@@ -1,4 +1,4 @@
 -- One replay.
 select row_id, source, mode, handler, selection, last_entry_seq, last_change_seq, entry_seq, change_seq,
-    entries, runs, failed, created_ms, finished_ms
+    entries, runs, failed, gone, created_ms, finished_ms
 from hookline_replays where row_id = :row_id
