@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,36 +128,25 @@ def django_alias(url: str, alias: str = "default") -> Iterator[App]:
         yield App("Django", url, AliasTransactions(alias), say, ends)
 
 
+def start_django() -> None:
+    """Make this process one of the tests' Django project; once is enough."""
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.adapters.shop.settings")
+    django.setup()
+
+
 @contextlib.contextmanager
 def django_database(url: str, alias: str = "default") -> Iterator[None]:
     """One of Django's databases, under an alias."""
-    import django
-    from django.conf import settings
+    start_django()
     from django.db import connections
 
-    if not settings.configured:
-        settings.configure(DATABASES={}, USE_TZ=True)
-        django.setup()
-    at: dict[str, Any]
-    if url.startswith("sqlite"):
-        at = {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": file_of(url),
-            "OPTIONS": {"timeout": TIMEOUT_S},
-            "CONN_MAX_AGE": None,
-        }
-    else:
-        known = psycopg.conninfo.conninfo_to_dict(url)
-        at = {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": known["dbname"],
-            "USER": known["user"],
-            "HOST": known["host"],
-            "PORT": str(known["port"]),
-            "OPTIONS": {"sslmode": "disable"},
-            "CONN_MAX_AGE": None,
-        }
-    connections.databases[alias] = connections.configure_settings({"default": {}, alias: at})[alias]
+    from tests.adapters.shop.settings import database_at
+
+    connections.databases[alias] = connections.configure_settings({"default": {}, alias: database_at(url)})[alias]
+    with contextlib.suppress(AttributeError):
+        del connections[alias]  # the one without a database that Django began with
     try:
         yield
     finally:

@@ -778,8 +778,8 @@ def load(
     flags = {name: value for name, value in (flags or {}).items() if value is not None}
     variables = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     table = _toml(directory / FILE_NAME)
-    _refuse_unknown(variables, {known for s in _TABLE for known in _names(s, s.variable, "_FILE")}, "variable")
-    _refuse_unknown(table, {known for s in _TABLE for known in _names(s, s.name, "_file")}, f"key in {FILE_NAME}")
+    refuse_unknown(variables, {known for s in _TABLE for known in _names(s, s.variable, "_FILE")}, "variable")
+    refuse_unknown(table, {known for s in _TABLE for known in _names(s, s.name, "_file")}, f"key in {FILE_NAME}")
     settings = Settings(
         {setting.name: _resolve(setting, flags, variables, table, directory) for setting in SETTINGS.values()}
     )
@@ -820,7 +820,8 @@ def _names(setting: Setting, name: str, suffix: str) -> tuple[str, ...]:
     return (name, name + suffix) if setting.secret else (name,)
 
 
-def _refuse_unknown(given: Mapping[str, object], known: set[str], what: str) -> None:
+def refuse_unknown(given: Mapping[str, object], known: set[str], what: str) -> None:
+    """ConfigError for a name that is not among the known ones, with the nearest of them; `what` says what it is no."""
     for name in sorted(given):
         if name not in known:
             [nearest] = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)
@@ -850,7 +851,7 @@ def _resolve(
 ) -> Resolved:
     name = setting.name
     if name in flags:
-        return _checked(setting, flags[name], setting.option)
+        return checked(setting, flags[name], setting.option)
     from_environment = {key: value for key, value in variables.items() if value}
     for source, key, suffix, origin in (
         (from_environment, setting.variable, "_FILE", ""),
@@ -860,9 +861,9 @@ def _resolve(
         if setting.secret and file_key in source:
             if key in source:
                 raise ConfigError(key, f"is set twice, by {key} and by {file_key}{origin}; keep one")
-            return _checked(setting, _from_file(source[file_key], directory, file_key), file_key + origin)
+            return checked(setting, _from_file(source[file_key], directory, file_key), file_key + origin)
         if key in source:
-            return _checked(setting, source[key], key + origin)
+            return checked(setting, source[key], key + origin)
     if setting.default is None:
         return Resolved(setting, None, "default")
     return Resolved(setting, setting.read(setting.default), "default")
@@ -879,7 +880,8 @@ def _from_file(raw: object, directory: Path, key: str) -> str:
         raise ConfigError(key, f"expected UTF-8 text in {raw}") from None
 
 
-def _checked(setting: Setting, raw: object, origin: str) -> Resolved:
+def checked(setting: Setting, raw: object, origin: str) -> Resolved:
+    """A value as its setting takes it. ConfigError under the name `origin` where it does not."""
     try:
         return Resolved(setting, setting.read(raw), origin)
     except ConfigError as error:

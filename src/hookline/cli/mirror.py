@@ -6,9 +6,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
 
 import cyclopts
 from cyclopts import Parameter
@@ -20,8 +18,8 @@ from hookline.errors import ConfigError, StorageError
 from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
 from hookline.receiver.why import Why, touches_of
 from hookline.receiver.why import why as explain
-from hookline.storage import Connection, Verbs, connect
-from hookline.storage.migrate import load_migrations
+from hookline.storage import Connection, Verbs, connect, database_file, is_postgres
+from hookline.storage.migrate import load_migrations, missing_on
 from hookline.wire.timestamps import format_ms, parse_us
 
 mirror = cyclopts.App(name="mirror", help="Show what the mirror holds, and why.")
@@ -206,27 +204,21 @@ def history(
 def _opened(database_url: str | None) -> Iterator[tuple[Verbs, Connection]]:
     """The receiver's database as it is at one moment."""
     url = database_url or load().receiver().database_url
-    database = connect(url, setting=SETTINGS["database_url"].variable)
+    setting = SETTINGS["database_url"].variable
+    database = connect(url, setting=setting)
     try:
-        file = Path(unquote(urlsplit(url).path[1:]))
-        if not file.is_file():
+        if not is_postgres(url) and not (file := database_file(url, setting=setting)).is_file():
             raise StorageError(f"there is no database {file.name}: name the receiver's with --database-url")
         with database.snapshot() as connection:
-            _check_tables(connection, len(load_migrations(_PACKAGE, database.dialect)))
+            if missing := missing_on(connection, database.dialect, "receiver", _PACKAGE):
+                known = len(load_migrations(_PACKAGE, database.dialect))
+                raise StorageError(
+                    f"the receiver's tables are at migration {known - missing}, this version knows {known}: "
+                    "start `hookline serve receiver` on it once"
+                )
             yield Verbs(_PACKAGE, database.dialect), connection
     finally:
         database.close()
-
-
-def _check_tables(connection: Any, known: int) -> None:
-    tables = connection.execute("select 1 from sqlite_master where name = 'hookline_migrations'").fetchall()
-    sql = "select count(*) from hookline_migrations where part = 'receiver'"
-    applied = connection.execute(sql).fetchone()[0] if tables else 0
-    if applied != known:
-        raise StorageError(
-            f"the receiver's tables are at migration {applied}, this version knows {known}: "
-            + ("start `hookline serve receiver` on it once" if applied < known else "use the version that made them")
-        )
 
 
 def _resource_of(verbs: Verbs, connection: Connection, id_: str, resource: str | None, source: str) -> str | None:

@@ -7,22 +7,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
-from hookline.config import SETTINGS, ReceiverConfig, load
+from hookline.config import SETTINGS, load
 from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
-from hookline.receiver.retention import Retention
+from hookline.receiver.configured import kept_by
 
 AppName: TypeAlias = Annotated[str | None, Parameter("--app", help=f"{SETTINGS['app'].about} Else HOOKLINE_APP.")]
 DatabaseUrl: TypeAlias = Annotated[
     str | None, Parameter("--database-url", help=f"{SETTINGS['database_url'].about} Else HOOKLINE_DATABASE_URL.")
 ]
-
-
-_RETENTIONS: Final = ("inbox_retention", "inbox_redacted_retention", "inbox_id_retention")
 
 
 @contextmanager
@@ -37,23 +34,6 @@ def receiver_in_force(app: str | None, database_url: str | None) -> Iterator[Rec
     with receiver:
         receiver.open()
         yield receiver
-
-
-def kept_by(config: ReceiverConfig) -> dict[str, Any]:
-    """The arguments of a `Receiver` that say what it keeps, and for how long."""
-    names = ("bodies_s", "redacted_s", "ids_s")
-    ages_s = {name: age_s for name in names if (age_s := getattr(config, name)) is not None}
-    try:
-        kept: dict[str, Any] = {"retention": Retention(**ages_s)}
-    except ConfigError:
-        settings = ", ".join(SETTINGS[name].variable for name in _RETENTIONS)
-        raise ConfigError(settings, "expected each as long as the one before it or longer, the last 100d") from None
-    if config.redact is not None:
-        places: dict[str, list[str]] = {}
-        for pattern, place in config.redact:
-            places.setdefault(pattern, []).append(place)
-        kept["redact"] = places or None
-    return kept
 
 
 def named_receiver(name: str, origin: str) -> Receiver:

@@ -19,7 +19,7 @@ import hookline
 from hookline.cli.log_setup import configure_logging
 from hookline.cli.parameters import AsJson
 from hookline.cli.probes import Probes
-from hookline.cli.receiver_app import kept_by, named_receiver
+from hookline.cli.receiver_app import named_receiver
 from hookline.cli.sender_app import sender_of
 from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
 from hookline.cli.trace_export import export_traces
@@ -27,6 +27,7 @@ from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, lo
 from hookline.errors import ConfigError
 from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
+from hookline.receiver.configured import options_of
 from hookline.storage import connect, database_file, is_postgres
 
 DOOR_PATH: Final = "/webhooks"
@@ -197,19 +198,7 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
         return named_receiver(config.app, settings.resolved["app"].origin)
     if config.webhook_secrets is None:
         plan.warnings.append("HOOKLINE_WEBHOOK_SECRETS is not set: every webhook is answered 503")
-    options: dict[str, Any] = {
-        "path_token": config.path_token,
-        "max_body": config.max_body_bytes,
-        "tolerance_s": config.tolerance_s,
-        "allowed_ips": config.allowed_ips and [str(network) for network in config.allowed_ips],
-        "trusted_proxies": config.trusted_proxies and [str(network) for network in config.trusted_proxies],
-    }
-    return Receiver(
-        config.database_url,
-        secrets=config.webhook_secrets,
-        **kept_by(config),
-        **{name: value for name, value in options.items() if value is not None},
-    )
+    return Receiver(config.database_url, **options_of(config))
 
 
 def _add_door(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:

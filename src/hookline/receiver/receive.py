@@ -58,6 +58,9 @@ FORM = refuse(415, "content_type", "expected JSON, got a form")
 ADDRESS = refuse(403, "address", "the client's address is not among those that may call")
 NO_SECRET = refuse(503, "no_secret", "no signing secret is configured", retry_after="60")
 UNAVAILABLE = refuse(503, "unavailable", "the database cannot keep it now", retry_after="5")
+CONSUMED = refuse(
+    503, "consumed", "the app, or a middleware of it, has read the body before the door could", retry_after="60"
+)
 TIMEOUT = refuse(408, "timeout", "the body did not arrive in time", connection="close")
 
 

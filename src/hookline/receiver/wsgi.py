@@ -5,13 +5,13 @@ Threads that wait at the same time share a commit. How long a client may take fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from hookline.errors import StorageError
 from hookline.receiver.model import Receipt
-from hookline.receiver.receive import DISCARD, UNAVAILABLE, answer
+from hookline.receiver.receive import CONSUMED, DISCARD, UNAVAILABLE, answer
 
 if TYPE_CHECKING:
     from hookline.receiver.intake import Reception
@@ -26,28 +26,44 @@ class WsgiDoor:
         self._receiver = receiver
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        method = environ["REQUEST_METHOD"]
         # PEP 3333 hands over bytes dressed up as Latin-1.
         path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "surrogateescape")
+        status, headers, content = self.answer(environ, path)
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
+
+    def answer(self, environ: Mapping[str, Any], path: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Answer one request: for frameworks, which have an environ and take a response of their own making.
+
+        Args:
+            environ: PEP 3333's; the body is read from its `wsgi.input`, to its end where `wsgi.input_terminated` says
+                that it has one.
+            path: decoded, relative to where the receiver is mounted.
+
+        Returns: status, headers and body of the answer.
+        """
         peer = environ.get("REMOTE_ADDR") or None
-        receipt = self._receipt(environ, method, path, peer)
+        receipt = self._receipt(environ, environ["REQUEST_METHOD"], path, peer)
         if receipt.kind == "refused":
             if receipt.reason == "path" and path in {"/healthz", "/readyz"}:
-                return self._health(path, start_response)
+                return self._health(path)
             if receipt.reason == "size":
                 _discard(environ, self._receiver.door.max_body * DISCARD)
             self._receiver.note(receipt, peer)
         headers, content = answer(receipt)
-        _start(start_response, receipt.status, headers)
-        return [] if method == "HEAD" else [content]
+        return receipt.status, _shown(headers), content
 
-    def _receipt(self, environ: dict[str, Any], method: str, path: str, peer: str | None) -> Receipt:
+    def _receipt(self, environ: Mapping[str, Any], method: str, path: str, peer: str | None) -> Receipt:
         door = self._receiver.door
         headers = _headers(environ)
         admission = door.admit(method, path, headers, peer)
         if isinstance(admission, Receipt):
             return admission
-        entry = door.check(admission, _read(environ, door.max_body), self._receiver.clock.now_ms())
+        body = _read(environ, door.max_body)
+        if not body and environ.get("CONTENT_LENGTH", "").strip("0"):
+            # A client that went away in the middle does not read what it is answered.
+            return CONSUMED
+        entry = door.check(admission, body, self._receiver.clock.now_ms())
         if isinstance(entry, Receipt):
             return entry
         try:
@@ -55,24 +71,22 @@ class WsgiDoor:
         except StorageError:
             return UNAVAILABLE
 
-    def _health(self, path: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def _health(self, path: str) -> tuple[int, list[tuple[str, str]], bytes]:
         is_ready = path == "/healthz" or self._receiver.is_ready()
         content = b"ok\n" if is_ready else b"not ready\n"
-        headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(content)).encode())]
-        _start(start_response, 200 if is_ready else 503, headers)
-        return [content]
+        headers = [("content-type", "text/plain"), ("content-length", str(len(content)))]
+        return 200 if is_ready else 503, headers, content
 
 
-def _start(start_response: Callable[..., Any], status: int, headers: list[tuple[bytes, bytes]]) -> None:
-    pairs = [
+def _shown(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in headers
         if name != b"connection"  # PEP 3333 leaves hop-by-hop headers to the server
     ]
-    start_response(f"{status} {HTTPStatus(status).phrase}", pairs)
 
 
-def _headers(environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+def _headers(environ: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     pairs = [
         (name[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
         for name, value in environ.items()
@@ -86,17 +100,17 @@ def _headers(environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
     return pairs
 
 
-def _read(environ: dict[str, Any], limit: int) -> bytes:
+def _read(environ: Mapping[str, Any], limit: int) -> bytes:
     """The body, or its first `limit` + 1 bytes: the door sees from those that it is too large."""
     return b"".join(_chunks(environ, limit + 1))
 
 
-def _discard(environ: dict[str, Any], limit: int) -> None:
+def _discard(environ: Mapping[str, Any], limit: int) -> None:
     for _ in _chunks(environ, limit):
         pass
 
 
-def _chunks(environ: dict[str, Any], limit: int) -> Iterator[bytes]:
+def _chunks(environ: Mapping[str, Any], limit: int) -> Iterator[bytes]:
     length = environ.get("CONTENT_LENGTH") or ""
     if length:
         left = min(int(length), limit) if length.isdigit() and len(length) <= 12 else limit

@@ -99,12 +99,13 @@ def load_migrations(package: str, dialect: str) -> tuple[Migration, ...]:
     return tuple(found)
 
 
-def migrate(database: Migratable, part: str, package: str) -> int:
+def migrate(database: Migratable, part: str, package: str, *, up_to: int | None = None) -> int:
     """Bring one part's tables up to date; returns how many migrations were applied.
 
     Args:
         part: `sender` or `receiver`: both can share a database.
         package: where its `migrations` folder is.
+        up_to: the number of the last one to apply; None for all.
 
     Raises:
         MigrationError: the database was made by a newer version, or an applied file has changed since.
@@ -122,7 +123,7 @@ def migrate(database: Migratable, part: str, package: str) -> int:
         cursor.execute(f"select number, sha256 from hookline_migrations where part = {mark} order by number", (part,))
         applied: dict[int, str] = dict(cursor.fetchall())
         _refuse_strange(part, applied, migrations)
-        todo = migrations[len(applied) :]
+        todo = migrations[len(applied) : up_to]
         for migration in todo:
             for statement in migration.statements:
                 cursor.execute(statement)
@@ -141,20 +142,20 @@ def migrations_missing(database: Migratable, part: str, package: str) -> int:
     Raises:
         MigrationError: as `migrate`.
     """
-    migrations = load_migrations(package, database.dialect)
+    return database.run(lambda connection: missing_on(connection, database.dialect, part, package))
 
-    def look(connection: Connection) -> int:
-        cursor = connection.cursor()
-        cursor.execute(_IS_THERE[database.dialect])
-        applied: dict[int, str] = {}
-        if cursor.fetchone():
-            mark = _MARK[database.dialect]
-            cursor.execute(f"select number, sha256 from hookline_migrations where part = {mark}", (part,))
-            applied = dict(cursor.fetchall())
-        _refuse_strange(part, applied, migrations)
-        return len(migrations) - len(applied)
 
-    return database.run(look)
+def missing_on(connection: Connection, dialect: Dialect, part: str, package: str) -> int:
+    """The same, by a connection that need not be able to write."""
+    migrations = load_migrations(package, dialect)
+    cursor = connection.cursor()
+    cursor.execute(_IS_THERE[dialect])
+    applied: dict[int, str] = {}
+    if cursor.fetchone():
+        cursor.execute(f"select number, sha256 from hookline_migrations where part = {_MARK[dialect]}", (part,))
+        applied = dict(cursor.fetchall())
+    _refuse_strange(part, applied, migrations)
+    return len(migrations) - len(applied)
 
 
 def _refuse_strange(part: str, applied: dict[int, str], migrations: tuple[Migration, ...]) -> None:

@@ -1,0 +1,106 @@
+"""System checks: what would make webhooks fail, or let in what should stay out."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's names
+from django.db import connections
+from django.urls import NoReverseMatch, reverse
+
+from hookline.adapters.django.receiving import hooks
+from hookline.adapters.settings import TAKEN
+from hookline.config import load
+
+LEAST_SECRET: Final = 16
+_PLACEHOLDERS: Final = ("changeme", "change-me", "change_me", "example", "placeholder", "your_secret", "xxxx")
+
+
+@register(Tags.security)  # type: ignore[untyped-decorator]
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """What is wrong with `HOOKLINE`, and with what stands around it."""
+    given = {**{key: load()[setting.name] for key, setting in TAKEN.items()}, **getattr(settings, "HOOKLINE", {})}
+    return [*_secrets(given.get("WEBHOOK_SECRETS")), *_body(), *_addresses(given), *_database(), *_urls()]
+
+
+def _secrets(given: Any) -> list[CheckMessage]:
+    secrets = [secret.strip() for secret in (given.split(",") if isinstance(given, str) else given or ())]
+    if not secrets:
+        return [
+            Error(
+                "No signing secret is set: every webhook is answered 503.",
+                hint='Set HOOKLINE["WEBHOOK_SECRETS"], or HOOKLINE_WEBHOOK_SECRETS in the environment.',
+                id="hookline.E001",
+            )
+        ]
+    if any(len(secret) < LEAST_SECRET or any(word in secret.lower() for word in _PLACEHOLDERS) for secret in secrets):
+        return [
+            Warning(
+                f"A signing secret is a placeholder, or shorter than {LEAST_SECRET} characters.",
+                hint="Whoever guesses it can write into the mirror: take the one that the source shows.",
+                id="hookline.W001",
+            )
+        ]
+    return []
+
+
+def _body() -> list[CheckMessage]:
+    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    if limit is None or limit >= hooks.door.max_body:
+        return []
+    return [
+        Warning(
+            f"DATA_UPLOAD_MAX_MEMORY_SIZE ({limit}) is less than what Hookline takes ({hooks.door.max_body}): where a "
+            "middleware asks for request.body, Django answers larger webhooks 400.",
+            hint='Raise it, or set HOOKLINE["MAX_BODY"].',
+            id="hookline.W002",
+        )
+    ]
+
+
+def _addresses(given: dict[str, Any]) -> list[CheckMessage]:
+    is_behind_proxy = settings.SECURE_PROXY_SSL_HEADER is not None or settings.USE_X_FORWARDED_HOST
+    if settings.DEBUG or not given["ALLOWED_IPS"] or given["TRUSTED_PROXIES"] or not is_behind_proxy:
+        return []
+    return [
+        Warning(
+            "ALLOWED_IPS is set without TRUSTED_PROXIES, and the settings speak of a proxy: all webhooks seem to come "
+            "from that.",
+            hint='Name its addresses in HOOKLINE["TRUSTED_PROXIES"].',
+            id="hookline.W003",
+        )
+    ]
+
+
+def _database() -> list[CheckMessage]:
+    vendor = connections[hooks.alias].vendor
+    if vendor == "sqlite" or (vendor == "postgresql" and _has_psycopg_3()):
+        return []
+    return [
+        Error(
+            f"The database {hooks.alias!r} is neither SQLite nor PostgreSQL with psycopg 3.",
+            hint="pip install 'hookline[django,postgres]', or name another one in HOOKLINE[\"DATABASE_ALIAS\"].",
+            id="hookline.E002",
+        )
+    ]
+
+
+def _has_psycopg_3() -> bool:
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    return bool(is_psycopg3)
+
+
+def _urls() -> list[CheckMessage]:
+    try:
+        reverse("hookline:webhooks")
+    except NoReverseMatch:
+        return [
+            Warning(
+                "No URL leads to Hookline's door.",
+                hint='path("hooks/", include("hookline.adapters.django.urls"))',
+                id="hookline.W004",
+            )
+        ]
+    return []

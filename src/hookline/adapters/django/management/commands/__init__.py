@@ -1,0 +1,1 @@
+"""Hookline's command in `manage.py`."""

@@ -1,0 +1,45 @@
+"""Settings as the arguments of a `Receiver`: those of the environment, of a command, or of an app's framework."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hookline.config import SETTINGS, ReceiverConfig
+from hookline.errors import ConfigError
+from hookline.receiver.retention import Retention
+
+_RETENTIONS: Final = ("inbox_retention", "inbox_redacted_retention", "inbox_id_retention")
+
+
+def options_of(config: ReceiverConfig) -> dict[str, Any]:
+    """What is set, as keyword arguments of `Receiver`, the database left out.
+
+    Raises:
+        ConfigError: ages that do not fit each other.
+    """
+    options = {
+        "secrets": config.webhook_secrets,
+        "path_token": config.path_token,
+        "max_body": config.max_body_bytes,
+        "tolerance_s": config.tolerance_s,
+        "allowed_ips": config.allowed_ips and [str(network) for network in config.allowed_ips],
+        "trusted_proxies": config.trusted_proxies and [str(network) for network in config.trusted_proxies],
+    }
+    return {**kept_by(config), **{name: value for name, value in options.items() if value is not None}}
+
+
+def kept_by(config: ReceiverConfig) -> dict[str, Any]:
+    """The arguments of a `Receiver` that say what it keeps, and for how long."""
+    names = ("bodies_s", "redacted_s", "ids_s")
+    ages_s = {name: age_s for name in names if (age_s := getattr(config, name)) is not None}
+    try:
+        kept: dict[str, Any] = {"retention": Retention(**ages_s)}
+    except ConfigError:
+        settings = ", ".join(SETTINGS[name].variable for name in _RETENTIONS)
+        raise ConfigError(settings, "expected each as long as the one before it or longer, the last 100d") from None
+    if config.redact is not None:
+        places: dict[str, list[str]] = {}
+        for pattern, place in config.redact:
+            places.setdefault(pattern, []).append(place)
+        kept["redact"] = places or None
+    return kept

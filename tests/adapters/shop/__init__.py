@@ -1,0 +1,1 @@
+"""A Django project with one app of its own."""

@@ -1,0 +1,397 @@
+"""Hookline as an app of a Django project: the door, its settings, the tables, the command."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookline.adapters.settings import receiver_options
+from hookline.errors import ConfigError
+from hookline.receiver.app import Receiver
+from hookline.storage.migrate import load_migrations
+from hookline.testing.signed import SignedRequest, signed_request
+
+from ..apps import django_database, rows_at, start_django
+from ..postgres import Cluster
+from ..receiver.company import Company
+from .shop.settings import MIDDLEWARE, SECRET, database_at
+
+start_django()
+
+from django.core import checks  # noqa: E402
+from django.core.management import CommandError, call_command  # noqa: E402
+from django.db import connections  # noqa: E402
+from django.test import Client, override_settings  # noqa: E402
+
+from hookline.adapters.django import hooks  # noqa: E402
+
+from .shop.models import Letter  # noqa: E402
+
+DOOR = "/hooks/webhooks"
+
+
+def _migrated(url: str) -> None:
+    with django_database(url):
+        call_command("migrate", run_syncdb=True, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop's SQLite file as `manage.py migrate` makes it, to copy."""
+    path = tmp_path_factory.mktemp("shop") / "shop.db"
+    rows_at(f"sqlite:///{path}", "pragma journal_mode=wal")
+    _migrated(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shop_template(postgres: Cluster) -> str:
+    """The same on PostgreSQL."""
+    name = postgres.create()
+    _migrated(postgres.url(name))
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of the shop's own, once of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{shutil.copy(request.getfixturevalue('shop_file'), tmp_path)}"
+        return
+    cluster: Cluster = request.getfixturevalue("postgres")
+    name = cluster.create(request.getfixturevalue("shop_template"))
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+@pytest.fixture
+def shop(url: str) -> Iterator[str]:
+    """The shop on that database; its URL."""
+    with django_database(url):
+        hooks.reload()
+        yield url
+        hooks.close()
+
+
+@pytest.fixture
+def sqlite_shop(shop_file: Path, tmp_path: Path) -> Iterator[str]:
+    """The shop on SQLite, for what is the same on both."""
+    url = f"sqlite:///{shutil.copy(shop_file, tmp_path)}"
+    with django_database(url):
+        hooks.reload()
+        yield url
+        hooks.close()
+
+
+def request(body: bytes | None = None, *, secret: str = SECRET) -> SignedRequest:
+    if body is None:
+        body = json.dumps(Company().user("created")).encode()
+    return signed_request(body, secret, timestamp_ms=time.time_ns() // 1_000_000)
+
+
+def post(signed: SignedRequest, path: str = DOOR, **more: Any) -> Any:
+    client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    headers = {name: value for name, value in signed.headers.items() if name.lower() != "content-type"}
+    return client.post(path, signed.body, content_type="application/json", headers=headers, **more)
+
+
+def kept(url: str) -> int:
+    ((count,),) = rows_at(url, "select count(*) from hookline_inbox")
+    return int(count)
+
+
+# -- the door
+
+
+def test_a_webhook_is_kept_mirrored_and_handled_in_the_shops_transaction(shop: str) -> None:
+    """No login, no CSRF token; the handler is found in `webhooks.py`, and a repeat has no second effect."""
+    hooks.drain()
+    answers = [post(request()), post(request())]
+    hooks.drain()
+
+    assert [(answer.status_code, answer.content) for answer in answers] == [(200, b"")] * 2
+    assert [letter.event_id for letter in Letter.objects.all()] == ["event_000001"]
+    assert rows_at(shop, "select id from hookline_directory_users_live") == [("user_1",)]
+    assert rows_at(shop, "select handler, state from hookline_runs") == [("shop.letters", "succeeded")]
+    assert hooks.is_active("directory_user", "user_1")
+
+
+@pytest.mark.parametrize("path", [DOOR, DOOR + "/"])
+def test_both_spellings_of_the_path_are_the_door(sqlite_shop: str, path: str) -> None:
+    """A redirect to the other one would lose the event: senders do not follow."""
+    client = Client()
+
+    assert post(request(), path).status_code == 200
+    assert [(answer.status_code, answer.content) for answer in (client.get(path), client.head(path))] == [
+        (200, b""),
+        (200, b""),
+    ]
+    assert client.put(path).status_code == 405
+    assert kept(sqlite_shop) == 1
+
+
+def test_atomic_requests_do_not_enclose_the_door(shop: str) -> None:
+    """Whatever fails later in the request, an entry that was answered 200 is committed."""
+    connections["default"].settings_dict["ATOMIC_REQUESTS"] = True
+
+    assert post(request()).status_code == 200
+    assert kept(shop) == 1
+
+
+@pytest.mark.parametrize(("size", "status"), [(3_000_000, 200), (4_000_000, 200), (4_194_305, 413)])
+def test_the_size_of_a_body_is_the_doors_to_limit(sqlite_shop: str, size: int, status: int) -> None:
+    """Django's own limit (2.5 MB) would answer 400, which tells the sender nothing."""
+    with override_settings(HOOKLINE={"WEBHOOK_SECRETS": [SECRET], "MAX_BODY": "4 MiB"}):
+        answer = post(request(b'"' + b"x" * (size - 2) + b'"'))
+
+    assert answer.status_code == status
+    assert kept(sqlite_shop) == (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reason"),
+    [
+        ("asks_for_the_body", 200, None),
+        ("reads_the_form", 200, None),
+        ("reads_the_body", 503, "consumed"),
+    ],
+)
+def test_a_middleware_that_reads_the_body(
+    sqlite_shop: str, name: str, status: int, reason: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where Django kept the bytes they are as good; where nobody has them, the operator reads why, and the sender comes
+    again.
+    """
+    with override_settings(MIDDLEWARE=[f"tests.adapters.shop.middleware.{name}", *MIDDLEWARE]):
+        answer = post(request())
+    hooks.flush()
+
+    assert answer.status_code == status
+    assert rows_at(sqlite_shop, "select reason from hookline_rejections") == ([(reason,)] if reason else [])
+    if reason:
+        assert "a middleware of it, has read the body" in caplog.text
+        assert answer["retry-after"] == "60"
+
+
+def test_a_path_token_is_part_of_the_path(sqlite_shop: str) -> None:
+    """Who does not know it learns nothing, by any method."""
+    with override_settings(HOOKLINE={"WEBHOOK_SECRETS": SECRET, "PATH_TOKEN": "tok3n_of_the_tests"}):
+        answers = [
+            post(request(), f"{DOOR}{rest}").status_code
+            for rest in ("", "/", "/other", "/tok3n_of_the_tests", "/tok3n_of_the_tests/")
+        ]
+        looked = [Client().get(f"{DOOR}{rest}").status_code for rest in ("", "/tok3n_of_the_tests")]
+
+    assert answers == [404, 404, 404, 200, 200]
+    assert looked == [404, 200]
+
+
+def test_a_refusal_says_one_word(sqlite_shop: str) -> None:
+    """As the door answers everywhere."""
+    answer = post(request(secret="whsec_other"))
+
+    assert (answer.status_code, answer.content) == (401, b"mismatch\n")
+    assert answer["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_a_database_that_is_away_keeps_the_rest_of_the_site(tmp_path: Path) -> None:
+    """503 to the sender, at once; the shop's own pages go on."""
+    for away in ("postgresql://hookline@127.0.0.1:1/nobody", f"sqlite:///{tmp_path}/missing/shop.db"):
+        with django_database(away):
+            hooks.reload()
+            answer, page = post(request()), Client().get("/")
+            hooks.close()
+
+        assert (answer.status_code, answer.content, answer["retry-after"]) == (503, b"unavailable\n", "5")
+        assert (page.status_code, page.content) == (200, b"open")
+
+
+# -- settings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"WEBHOOK_SECRET": ["x"]},
+            "WEBHOOK_SECRET: not a key of HOOKLINE that Hookline knows; the nearest is WEBHOOK_SEC",
+        ),
+        ({"PORT": 80}, "PORT: not a key of HOOKLINE"),
+        ({"MAX_BODY": "much"}, r'HOOKLINE\["MAX_BODY"\]: expected a size'),
+        ({"ALLOWED_IPS": ["300.0.0.1"]}, r'HOOKLINE\["ALLOWED_IPS"\]: '),
+        ({"MIRROR": ["users"]}, "mirror: expected a list of some of"),
+        ("secrets", "HOOKLINE: expected a dict, got str"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_named(given: Any, message: str) -> None:
+    """Where Django starts, not where the first webhook fails."""
+    with pytest.raises(ConfigError, match=message), override_settings(HOOKLINE=given):
+        pass
+    hooks.reload()
+
+
+def test_a_secret_is_in_no_error_of_the_settings() -> None:
+    """They end in logs."""
+    with pytest.raises(ConfigError) as caught:
+        receiver_options({"WEBHOOK_SECRETS": {"whsec_told": 1}}, name="HOOKLINE")
+
+    assert "whsec_told" not in str(caught.value)
+
+
+def test_what_is_not_in_the_dict_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As everywhere in Hookline; the dict wins."""
+    monkeypatch.setenv("HOOKLINE_WEBHOOK_SECRETS", "whsec_1,whsec_2")
+    monkeypatch.setenv("HOOKLINE_MAX_BODY", "1 KiB")
+
+    options = receiver_options({"MAX_BODY": 10, "PATH_TOKEN": None}, name="HOOKLINE")
+
+    assert (options["secrets"], options["max_body"], "path_token" in options) == (("whsec_1", "whsec_2"), 10, False)
+
+
+def test_settings_that_change_are_taken_and_handlers_stay(sqlite_shop: str) -> None:
+    """As tests do with `override_settings`."""
+    with override_settings(HOOKLINE={"WEBHOOK_SECRETS": ["whsec_another_secret"]}):
+        within = post(request()).status_code, post(request(secret="whsec_another_secret")).status_code
+        names = [handler.name for handler in hooks.handlers]
+    after = post(request()).status_code
+
+    assert (within, after) == ((401, 200), 200)
+    assert names == ["shop.letters"]
+
+
+# -- system checks
+
+
+def found(**changed: Any) -> set[str]:
+    with override_settings(**changed):
+        return {message.id for message in checks.run_checks() if message.id.startswith("hookline.")}
+
+
+def test_a_sound_project_has_nothing_to_say(sqlite_shop: str) -> None:
+    """No check cries wolf."""
+    assert found(DATA_UPLOAD_MAX_MEMORY_SIZE=4_000_000) == set()
+
+
+@pytest.mark.parametrize(
+    ("changed", "id_"),
+    [
+        ({"HOOKLINE": {}}, "hookline.E001"),
+        ({"HOOKLINE": {"WEBHOOK_SECRETS": "short"}}, "hookline.W001"),
+        ({"HOOKLINE": {"WEBHOOK_SECRETS": [SECRET, "whsec_your_secret_here"]}}, "hookline.W001"),
+        ({"DATA_UPLOAD_MAX_MEMORY_SIZE": 1_000_000}, "hookline.W002"),
+        (
+            {"HOOKLINE": {"WEBHOOK_SECRETS": SECRET, "ALLOWED_IPS": "workos"}, "USE_X_FORWARDED_HOST": True},
+            "hookline.W003",
+        ),
+        ({"ROOT_URLCONF": "django.contrib.auth.urls"}, "hookline.W004"),
+    ],
+)
+def test_what_would_go_wrong_is_found(sqlite_shop: str, changed: dict[str, Any], id_: str) -> None:
+    """Each with an id, to be silenced one by one."""
+    assert found(**changed) == {id_}
+
+
+def test_a_database_that_hookline_does_not_speak_to_is_found() -> None:
+    """Before the first webhook."""
+    connections.databases["default"] = connections.configure_settings(
+        {"default": {"ENGINE": "django.db.backends.dummy"}}
+    )["default"]
+    try:
+        assert "hookline.E002" in found()
+    finally:
+        del connections["default"]
+
+
+# -- tables
+
+
+def test_django_and_hookline_agree_on_what_was_applied(postgres: Cluster, tmp_path: Path) -> None:
+    """Whoever comes first makes the tables, and the other finds nothing to do."""
+    places = [f"sqlite:///{tmp_path / 'a.db'}", f"sqlite:///{tmp_path / 'b.db'}"]
+    places += [postgres.url(postgres.create()), postgres.url(postgres.create())]
+    for number, place in enumerate(places):
+        with django_database(place):
+            hooks.reload()
+            if number % 2:
+                assert hooks.migrate() > 0
+            call_command("migrate", "hookline", verbosity=0)
+            assert hooks.migrate() == 0
+            with Receiver(f"{place}") as own:
+                own.open()
+            hooks.close()
+
+
+def test_djangos_migrations_reach_the_last_of_ours() -> None:
+    """A new `.sql` file needs a migration of Django's that applies it."""
+    from importlib import import_module, resources
+
+    names = sorted(
+        file.name.removesuffix(".py")
+        for file in (resources.files("hookline.adapters.django") / "migrations").iterdir()
+        if file.name[:1].isdigit()
+    )
+    last = import_module(f"hookline.adapters.django.migrations.{names[-1]}")
+
+    assert len(load_migrations("hookline.receiver", "sqlite")) == last.UP_TO
+
+
+def test_nothing_is_left_for_makemigrations(sqlite_shop: str) -> None:
+    """A project that runs it must not get a migration in our package."""
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+# -- the command
+
+
+def command(*arguments: str) -> Any:
+    out = io.StringIO()
+    with redirect_stdout(out):
+        call_command("hookline", *arguments)
+    return json.loads(out.getvalue())
+
+
+@pytest.fixture
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command sets what the project does not."""
+    for name in ("HOOKLINE_APP", "HOOKLINE_DATABASE_URL"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def test_the_command_is_hooklines_own_on_the_projects_database(shop: str, clean_environment: None) -> None:
+    """By the receiver where it goes by one, by its URL where it opens a database by itself."""
+    hooks.drain()
+    post(request())
+    hooks.drain()
+
+    assert [entry["event_id"] for entry in command("inbox", "list", "--json")] == ["event_000001"]
+    assert command("status", "--json") == command("inbox", "stats", "--json")
+    assert command("mirror", "status", "--json")
+    with pytest.raises(CommandError, match="hookline inbox show exited with 3"):
+        call_command("hookline", "inbox", "show", "event_9")
+
+
+def test_urls_of_databases_are_those_of_hookline() -> None:
+    """With what a URL must escape, and the options about TLS."""
+    from hookline.adapters.django.management.commands.hookline import _url
+
+    place = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "shop",
+        "USER": "u@x",
+        "PASSWORD": "p/w",
+        "HOST": "/run/postgresql",
+        "PORT": 5433,
+        "OPTIONS": {"sslmode": "verify-full", "pool": True},
+    }
+
+    assert _url(place) == "postgresql://u%40x:p%2Fw@%2Frun%2Fpostgresql:5433/shop?sslmode=verify-full"
+    assert _url(database_at("sqlite:////srv/shop.db")) == "sqlite:////srv/shop.db"
