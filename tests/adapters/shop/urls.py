@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 
-@login_not_required  # type: ignore[untyped-decorator]
+@login_not_required
 def page(request: HttpRequest) -> Any:
     """A page of the shop's own."""
     return HttpResponse("open")
