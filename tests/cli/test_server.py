@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,3 +298,44 @@ def test_a_threaded_loop_stops_when_told() -> None:
     asyncio.run(main())
 
     assert stopped == [True]
+
+
+def test_a_threaded_loop_that_is_cancelled_stops_too() -> None:
+    """Whatever ends the process early (nobody reads what it says at its start): no thread keeps it alive."""
+    woken = threading.Event()
+    stopped: list[bool] = []
+    ended = threading.Event()
+
+    def run(stopping: threading.Event) -> None:
+        woken.wait(10)
+        stopped.append(stopping.is_set())
+        ended.set()
+
+    async def main() -> None:
+        task = asyncio.create_task(ThreadedLoop(run, wake=woken.set, name="loop").run(asyncio.Event()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+    assert ended.wait(10)
+    assert stopped == [True]
+
+
+def test_a_worker_whose_start_nobody_reads_ends(tmp_path: Path) -> None:
+    """The line it prints at its start fails: it says so by its exit code, and does not stay behind."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hookline", "serve", "worker", "--database-url", f"sqlite:///{tmp_path / 'app.db'}"],
+        stdout=write_end,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write_end)
+    try:
+        assert process.wait(30) == 1
+    finally:
+        process.kill()
+        process.wait()

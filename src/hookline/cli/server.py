@@ -103,14 +103,18 @@ class ThreadedLoop:
                 self._run(stopping)
             except BaseException as error:
                 errors.append(error)
-            loop.call_soon_threadsafe(ended.set)
+            with contextlib.suppress(RuntimeError):  # the loop has closed: it did not wait
+                loop.call_soon_threadsafe(ended.set)
 
         thread = threading.Thread(target=work, name=self._name)
         thread.start()
         waiters = {asyncio.create_task(event.wait()) for event in (stop, ended)}
-        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
-        stopping.set()
-        self._wake()
+        try:
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Also where this is cancelled: a thread that went on would keep the process from its end, for ever.
+            stopping.set()
+            self._wake()
         await ended.wait()
         for waiter in waiters:
             waiter.cancel()
