@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
 import sqlite3
 import sys
 import time
@@ -58,6 +59,8 @@ def main() -> int:
         parser.error(f"expected {', '.join(PARTS)}; got {', '.join(sorted(unknown))}")
     if (arguments.scale or 1) <= 0 or (arguments.rounds or 1) <= 0:
         parser.error("--scale, --rounds: expected more than 0")
+    # What was started is stopped on the way out, also when a time limit ends this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cores = f"{len(CORES)} core{'' if len(CORES) == 1 else 's'}"
     print(f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}, {cores}")
     failed = False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import select
+import signal
 import statistics
 import subprocess
 import sys
@@ -149,6 +151,15 @@ class Child:
         self._stdout.close()
 
 
+def _end_with_parent() -> None:
+    """Have the kernel end this child when whoever started it is gone, however that came about (Linux)."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+_LIBC: Final = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG: Final = 1
+
+
 @contextlib.contextmanager
 def process(
     module: str, *arguments: str, environment: Mapping[str, str] | None = None, ready_s: float = READY_S
@@ -162,6 +173,7 @@ def process(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            preexec_fn=_end_with_parent,
         )
     finally:
         os.sched_setaffinity(0, here)

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,26 @@ def test_a_claim_that_reads_a_whole_table_ends_the_measurement(monkeypatch: pyte
     monkeypatch.setattr(claims, "add_deliveries", add_without_index)
     with opened("sqlite") as databases, pytest.raises(BenchError, match=r"looks a row with 10,000 waiting, got \d+"):
         list(claims.measure(databases, Options(rounds=1, scale=0.1, is_small=True)))
+
+
+def test_nothing_that_was_started_outlives_the_bench() -> None:
+    """Killed at once, it leaves no process behind."""
+    sees = "from bench.measure import process\nwith process('bench.raw', '1') as (child, _): print(child.pid); input()"
+    started = subprocess.Popen(
+        [sys.executable, "-c", sees],
+        cwd=Path(__file__).parent.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert started.stdout is not None
+    child = Path(f"/proc/{int(started.stdout.readline())}/stat")
+    assert child.exists()
+
+    started.kill()
+    started.communicate()
+
+    deadline = time.monotonic() + 20
+    while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline, "the sink goes on without the bench"
+        time.sleep(0.02)
