@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from soak import crash, merge, races, senders
+from soak import crash, merge, races, schema, senders
 from soak.report import Report
 
 SOAKS: dict[str, Callable[..., Report]] = {
     "crash": crash.soak,
     "merge": merge.soak,
     "races": races.soak,
+    "schema": schema.soak,
     "senders": senders.soak,
 }
 

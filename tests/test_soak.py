@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,26 @@ def test_the_merge_soak_reports_and_finds_nothing_wrong() -> None:
     assert "| Hookline's rules | 0 | 0 | 0 | 0 | 0 |" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("`make soak ARGS='merge --seed 1 --scale 0.002'`")
     assert "tables, workers 4: 40 of 40 histories; 0 wrong" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_schema_soak_tells_what_schemathesis_says(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Asked on a live server for so many examples; its summary is the report, its exit code the verdict."""
+    from soak import schema
+
+    asked: dict[str, object] = {}
+
+    def run(url: str, known: Mapping[str, str], folder: Path, **options: object) -> subprocess.CompletedProcess[str]:
+        asked.update(options, url=url, names=set(known))
+        return subprocess.CompletedProcess([], code, "noise\n==== SUMMARY ====\nTest cases: 7 generated\n", "")
+
+    monkeypatch.setattr(schema, "run_schemathesis", run)
+    report = schema.soak(seed=3, scale=0.5, say=lambda _: None)
+
+    assert str(asked["url"]).startswith("http://127.0.0.1:")
+    assert (asked["seed"], asked["examples"], asked["names"]) == (3, 50, {"ENDPOINT_ID", "DELIVERY_ID", "KEY_ID"})
+    assert "Test cases: 7 generated" in report.lines
+    assert len(report.wrong) == code
 
 
 def test_what_is_wrong_fails_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

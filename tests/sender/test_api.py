@@ -543,7 +543,7 @@ def test_a_key_used_for_something_else_is_409(call: Client) -> None:
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "schlüssel"])
 def test_a_key_that_is_none_is_422(call: Client, key: str) -> None:
-    """1 to 255 visible ASCII characters, on every POST that takes one."""
+    """1 to 255 printable ASCII characters, on every POST that takes one."""
     event = call("POST", "/api/v1/events", EVENT, headers={"Idempotency-Key": key})
     endpoint = call(
         "POST",

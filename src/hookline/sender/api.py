@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -189,8 +190,26 @@ class SenderApi:
             return
         if scope["method"] == "HEAD":
             scope = call.scope = {**scope, "method": "GET"}
+        self._refuse_nul(call)
         # Read whole here: the framework would answer 400 to a body that is too large.
         await self._app(scope, call.replayed(await call.body()), call.tagged_send)
+
+    def _refuse_nul(self, call: _Call) -> None:
+        """Nothing has an id with NUL in it, and no list such a filter: PostgreSQL could not even look for them."""
+        if "\0" in call.path and call.scope["method"] in _allowed_methods(self._app, call.path):
+            raise RequestError(404, "entity_not_found", "Not found: no id has NUL in it.")
+        query = call.scope["query_string"]
+        if b"%00" in query or b"\0" in query:
+            given = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+            raise RequestError(
+                422,
+                "invalid_request_parameters",
+                "The request parameters are invalid.",
+                [
+                    {"code": "invalid", "field": name, "message": f"{name}: expected text without NUL"}
+                    for name in dict.fromkeys(name.replace("\0", "") for name, value in given if "\0" in name + value)
+                ],
+            )
 
     async def _authenticate(self, call: _Call) -> KeyHolder:
         scheme, _, key = call.header(b"authorization").decode("latin-1").partition(" ")

@@ -18,6 +18,7 @@ from hookline.rules.rotation import MAX_OVERLAP_S, OVERLAP_S
 from hookline.rules.schedule import MAX_WINDOW_S, Schedule
 from hookline.sender.api_parts import (
     BEARER,
+    NO_NUL,
     Action,
     Actor,
     CallContext,
@@ -59,8 +60,7 @@ MIN_GAP_S: Final = 1
 MAX_RATE_PER_MIN: Final = 1_000_000
 
 # A NUL is text to JSON and to SQLite, and none to PostgreSQL.
-_NO_NUL: Final = r"^[^\x00]*$"
-Description = Annotated[str, Field(max_length=500, pattern=_NO_NUL)]
+Description = Annotated[str, Field(max_length=500, pattern=NO_NUL)]
 Url = Annotated[str, Field(json_schema_extra={"format": "uri", "maxLength": MAX_URL})]
 TimeoutS = Annotated[float, Field(ge=1, le=30, allow_inf_nan=False, strict=True)]
 RateLimit = Annotated[int, Field(ge=1, le=MAX_RATE_PER_MIN, strict=True), BeforeValidator(whole_number)]
@@ -350,7 +350,7 @@ def _add_registry(routes: APIRouter, context: CallContext) -> None:
         environment: Caller,
         paging: Paging,
         status: Literal["enabled", "disabled"] | None = None,
-        url: Annotated[str | None, Query(description="A part of the URL, in any case.", pattern=_NO_NUL)] = None,
+        url: Annotated[str | None, Query(description="A part of the URL, in any case.", pattern=NO_NUL)] = None,
     ) -> dict[str, Any]:
         """List endpoints, newest first."""
         wanted = EndpointFilter(status, url)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hookline.sender.api_parts import (
     BEARER,
+    NO_NUL,
     Action,
     Actor,
     CallContext,
@@ -55,7 +56,7 @@ class CreateApiKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "billing service"}]})
 
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=NO_NUL)] | None = None
 
 
 class OwnAuditEntry(BaseModel):

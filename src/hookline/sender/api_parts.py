@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Dialect: TypeAlias = Literal["endpoints", "events", "own"]
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+# For text that a database is asked for: PostgreSQL's has no NUL, and refuses a statement with one.
+NO_NUL: Final = r"^[^\x00]*$"
 _KEYED_PATHS: Final = ("/api/v1", "/webhook_endpoints", "/events")
 
 

@@ -12,6 +12,7 @@ from hookline.errors import RequestError
 from hookline.sender.api_own import OwnDelivery, delivery_shown
 from hookline.sender.api_parts import (
     BEARER,
+    NO_NUL,
     Action,
     Actor,
     CallContext,
@@ -46,7 +47,9 @@ class ReplayFilter(BaseModel):
     since: str | None = None
     until: str | None = None
     events: Annotated[list[str], Field(min_length=1, max_length=MAX_NAMED)] | None = None
-    endpoints: Annotated[list[str], Field(min_length=1, max_length=MAX_NAMED)] | None = None
+    endpoints: (
+        Annotated[list[Annotated[str, Field(pattern=NO_NUL)]], Field(min_length=1, max_length=MAX_NAMED)] | None
+    ) = None
     states: Annotated[list[EarlierState], Field(min_length=1, max_length=4)] | None = None
 
 
@@ -111,7 +114,7 @@ class ResendEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    endpoint_id: str | None = None
+    endpoint_id: Annotated[str, Field(pattern=NO_NUL)] | None = None
 
 
 class ResentList(BaseModel):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from hookline.sender.advice import advice_for
 from hookline.sender.api_own import OwnAttempt, OwnDelivery, attempt_shown, delivery_shown
-from hookline.sender.api_parts import BEARER, Action, Actor, CallContext, Caller, answers
+from hookline.sender.api_parts import BEARER, NO_NUL, Action, Actor, CallContext, Caller, answers
 
 if TYPE_CHECKING:
     from hookline.sender.trials import Trial
@@ -23,7 +23,7 @@ class TestEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"event": "dsync.user.created"}]})
 
-    event: str
+    event: Annotated[str, Field(pattern=NO_NUL)]
     data: dict[str, Any] | None = None
 
 

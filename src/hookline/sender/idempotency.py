@@ -32,10 +32,10 @@ class IdempotencyKey:
 
 
 def check_key(text: str, field: str) -> str:
-    """The key, unless it is not 1 to 255 visible ASCII characters: then RequestError 422 that names the field."""
+    """The key, unless it is not 1 to 255 printable ASCII characters: then RequestError 422 that names the field."""
     if 0 < len(text) <= MAX_IDEMPOTENCY_KEY and text.isascii() and text.isprintable():
         return text
-    message = f"{field}: expected 1 to {MAX_IDEMPOTENCY_KEY} visible ASCII characters"
+    message = f"{field}: expected 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters"
     raise RequestError(
         422,
         "invalid_request_parameters",

@@ -60,7 +60,9 @@ def loads_strict(raw: bytes | str) -> Any:
         value = _decoder(refused).decode(text)
     except json.JSONDecodeError as error:
         # `from None`: the original error carries the whole document.
-        raise NotCanonical("", f"expected JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise NotCanonical(
+            "", f"expected JSON: {error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}"
+        ) from None
     except RecursionError:
         raise NotCanonical("", f"nested deeper than {MAX_DEPTH}") from None
     if refused:
