@@ -9,15 +9,18 @@ import pytest
 from hookline.rules.response import PROBE_STATUSES, Outcome
 from hookline.rules.rotation import (
     PROBE_PAUSE_MS,
+    PROBES_AT_LAST,
     PROBES_IN_A_ROW,
     Overlap,
     after_failed_probe,
     after_success,
     has_old,
+    is_last_chance,
     may_probe,
     old_first,
     wants_probe,
 )
+from hookline.rules.schedule import GRACE_S
 
 NOW_MS = 1_764_000_000_000
 OVERLAP = Overlap(until_ms=NOW_MS + 1_000, signs_with_old=True)
@@ -89,3 +92,32 @@ def test_a_clock_set_back_does_not_stop_probes() -> None:
     ahead = replace(OVERLAP, failures=3, probe_after_ms=NOW_MS + 3_600_000)
 
     assert may_probe(ahead, now_ms=NOW_MS)
+
+
+def test_a_last_chance_is_probed_whatever_the_limit_says() -> None:
+    """Twice, while the old key is usable; elsewhere once, and not while probes wait."""
+    paused = replace(OVERLAP, failures=PROBES_IN_A_ROW, probe_after_ms=NOW_MS + 1)
+
+    def probes(overlap: Overlap, *, is_last: bool, now_ms: int = NOW_MS) -> list[bool]:
+        return [
+            wants_probe(overlap, REFUSED, now_ms=now_ms, probes=made, is_last_chance=is_last)
+            for made in range(PROBES_AT_LAST + 1)
+        ]
+
+    assert probes(paused, is_last=True) == probes(OVERLAP, is_last=True) == [True, True, False]
+    assert probes(paused, is_last=False) == [False, False, False]
+    assert probes(OVERLAP, is_last=False) == [True, False, False]
+    assert probes(OVERLAP, is_last=True, now_ms=OVERLAP.until_ms) == [False, False, False]
+    assert not wants_probe(OVERLAP, Outcome("failed", "status_503", 503), now_ms=NOW_MS, is_last_chance=True)
+
+
+def test_a_last_chance_has_no_other_within_the_overlap() -> None:
+    """There is no next attempt, or it is planned for after the end, or so shortly before that it may begin after it."""
+    overlap = replace(OVERLAP, until_ms=NOW_MS + 10**6)
+    grace_ms = GRACE_S * 1_000
+
+    assert is_last_chance(overlap, next_ms=None)
+    assert is_last_chance(overlap, next_ms=overlap.until_ms)
+    assert is_last_chance(overlap, next_ms=overlap.until_ms - grace_ms)
+    assert not is_last_chance(overlap, next_ms=overlap.until_ms - grace_ms - 1)
+    assert not is_last_chance(None, next_ms=None)

@@ -171,6 +171,47 @@ def test_one_delivery_before_two_instances_that_take_turns(world: World, box: Se
     assert world.delivery(delivery_id).slots_used == 2
 
 
+def test_the_last_attempt_within_the_overlap_is_probed_twice(world: World, box: SecretBox) -> None:
+    """Others use up the probes of each minute, and each attempt meets the instance that does not know its key: the one
+    before the overlap's end is repeated until it meets the instance that does.
+    """
+    new = rotate(world, box)
+    consumer = Consumer(world.clock, {SECRET: "old", new: "new"}, [[new], [SECRET]])
+    set_endpoint(world, rate_limit_per_min=60)
+    [delivery_id] = world.publish()
+
+    def pause_probes(at_ms: int) -> None:
+        set_endpoint(world, probe_failures=3, probe_after_ms=at_ms + PROBE_PAUSE_MS, signs_with_old=1)
+
+    async def work() -> None:
+        pause_probes(NOW_MS)
+        async with running(a_deliverer(world, Scripted(before=consumer), decrypt=box.open)):
+            for number in range(1, 7):
+                await until(
+                    lambda number=number: len(world.attempts(delivery_id)) >= number,  # type: ignore[misc]
+                    "the attempt",
+                )
+                due_ms = world.next_ms()
+                if due_ms is None:
+                    return
+                pause_probes(due_ms)
+                consumer.calls = 0
+                world.clock.set(due_ms)
+
+    run(work())
+
+    assert [one.kind for one in world.attempts(delivery_id)] == ["scheduled"] * 6 + ["probe"] * 2
+    assert consumer.seen == ["old"] * 6 + ["new"] * 2
+    delivery = world.delivery(delivery_id)
+    assert (delivery.state, delivery.attempt, delivery.slots_used) == ("succeeded", 8, 6)
+    # It has taken the new one, so that goes first, and probes are free again.
+    endpoint = world.endpoint()
+    assert (endpoint.signs_with_old, endpoint.probe_failures, endpoint.probe_after_ms) == (False, 0, None)
+    with world.database.read() as connection:
+        [[full_us]] = connection.execute("select full_us from hookline_sender_buckets")
+    assert full_us == world.clock.now_ms() * 1_000 + 3 * 1_000_000  # three requests at one a second
+
+
 def test_three_probes_in_a_row_and_then_one_a_minute(world: World, box: SecretBox) -> None:
     """A consumer that says 500 to everything costs a few requests more, not twice as many; retries go on."""
     new = rotate(world, box, overlap_s=7 * DAY_S)

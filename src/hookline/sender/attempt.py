@@ -18,8 +18,17 @@ import msgspec
 
 from hookline import __version__
 from hookline.rules.headers import is_sensitive
+from hookline.rules.lifecycle import after_attempt
 from hookline.rules.response import UNKNOWN, Outcome, Silence, judge, silence
-from hookline.rules.rotation import Overlap, after_failed_probe, after_success, has_old, old_first, wants_probe
+from hookline.rules.rotation import (
+    Overlap,
+    after_failed_probe,
+    after_success,
+    has_old,
+    is_last_chance,
+    old_first,
+    wants_probe,
+)
 from hookline.sender.http import CONNECT_TIMEOUT_S, TOTAL_TIMEOUT_S, Answer, ErrorCode, Headers, Request
 from hookline.sender.model import Attempt
 from hookline.sender.spans import begin_attempt, end_attempt
@@ -28,6 +37,8 @@ from hookline.wire.signature import HEADER, sign
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
+    from hookline.rules.lifecycle import Next, Target
+    from hookline.rules.schedule import Schedule
     from hookline.sender.counters import Counters
     from hookline.sender.delivery_store import Claimed
     from hookline.sender.http import Exchange
@@ -42,6 +53,8 @@ ORIGIN_HEADER: Final = "Hookline-Origin"
 TRACEPARENT_HEADER: Final = "traceparent"
 # Of a signature so many digits are kept: enough to tell two apart, too few to use.
 DIGITS_KEPT: Final = 8
+# A last probe has at least so long, however long those before it took.
+LEAST_TIMEOUT_S: Final = 1.0
 # Opened secrets and headers are kept in memory for so many endpoints, those used last; deleted ones go by and by.
 OPENED_KEPT: Final = 10_000
 # Likewise what probes have shown; endpoints in the middle of a rotation are few.
@@ -68,6 +81,8 @@ _SILENCES: Final[Mapping[ErrorCode, Silence]] = {
 RefuseUrl: TypeAlias = Callable[["Environment", str], str | None]
 # The endpoint's secrets as they are now, newest first, still sealed; None where it is gone.
 CurrentSecrets: TypeAlias = Callable[[int], Awaitable[tuple[str, str | None] | None]]
+# The schedule of a delivery; None: it is not tried again.
+ScheduleOf: TypeAlias = Callable[["Claimed"], "Schedule | None"]
 Key: TypeAlias = Literal["new", "old"]
 
 
@@ -75,7 +90,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     """What one claim came to.
 
     Attributes:
-        attempts: as recorded; a second one is the probe.
+        attempts: as recorded; those after the first are its probes.
         outcome: of the last of them.
         ended_ms: when that one ended.
         latency_ms: from the request sent to the answer's first byte, as far as it came.
@@ -132,6 +147,7 @@ class Attempter:
     Args:
         exchange: how HTTP is spoken.
         decrypt: opens what is sealed. Raises where it cannot.
+        schedule_of: tells which attempt is a delivery's last within the overlap of two secrets.
         current_secrets: asked before a probe: never with a revoked key.
         refuse_url: asked before an endpoint's first attempt and when it changes; what it says is kept.
         connect_timeout_s, total_timeout_s: of one request; an endpoint's own comes before the latter.
@@ -143,6 +159,7 @@ class Attempter:
         *,
         clock: Clock,
         decrypt: Callable[[str], str],
+        schedule_of: ScheduleOf,
         current_secrets: CurrentSecrets,
         counters: Counters,
         refuse_url: RefuseUrl | None = None,
@@ -152,6 +169,7 @@ class Attempter:
         self._exchange = exchange
         self._clock = clock
         self._decrypt = decrypt
+        self._schedule_of = schedule_of
         self._current_secrets = current_secrets
         self._counters = counters
         self._refuse_url = refuse_url
@@ -162,7 +180,7 @@ class Attempter:
         self._overlaps: dict[int, tuple[str, Overlap]] = {}
 
     async def make(self, claimed: Claimed) -> Finished:
-        """Make the attempt, and its probe where one is due. Raises nothing but cancellation."""
+        """Make the attempt, and its probes where they are due. Raises nothing but cancellation."""
         now_ms = self._clock.now_ms()
         overlap = self._overlap(claimed)
         key: Key = "old" if old_first(overlap, slots_used=claimed.slots_used, now_ms=now_ms) else "new"
@@ -172,13 +190,16 @@ class Attempter:
         if overlap is not None:
             # What other attempts have shown meanwhile counts.
             overlap = self._overlap(claimed) or overlap
-            if wants_probe(overlap, one.outcome, now_ms=one.ended_ms) and await self._has_both(claimed):
-                key = "new" if key == "old" else "old"
-                one = await self._try(claimed, key, overlap)
-                attempts.append(self._record(claimed, claimed.attempt + 1, "probe", one, key, overlap))
+            other: Key = "new" if key == "old" else "old"
+            probes = 0
+            while self._wants_probe(claimed, one, overlap, probes, now_ms) and await self._has_both(claimed):
+                key = other
+                probes += 1
+                one = await self._try(claimed, key, overlap, begun_ms=now_ms)
+                attempts.append(self._record(claimed, claimed.attempt + probes, "probe", one, key, overlap))
                 overlap = self._overlap(claimed) or overlap
-                if one.outcome.kind != "succeeded":
-                    changed = after_failed_probe(overlap, now_ms=one.ended_ms)
+            if probes and one.outcome.kind != "succeeded":
+                changed = after_failed_probe(overlap, now_ms=one.ended_ms)
             if one.outcome.kind == "succeeded" and (after := after_success(overlap, with_old=key == "old")) != overlap:
                 changed = after
             if changed is not None:
@@ -186,7 +207,19 @@ class Attempter:
         latency_ms = _latency_ms(one.answer)
         return Finished(claimed, one.outcome, one.ended_ms, tuple(attempts), latency_ms, one.is_ours, changed)
 
-    async def _try(self, claimed: Claimed, key: Key, overlap: Overlap | None) -> _Try:
+    def _wants_probe(self, claimed: Claimed, one: _Try, overlap: Overlap, probes: int, begun_ms: int) -> bool:
+        if not one.outcome.may_be_wrong_key:
+            return False
+        next_ms: int | None = None
+        if (schedule := self._schedule_of(claimed)) is not None:
+            # As late as jitter may put it.
+            latest = next_of(claimed, one.outcome, schedule, started_ms=begun_ms, ended_ms=one.ended_ms, jitter=1.0)
+            next_ms = latest.due_ms
+        is_last = is_last_chance(overlap, next_ms=next_ms)
+        return wants_probe(overlap, one.outcome, now_ms=one.ended_ms, probes=probes, is_last_chance=is_last)
+
+    async def _try(self, claimed: Claimed, key: Key, overlap: Overlap | None, *, begun_ms: int | None = None) -> _Try:
+        """One request; with `begun_ms`, when the attempt's first began, a probe, which ends before the lease does."""
         started_ms = self._clock.now_ms()
         headers: Headers = ()
         answer: Answer | None = None
@@ -201,6 +234,9 @@ class Attempter:
                 traceparent = claimed.traceparent if span is None else span.traceparent
                 headers = self._headers(claimed, opened, key, overlap, started_ms, traceparent)
                 total_s = self._total_timeout_s if claimed.timeout_ms is None else claimed.timeout_ms / 1000
+                if begun_ms is not None:
+                    # A lease holds two timeouts, and a last chance is three requests.
+                    total_s = min(total_s, max(2 * total_s - (started_ms - begun_ms) / 1000, LEAST_TIMEOUT_S))
                 answer = await self._exchange.send(
                     Request(claimed.url, headers, claimed.body, min(self._connect_timeout_s, total_s), total_s)
                 )
@@ -304,6 +340,32 @@ class Attempter:
             log.warning("deliveries: no probe of %s: %s", claimed.id, type(error).__name__, extra=claimed.log_ids)
             return False
         return current == (claimed.secret_enc, claimed.old_secret_enc)
+
+
+def next_of(
+    claimed: Claimed,
+    outcome: Outcome,
+    schedule: Schedule,
+    *,
+    started_ms: int,
+    ended_ms: int,
+    jitter: float,
+    target: Target = "open",
+) -> Next:
+    """What a claimed delivery is after this attempt (rules/lifecycle.py)."""
+    return after_attempt(
+        outcome,
+        schedule,
+        kind=claimed.kind,
+        slots_used=claimed.slots_used,
+        unknown_attempts=claimed.unknown_attempts,
+        first_ms=claimed.first_ms,
+        started_ms=started_ms,
+        now_ms=ended_ms,
+        jitter=jitter,
+        planned_ms=claimed.planned_ms,
+        target=target,
+    )
 
 
 def lost(claimed: Claimed, now_ms: int) -> Finished:

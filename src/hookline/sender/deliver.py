@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from hookline.errors import StorageError
 from hookline.rules.health import HealthPolicy
 from hookline.sender.attempt import Attempter, Finished, RefuseUrl
-from hookline.sender.claiming import SCHEDULES, Leases
+from hookline.sender.claiming import SCHEDULES, Leases, Schedules
 from hookline.sender.counters import Counters
 from hookline.sender.delivery_store import Claimed, DeliveryStore, Discovery
 from hookline.sender.http import CONNECT_TIMEOUT_S, TOTAL_TIMEOUT_S
@@ -118,6 +118,7 @@ class Deliverer:
             exchange,
             clock=clock,
             decrypt=decrypt,
+            schedule_of=Schedules(schedules).of,
             current_secrets=self._current_secrets,
             counters=self._counters,
             refuse_url=refuse_url,

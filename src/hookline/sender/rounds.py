@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from hookline.rules.health import Health, HealthPolicy, Result, Verdict, after_attempts
-from hookline.rules.lifecycle import after_attempt
 from hookline.rules.rate import taken
-from hookline.sender.attempt import Finished, lost
+from hookline.sender.attempt import Finished, lost, next_of
 from hookline.sender.claiming import Claim, Claims, Leases, Schedules
 from hookline.sender.delivery_store import OPEN_AND_WELL, Claimed, Discovery, EndpointState, Settlement
 from hookline.sender.operational import Happening, delivery_failed, endpoint_disabled, endpoint_failing, tell
@@ -300,7 +299,7 @@ class Rounds:
                 overlaps[claimed.endpoint_row, claimed.secret_enc] = one.overlap
             if len(one.attempts) > 1 and claimed.rate_limit_per_min is not None:
                 limits[claimed.endpoint_row] = claimed.rate_limit_per_min
-                made[claimed.endpoint_row] = made.get(claimed.endpoint_row, 0) + 1
+                made[claimed.endpoint_row] = made.get(claimed.endpoint_row, 0) + len(one.attempts) - 1
         if overlaps:
             self._verbs.note_probes(connection, overlaps)
         if made:
@@ -318,17 +317,13 @@ class Rounds:
 
     def _decide(self, one: Finished, state: EndpointState) -> Next:
         claimed = one.claimed
-        return after_attempt(
+        return next_of(
+            claimed,
             one.outcome,
             self._schedules.of(claimed),
-            kind=claimed.kind,
-            slots_used=claimed.slots_used,
-            unknown_attempts=claimed.unknown_attempts,
-            first_ms=claimed.first_ms,
             started_ms=one.attempts[0].started_ms,
-            now_ms=one.ended_ms,
+            ended_ms=one.ended_ms,
             jitter=0.0 if one.outcome.kind == "succeeded" else self._jitter(),
-            planned_ms=claimed.planned_ms,
             target=state.target,
         )
 

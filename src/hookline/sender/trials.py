@@ -152,6 +152,7 @@ class Trials:
             exchange,
             clock=self._clock,
             decrypt=self._decrypt,
+            schedule_of=lambda _: None,
             current_secrets=self._current_secrets,
             counters=Counters(),  # nobody reads these: a test is no statistic
             refuse_url=self._refuse_url,
