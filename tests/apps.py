@@ -19,6 +19,7 @@ from hookline.receiver.handlers import Transactions
 
 Rows = list[tuple[Any, ...]]
 TIMEOUT_S: Final = 0.2
+SETTINGS_VARIABLE: Final = "DJANGO_SETTINGS_MODULE"
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,14 @@ def start_django() -> None:
     """Make this process one of the tests' Django project; once is enough."""
     import django
 
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.adapters.shop.settings")
+    # Set for as long as Django looks: programs that tests start have settings of their own.
+    was = os.environ.get(SETTINGS_VARIABLE)
+    os.environ[SETTINGS_VARIABLE] = "tests.adapters.shop.settings"
     django.setup()
+    if was is None:
+        del os.environ[SETTINGS_VARIABLE]
+    else:
+        os.environ[SETTINGS_VARIABLE] = was
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,9 +29,13 @@ import pytest
 from hookline.config import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("README.md")),
+]
 FENCE = re.compile(
-    r"(?P<not_run><!-- not run: .+ -->\n)?(?P<soon><!-- soon -->\n)?"
+    r"(?P<not_run><!-- not run: [^\n]+ -->\n)?(?P<soon><!-- soon -->\n)?"
     r"^```(?P<language>\w*)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
@@ -135,7 +140,7 @@ class Shell:
 
     def await_server(self, command: str) -> None:
         """Return when the server that this command line started accepts connections."""
-        named = re.search(r"--port (\d+)", command)
+        named = re.search(r"(?:--port |PORT=)(\d+)", command)
         port = int(named[1] if named else self._ports["8080"])
         for _ in range(BLOCK_TIMEOUT_S * 20):
             try:
@@ -171,6 +176,8 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 )
 def test_a_document_does_what_it_says(path: Path, shell: Shell) -> None:
     """Every block that is to run exits 0 and prints what the document says it prints."""
+    if path.is_relative_to(ROOT / "examples"):
+        shutil.copytree(path.parent, shell.folder, dirs_exist_ok=True)
     for block in blocks(path):
         if not block.is_run or block.language in SHOWN:
             continue
@@ -185,7 +192,7 @@ def test_a_document_does_what_it_says(path: Path, shell: Shell) -> None:
             text = f'python "{program}"\n'
 
         code, output = shell.run(text)
-        for command in re.findall(r"^(?:hookline serve (?!worker)|uvicorn).*&$", text, re.MULTILINE):
+        for command in re.findall(r"^(?:hookline serve (?!worker)|uvicorn|.*sh run\.sh).*&$", text, re.MULTILINE):
             shell.await_server(command)
         expected = promised(shell.translate(block.expected)) if block.expected is not None else re.compile(r"(?s).*")
         is_background = re.search(r"&$", text, re.MULTILINE) is not None

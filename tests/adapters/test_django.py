@@ -4,91 +4,31 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import time
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core import checks
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.test import Client, override_settings
 
+from hookline.adapters.django import hooks
 from hookline.adapters.settings import receiver_options
 from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
 from hookline.storage.migrate import load_migrations
 from hookline.testing.signed import SignedRequest, signed_request
 
-from ..apps import django_database, rows_at, start_django
+from ..apps import django_database, rows_at
 from ..postgres import Cluster
 from ..receiver.company import Company
+from .shop.models import Letter
 from .shop.settings import MIDDLEWARE, SECRET, database_at
 
-start_django()
-
-from django.core import checks  # noqa: E402
-from django.core.management import CommandError, call_command  # noqa: E402
-from django.db import connections  # noqa: E402
-from django.test import Client, override_settings  # noqa: E402
-
-from hookline.adapters.django import hooks  # noqa: E402
-
-from .shop.models import Letter  # noqa: E402
-
 DOOR = "/hooks/webhooks"
-
-
-def _migrated(url: str) -> None:
-    with django_database(url):
-        call_command("migrate", run_syncdb=True, verbosity=0)
-
-
-@pytest.fixture(scope="session")
-def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shop's SQLite file as `manage.py migrate` makes it, to copy."""
-    path = tmp_path_factory.mktemp("shop") / "shop.db"
-    rows_at(f"sqlite:///{path}", "pragma journal_mode=wal")
-    _migrated(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
-def shop_template(postgres: Cluster) -> str:
-    """The same on PostgreSQL."""
-    name = postgres.create()
-    _migrated(postgres.url(name))
-    return name
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of the shop's own, once of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{shutil.copy(request.getfixturevalue('shop_file'), tmp_path)}"
-        return
-    cluster: Cluster = request.getfixturevalue("postgres")
-    name = cluster.create(request.getfixturevalue("shop_template"))
-    yield cluster.url(name)
-    cluster.drop(name)
-
-
-@pytest.fixture
-def shop(url: str) -> Iterator[str]:
-    """The shop on that database; its URL."""
-    with django_database(url):
-        hooks.reload()
-        yield url
-        hooks.close()
-
-
-@pytest.fixture
-def sqlite_shop(shop_file: Path, tmp_path: Path) -> Iterator[str]:
-    """The shop on SQLite, for what is the same on both."""
-    url = f"sqlite:///{shutil.copy(shop_file, tmp_path)}"
-    with django_database(url):
-        hooks.reload()
-        yield url
-        hooks.close()
 
 
 def request(body: bytes | None = None, *, secret: str = SECRET) -> SignedRequest:

@@ -21,7 +21,6 @@ from hookline.testing.signed import signed_request
 from ..apps import rows_at
 from ..receiver.company import Company, wait_for
 from .shop.settings import SECRET
-from .test_django import shop_file, shop_template, url  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,17 +88,17 @@ def event(number: int) -> bytes:
     return json.dumps({**Company().user("created"), "id": f"event_{number}"}).encode()
 
 
-def test_under_gunicorn_with_a_worker_beside_it(url: str) -> None:  # noqa: F811
+def test_under_gunicorn_with_a_worker_beside_it(shop_url: str) -> None:
     """Bodies without a length are read, and counted; what was kept is handled once by `manage.py hookline worker`."""
-    with served(url, "--workers", "2") as port:
+    with served(shop_url, "--workers", "2") as port:
         answers = [chunked(port, event(number % 3)) for number in range(6)]
         too_large = chunked(port, b"x" * 2_200_000)
-        with running(url, "django", "hookline", "worker"):
-            wait_for(lambda: rows_at(url, "select count(*) from shop_letter") == [(3,)])
+        with running(shop_url, "django", "hookline", "worker"):
+            wait_for(lambda: rows_at(shop_url, "select count(*) from shop_letter") == [(3,)])
 
     assert answers == [(200, b"")] * 6
     assert too_large == (413, b"size\n")
     # A worker that has ended has left nothing running.
-    assert rows_at(url, "select distinct handler, state, attempt from hookline_runs") == [
+    assert rows_at(shop_url, "select distinct handler, state, attempt from hookline_runs") == [
         ("shop.letters", "succeeded", 1)
     ]

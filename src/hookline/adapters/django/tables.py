@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from django.db.migrations.operations import RunPython
+from django.db.migrations.operations import CreateModel, RunPython
+from django.db.migrations.state import ModelState
 
 from hookline.storage import Dialect
 from hookline.storage.app_connection import driver_connection, plain_or_refused
@@ -38,3 +39,14 @@ def up_to(number: int) -> RunPython:
             migrate(_InSchemaEditor(schema_editor.connection), "receiver", "hookline.receiver", up_to=number)
 
     return RunPython(apply, RunPython.noop, elidable=False)
+
+
+def unmanaged_models() -> list[CreateModel]:
+    """The models over the tables as they are now, for the state that `makemigrations` compares with.
+
+    Django makes no table for them; the `.sql` files do. So this may differ from version to version.
+    """
+    from django.apps import apps
+
+    states = [ModelState.from_model(model) for model in apps.get_app_config("hookline").get_models()]
+    return [CreateModel(state.name, list(state.fields.items()), state.options, state.bases) for state in states]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from django.db import migrations
 
-from hookline.adapters.django.tables import up_to
+from hookline.adapters.django.tables import unmanaged_models, up_to
 
 UP_TO = 8
 
@@ -16,4 +16,4 @@ class Migration(migrations.Migration):  # type: ignore[misc]
 
     initial = True
     dependencies: ClassVar[list[tuple[str, str]]] = []
-    operations: ClassVar = [up_to(UP_TO)]
+    operations: ClassVar = [up_to(UP_TO), *unmanaged_models()]
