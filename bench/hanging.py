@@ -166,5 +166,5 @@ def _wait(sender: Served, database: Database, count: int) -> None:
     sender.wait_until(
         lambda: delivered() >= count,
         lambda: f"expected {count:,} deliveries that succeeded, got {delivered():,}",
-        stall_s=PATIENCE_S,
+        timeout_s=PATIENCE_S,
     )

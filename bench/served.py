@@ -59,13 +59,14 @@ class Served:
         found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
         return int(found[1]) / 1024 if found is not None else float("nan")
 
-    def wait_until(self, is_so: Callable[[], bool], what: Callable[[], str], *, stall_s: float = 60.0) -> None:
-        """Wait for it. BenchError where the process has ended, or it took too long: then with `what` there is."""
-        ends_s = time.monotonic() + stall_s
+    def wait_until(self, is_so: Callable[[], bool], what: Callable[[], str], *, timeout_s: float = 60.0) -> None:
+        """Wait for it. BenchError where the process has ended, or it took too long: then `what` says what there is."""
+        ends_s = time.monotonic() + timeout_s
         while not is_so():
-            if not self.child.is_running or time.monotonic() > ends_s:
-                ended = "" if self.child.is_running else "the process has ended; "
-                raise BenchError(f"waited {stall_s:g} s: {ended}{what()}")
+            if not self.child.is_running:
+                raise BenchError(f"{self.child.name} has ended: {what()}")
+            if time.monotonic() > ends_s:
+                raise BenchError(f"after {timeout_s:g} s: {what()}")
             time.sleep(0.02)
 
 
