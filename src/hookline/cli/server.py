@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import uvicorn
 
 from hookline.cli import Exit
+from hookline.cli.head_limits import LimitedProtocol
 from hookline.cli.probes import PATHS, Probes
 from hookline.errors import ConfigError
 
@@ -308,7 +309,7 @@ def _server(app: AsgiApp, tls: tuple[Path, Path] | None) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=LimitedProtocol,
             loop="uvloop",
             ws="none",
             lifespan="off",
