@@ -137,7 +137,7 @@ def rows_of(database: Database, columns: Sequence[str], ids: Sequence[str]) -> l
 
 
 class Side:
-    """One of the two: what it did in how long, with the server's time beside."""
+    """One of those compared: what it did in how long, with the server's time beside."""
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases

@@ -175,7 +175,7 @@ async def bare(setting: Setting) -> int:
 
     connections = CONNECTIONS if setting.hosts == 1 else setting.hosts
     try:
-        async with asyncio.timeout(STALL_S + setting.count / 1_000):
+        async with asyncio.timeout(STALL_S + setting.count / 200):
             await drive_all(
                 [(address_of(number % setting.hosts), setting.port) for number in range(connections)],
                 next_request=next_request,

@@ -1,7 +1,7 @@
 """Events published through the API of a `hookline serve sender`, beside the same calls refused as late as can be.
 
-Ten endpoints want every event; they are paused, so that storing is measured and not delivering. What nothing is stored
-of is the same call with one event more that is no event: authenticated, read, decoded and checked before it is refused.
+Ten endpoints want every event; they are paused, so that storing is measured and not delivering. Of what is refused the
+last event has no type that could be one: the call is authenticated, read, decoded and checked up to there.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def serving(databases: Databases, url: str, part: Part = "sender", *, is_counted
 
 def beside(databases: Databases, url: str) -> str:
     """The same database for the bench itself, so that the server tells whose statements are whose."""
-    return url if databases.kind == "sqlite" else f"{url}&application_name=bench&notify=on"
+    return url if databases.kind == "sqlite" else f"{url}&application_name=bench"
 
 
 def states(database: Database) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Statements per delivery, and while idle, of a `hookline serve sender`: begin and commit counted like any other.
 
-On SQLite they are counted at the connection, on PostgreSQL by the server, which logs them. Messages of LISTEN and
-looks at `data_version` are counted apart.
+On SQLite they are counted at the connection, on PostgreSQL by the server, which logs them. Looks at `data_version` are
+counted apart.
 """
 
 from __future__ import annotations
