@@ -411,6 +411,26 @@ def test_djangos_connections_end_with_the_workers_threads(postgres_url: str, com
         wait_for(lambda: app.rows(others) == [(mine,)])
 
 
+def test_djangos_connection_is_kept_while_it_is_sound(postgres_url: str) -> None:
+    """`CONN_MAX_AGE` is about requests: with its default, 0, a worker would open one for every transaction."""
+    with django_alias(postgres_url) as app:
+        connections["default"].settings_dict["CONN_MAX_AGE"] = 0
+        database = AppDatabase(app.transactions)
+
+        def backend(connection: Any) -> int:
+            cursor = connection.cursor()
+            cursor.execute("select pg_backend_pid()")
+            return int(cursor.fetchone()[0])
+
+        first, second = database.run(backend), database.run(backend)
+        app.rows(f"select pg_terminate_backend({second})")
+        with pytest.raises(StorageUnavailable):
+            database.run(backend)
+
+        assert first == second
+        assert database.run(backend) != second
+
+
 @pytest.mark.parametrize("app", ["sqlite3"], indirect=True)
 def test_a_savepoint_does_not_commit_on_sqlite(app: App, receiver: Receiver, company: Company) -> None:
     """One outside of a transaction is a transaction of its own, which no mark would belong to."""

@@ -186,16 +186,17 @@ def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
 def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiver:
     """The Receiver that `app` names, as it was built; without one, a Receiver of these settings and no handlers."""
     if config.app is not None:
+        receiver = named_receiver(config.app, settings.resolved["app"].origin)
         left_to_it = [
             entry.origin
             for entry in settings.resolved.values()
             if entry.setting.part == "receiver" and entry.setting.name != "app" and entry.value is not None
         ]
-        if left_to_it:
+        if left_to_it and not receiver.takes_settings:
             plan.warnings.append(
                 f"{config.app} was built with its own settings; not used here: {', '.join(left_to_it)}"
             )
-        return named_receiver(config.app, settings.resolved["app"].origin)
+        return receiver
     if config.webhook_secrets is None:
         plan.warnings.append("HOOKLINE_WEBHOOK_SECRETS is not set: every webhook is answered 503")
     return Receiver(config.database_url, **options_of(config))

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from hookline.errors import ConfigError, StorageError
 from hookline.loop import Clock, SystemClock
@@ -87,6 +87,9 @@ class Receiver:
     Raises:
         ConfigError: naming the argument.
     """
+
+    # Whether it was made of the `HOOKLINE_…` variables, too.
+    takes_settings: ClassVar[bool] = False
 
     def __init__(
         self,

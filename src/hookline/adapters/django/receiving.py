@@ -20,6 +20,8 @@ _OWN: Final = ("DATABASE_ALIAS", "SOURCE", "MIRROR")
 class Hooks(Receiver):
     """A `Receiver` of the settings in `HOOKLINE`, on one of the project's databases."""
 
+    takes_settings = True
+
     def __init__(self) -> None:
         given: Any = getattr(settings, NAME, {})
         if not isinstance(given, Mapping):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
@@ -13,6 +15,8 @@ from hookline.errors import TransactionMisuse
 from hookline.storage.app_connection import ENDED, WENT_ON, driver_connection
 
 log = logging.getLogger("hookline.django")
+
+LOOK_EVERY_S: Final = 60.0
 
 
 class AliasTransactions:
@@ -29,13 +33,11 @@ class AliasTransactions:
 
     def __init__(self, alias: str = DEFAULT_DB_ALIAS) -> None:
         self.alias = alias
+        self._thread = threading.local()
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[LentAlias]:
-        connection = connections[self.alias]
-        if not connection.in_atomic_block:
-            # In a request Django does so by itself; a worker's threads have none.
-            connection.close_if_unusable_or_obsolete()
+        self._close_old()
         lent = LentAlias(self.alias)
         is_kept: list[bool] = []
         try:
@@ -57,6 +59,17 @@ class AliasTransactions:
             # Without its message, which may hold anything.
             kind = type(error).__name__
             log.error("a hook of transaction.on_commit failed (%s); its transaction is kept", kind)  # noqa: TRY400
+
+    def _close_old(self) -> None:
+        """What Django does before and after each request; a worker's threads have none.
+
+        Not each time: with `CONN_MAX_AGE` at its default every transaction would open a connection of its own.
+        """
+        connection, now_s = connections[self.alias], time.monotonic()
+        if connection.errors_occurred or now_s - getattr(self._thread, "looked_s", 0.0) > LOOK_EVERY_S:
+            self._thread.looked_s = now_s
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
 
     def end_thread(self) -> None:
         """Close the connection that Django keeps for this thread."""
