@@ -239,6 +239,7 @@ def test_a_handler_that_ends_its_transaction(
     assert post(receiver, company.user("updated")) == 200
 
 
+@pytest.mark.parametrize("app", [kind for kind in KINDS if kind != "sqlite3 in autocommit"], indirect=True)
 def test_kill_9_between_the_mark_and_the_commit(
     app: App, receiver: Receiver, company: Company, clock: TurnedClock, request: pytest.FixtureRequest
 ) -> None:
@@ -328,6 +329,20 @@ def test_what_a_session_holds_is_flushed_with_the_mark(
     assert first[:2] == (1, [("h", "pending", 1)])
     assert "IntegrityError" in first[2]
     assert (len(told(app)), runs(app)) == (2, [("h", "succeeded", 2)])
+
+
+@pytest.mark.parametrize("app", ["SQLAlchemy on SQLite", "SQLAlchemy on PostgreSQL"], indirect=True)
+def test_a_value_that_no_driver_takes_is_the_handlers_failure(app: App, receiver: Receiver, company: Company) -> None:
+    """It is found at the commit, and says nothing of the database."""
+    unknown: Any = object()
+    receiver.on("*", name="h")(lambda event, tx: tx.add(Told(id=event.id, word=unknown)))
+    receiver.drain()
+    post(receiver, company.user("created"))
+    receiver.drain()
+
+    assert (told(app), runs(app)) == ([], [("h", "pending", 1)])
+    assert "Error" in error_of(app)
+    assert "StorageUnavailable" not in error_of(app)
 
 
 @pytest.mark.parametrize("app", ["Django on SQLite", "Django on PostgreSQL"], indirect=True)

@@ -23,7 +23,7 @@ _RUN: Final = "hookline.run"
 
 ENDED: Final = "the handler ended its transaction: what it wrote before may have been kept"
 WENT_ON: Final = (
-    "a statement failed and the handler went on: PostgreSQL undoes the whole transaction then; "
+    "a statement failed and the handler went on: the whole transaction is undone then; "
     "put what may fail into a savepoint (`with tx.transaction():`, `begin_nested()`, `atomic()`), or let the error out"
 )
 _CLOSED: Final = "the handler closed the connection it was lent: what it wrote is undone"
@@ -300,12 +300,15 @@ def meant_at_commit(error: Exception) -> Exception:
     cause = _of_driver(error)
     if isinstance(cause, sqlite3.DatabaseError):
         return meant_by_sqlite(cause, at_commit=True) or error
-    if cause is None:
+    if cause is None or isinstance(cause, sqlite3.Error):
         return error
+    import psycopg
+
     from hookline.storage.postgres_pool import meant_by_state
 
-    # The connection may be closed by now, with or without it having been lost.
-    if cause.sqlstate is None or cause.sqlstate.startswith(("08", "57P")):
+    # By the error alone: the connection may be closed by now, with or without having been lost.
+    is_lost = cause.sqlstate is None or cause.sqlstate.startswith(("08", "57P"))
+    if is_lost and isinstance(cause, psycopg.OperationalError):
         return OutcomeUnknown("the connection was lost during the commit; it may or may not have been kept")
     return meant_by_state(cause) or error
 
