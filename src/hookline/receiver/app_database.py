@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
-from hookline.errors import HooklineError
+from hookline.errors import HooklineError, StorageUnavailable
 from hookline.storage.app_connection import (
     PlainPostgres,
     PlainSqlite,
@@ -22,6 +23,7 @@ from hookline.storage.app_connection import (
     watched,
 )
 from hookline.storage.reruns import with_reruns
+from hookline.storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from hookline.receiver.handlers import LentTransaction, Transactions
@@ -104,6 +106,21 @@ class AppDatabase:
             transaction.check = check
             yield transaction
 
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called, on any thread, after commits of others; returns what ends that.
+
+        On SQLite within a tenth of a second, by a connection of ours that only looks (`PRAGMA data_version`). On
+        PostgreSQL never: an app's own connections are not there to listen. Nor where the database is away by now.
+        """
+        file: Path | None = None
+        with contextlib.suppress(StorageUnavailable), self.read() as connection:
+            file = _file_of(connection) if self.dialect == "sqlite" else None
+        if file is None:
+            return lambda: None
+        watching = SqliteDatabase(file)
+        watching.subscribe("", callback)
+        return watching.close
+
     def end_thread(self) -> None:
         """A thread of ours that used this ends: what the app keeps for each thread may be closed."""
         end = getattr(self._transactions, "end_thread", None)
@@ -133,6 +150,16 @@ class AppDatabase:
             if isinstance(error, HooklineError):
                 raise
             _raise(meant_at_commit(error) if is_done else meant_at_begin(error), error)
+
+
+def _file_of(connection: Connection) -> Path | None:
+    """The file of an SQLite connection; None where it has none."""
+    cursor = connection.cursor()
+    cursor.execute("pragma database_list")
+    for _, name, file in cursor.fetchall():
+        if name == "main" and file:
+            return Path(file)
+    return None
 
 
 def _raise(meaning: Exception, error: Exception) -> NoReturn:

@@ -120,6 +120,13 @@ class Access:
         """The transaction of one run."""
         return self._reached.lent()
 
+    def subscribe(self, callback: Callable[[], None]) -> list[Callable[[], None]]:
+        """Have `callback` called where something was kept, or runs were made, as far as that is heard of."""
+        if self._app is not None:
+            return [self._app.subscribe(callback)]
+        assert self.database is not None
+        return [self.database.subscribe(channel, callback) for channel in ("inbox", "runs")]
+
     def end_thread(self) -> None:
         """A thread of the worker ends."""
         if self._app is not None:
@@ -219,10 +226,7 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set (set `wake` as well); runs under way are finished first."""
-        database = self._access.database
-        endings: list[Callable[[], None]] = []
-        if database is not None:
-            endings = [database.subscribe(channel, self.wake.set) for channel in ("inbox", "runs")]
+        endings = self._access.subscribe(self.wake.set)
         threads = self._start_threads()
         try:
             run_loop(self._step_in_threads, clock=self._clock, wake=self.wake, stop=stop, name="worker")
