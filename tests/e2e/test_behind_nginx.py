@@ -158,13 +158,14 @@ def test_the_callers_address_is_seen_through_nginx_and_cannot_be_made_up(tmp_pat
     with serving(
         "sender", sending, api_key=API_KEY, allowed_targets="127.0.0.0/8", targets_ca=authority.ca_file
     ) as sender:
-        settings = {
-            "webhook_secrets": f"{register(sender, port)},{SECRET}",
-            "allowed_ips": SENDER,
-            "trusted_proxies": f"{FIRST_PROXY},{SECOND_PROXY}",
-        }
         with (
-            serving("receiver", receiving, **settings) as receiver,
+            serving(
+                "receiver",
+                receiving,
+                webhook_secrets=f"{register(sender, port)},{SECRET}",
+                allowed_ips=SENDER,
+                trusted_proxies=f"{FIRST_PROXY},{SECOND_PROXY}",
+            ) as receiver,
             nginx(tmp_path, authority.issue(SENDER), port, receiver.url, is_double=proxies == 2),
         ):
             publish(sender)
