@@ -155,34 +155,34 @@ def test_the_callers_address_is_seen_through_nginx_and_cannot_be_made_up(tmp_pat
     receiving.mkdir()
     sending.mkdir()
     port = free_port()
-    with serving(
-        "sender", sending, api_key=API_KEY, allowed_targets="127.0.0.0/8", targets_ca=authority.ca_file
-    ) as sender:
-        with (
-            serving(
-                "receiver",
-                receiving,
-                webhook_secrets=f"{register(sender, port)},{SECRET}",
-                allowed_ips=SENDER,
-                trusted_proxies=f"{FIRST_PROXY},{SECOND_PROXY}",
-            ) as receiver,
-            nginx(tmp_path, authority.issue(SENDER), port, receiver.url, is_double=proxies == 2),
-        ):
-            publish(sender)
-            mirrored = "select count(*) from hookline_directory_users_live"
-            wait_for(lambda: value(receiving / "hookline.db", mirrored), "the user is in the mirror")
-            attempts = "select outcome, status from hookline_sender_attempts"
-            assert wait_for(lambda: rows(sending / "hookline.db", attempts), "an attempt") == [("succeeded", 200)]
+    with (
+        serving(
+            "sender", sending, api_key=API_KEY, allowed_targets="127.0.0.0/8", targets_ca=authority.ca_file
+        ) as sender,
+        serving(
+            "receiver",
+            receiving,
+            webhook_secrets=f"{register(sender, port)},{SECRET}",
+            allowed_ips=SENDER,
+            trusted_proxies=f"{FIRST_PROXY},{SECOND_PROXY}",
+        ) as receiver,
+        nginx(tmp_path, authority.issue(SENDER), port, receiver.url, is_double=proxies == 2),
+    ):
+        publish(sender)
+        mirrored = "select count(*) from hookline_directory_users_live"
+        wait_for(lambda: value(receiving / "hookline.db", mirrored), "the user is in the mirror")
+        attempts = "select outcome, status from hookline_sender_attempts"
+        assert wait_for(lambda: rows(sending / "hookline.db", attempts), "an attempt") == [("succeeded", 200)]
 
-            # A stranger with a stolen secret, by way of the proxy and past it, who would be taken for the sender.
-            door = int(receiver.url.rpartition(":")[2])
-            for at, context in ((port, tls), (door, None)):
-                for spoofed in SPOOFED:
-                    for name in ("X_Forwarded_For", "X_Real_IP"):
-                        assert post(at, STRANGER, context, **{name: spoofed}) == (403, "address\n"), (at, name, spoofed)
-            # The sender's own host, past the proxy: nobody need vouch for it.
-            assert post(door, SENDER, None)[0] == 200
-            assert post(port, SENDER, tls, X_Forwarded_For=STRANGER)[0] == 200
+        # A stranger with a stolen secret, by way of the proxy and past it, who would be taken for the sender.
+        door = int(receiver.url.rpartition(":")[2])
+        for at, context in ((port, tls), (door, None)):
+            for spoofed in SPOOFED:
+                for name in ("X_Forwarded_For", "X_Real_IP"):
+                    assert post(at, STRANGER, context, **{name: spoofed}) == (403, "address\n"), (at, name, spoofed)
+        # The sender's own host, past the proxy: nobody need vouch for it.
+        assert post(door, SENDER, None)[0] == 200
+        assert post(port, SENDER, tls, X_Forwarded_For=STRANGER)[0] == 200
     events = rows(receiving / "hookline.db", "select type, count(*) from hookline_inbox group by 1 order by 1")
     assert events == [("a.b", 1), ("dsync.user.created", 1)]
     refused = "select reason, sum(times) from hookline_rejections group by 1"
