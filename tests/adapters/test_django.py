@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import time
@@ -13,7 +14,7 @@ import pytest
 from django.core import checks
 from django.core.management import CommandError, call_command
 from django.db import connections
-from django.test import Client, override_settings
+from django.test import AsyncClient, Client, override_settings
 
 from hookline.adapters.django import hooks
 from hookline.adapters.settings import receiver_options
@@ -119,6 +120,22 @@ def test_a_middleware_that_reads_the_body(
     if reason:
         assert "a middleware of it, has read the body" in caplog.text
         assert answer["retry-after"] == "60"
+
+
+@pytest.mark.parametrize(("body", "status"), [(None, 200), (b"x" * 2_200_000, 413)], ids=["an event", "too large"])
+def test_under_asgi_the_door_answers_alike(sqlite_shop: str, body: bytes | None, status: int) -> None:
+    """Django's other handler gives requests of another kind; the door waits in a thread."""
+    signed = request(body)
+    headers = {name: value for name, value in signed.headers.items() if name.lower() != "content-type"}
+
+    async def post_async() -> Any:
+        client = AsyncClient(enforce_csrf_checks=True)
+        return await client.post(DOOR, signed.body, content_type="application/json", headers=headers)
+
+    answer = asyncio.run(post_async())
+
+    assert answer.status_code == status
+    assert kept(sqlite_shop) == (status == 200)
 
 
 def test_a_path_token_is_part_of_the_path(sqlite_shop: str) -> None:
