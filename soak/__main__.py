@@ -22,15 +22,24 @@ SOAKS: dict[str, Callable[..., Report]] = {
 }
 
 
+DATABASES = ("sqlite", "postgresql")
+ON_EITHER = ("merge", "races")
+
+
 def main() -> int:
     """Print the reports; 1 if anything was wrong."""
     parser = argparse.ArgumentParser(prog="python -m soak", description="Hookline's tests at their large sizes.")
     parser.add_argument("only", nargs="*", help=f"run these alone: {', '.join(SOAKS)} (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same run (default: 1)")
     parser.add_argument("--scale", type=float, default=1.0, help="size; 1 is what docs/proof quotes (default: 1)")
+    parser.add_argument(
+        "--database", choices=DATABASES, help=f"for {', '.join(ON_EITHER)}, where to keep it (default: sqlite)"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.only) - set(SOAKS):
         parser.error(f"expected {', '.join(SOAKS)}; got {', '.join(sorted(unknown))}")
+    if arguments.database is not None and (not arguments.only or set(arguments.only) - set(ON_EITHER)):
+        parser.error(f"--database: is for {', '.join(ON_EITHER)}, which have to be named")
     if arguments.scale <= 0:
         parser.error("--scale: expected more than 0")
     started_s, wrong = time.monotonic(), 0
@@ -40,13 +49,15 @@ def main() -> int:
 
     for name in arguments.only or SOAKS:
         begun_s = time.monotonic()
-        report = SOAKS[name](seed=arguments.seed, scale=arguments.scale, say=say)
+        where = {} if arguments.database is None else {"database": arguments.database}
+        report = SOAKS[name](seed=arguments.seed, scale=arguments.scale, say=say, **where)
         took_s = time.monotonic() - begun_s
         machine = (
             f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}, "
             f"{os.cpu_count()} cores"
         )
-        command = f"make soak ARGS='{name} --seed {arguments.seed} --scale {arguments.scale:g}'"
+        flags = "".join(f" --{flag} {value}" for flag, value in where.items())
+        command = f"make soak ARGS='{name}{flags} --seed {arguments.seed} --scale {arguments.scale:g}'"
         print("\n".join([*report.lines, "", f"`{command}`: {took_s:.0f} s on {machine}."]), flush=True)
         wrong += len(report.wrong)
         for one in report.wrong[:20]:

@@ -1,17 +1,21 @@
 """200,000 histories on the pure rules, 20,000 through the tables with one worker and with four, as many soups of events
-drawn part by part, and the naive rules beside ours. The models are tests/model; this file chooses sizes and writes the
-report.
+drawn part by part, and the naive rules beside ours; on PostgreSQL those through the tables, and the soups. The models
+are tests/model; this file chooses sizes and writes the report.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeAlias
 
 from tests.model import naive, soup, stored
 from tests.model.judged import PACES, PLANS, Tally, doubts_in_peace, run
+from tests.postgres import make_cluster
 
 from soak.report import Report
 
@@ -23,6 +27,8 @@ LIVES = 500
 """Of one object, five events each, in every order; and twenty times as many of a company, in one order each."""
 SLICE = 5_000
 
+
+Place: TypeAlias = Callable[[], AbstractContextManager[Path | str]]
 
 _COLUMNS = (
     ("an assumption broken", "broken"),
@@ -57,13 +63,15 @@ where nothing is wrong. The same company with true clocks, on an ordinary wire (
 retry minutes later, one in twenty twice):
 """
 _TABLES = """\
-## The tables, on SQLite
+## The tables, on {where}
 
 The same kind of histories, within the assumptions, fifty at a time mingled in one database; what is lost comes late, by
 redelivery. Compared with the source: contents and typed columns of the `…_live` views, memberships, `announced_live`,
 and the change feed, in which gains and losses of each object must alternate and end with what is shown. One worker is
-the real one; four are four stores taking turns in a drawn order, each turn a transaction of a drawn size.
+the real one; four are {four}.
 """
+_FOUR_BY_TURNS = "four stores taking turns in a drawn order, each turn a transaction of a drawn size"
+_FOUR_AT_ONCE = "four real ones at once, each on a thread and connections of its own"
 _SOUPS = """\
 ## What handlers are told, under any events
 
@@ -83,22 +91,54 @@ parent is not.
 """
 
 
-def soak(*, seed: int, scale: float, say: Callable[[str], None]) -> Report:
-    """Run all of it.
+def soak(*, seed: int, scale: float, say: Callable[[str], None], database: str = "sqlite") -> Report:
+    """Run all of it; on PostgreSQL what has tables.
 
     Args:
         seed: the same seed makes the same histories.
         scale: multiplies every size.
         say: told how far it is.
+        database: `sqlite`, or `postgresql`: the system's own, started for it, without fsync.
     """
     report = Report([*_INTRODUCTION.splitlines(), ""])
-    _pure(report, seed, scale, say)
-    _stored(report, seed, scale, say)
-    _soups(report, seed, scale, say)
+    with _places(database) as place:
+        if database == "postgresql":
+            _stored(report, seed, scale, say, place, ("PostgreSQL", _FOUR_AT_ONCE))
+            _soups(report, seed, scale, say, place)
+            return report
+        _pure(report, seed, scale, say)
+        _stored(report, seed, scale, say, place, ("SQLite", _FOUR_BY_TURNS))
+        _soups(report, seed, scale, say, place)
     say("naive rules")
     lives = max(1, round(LIVES * scale))
     report.lines += [*_NAIVE.splitlines(), "", *naive.table(seed, lives)]
     return report
+
+
+@contextlib.contextmanager
+def _places(database: str) -> Iterator[Place]:
+    """What makes a new database for as long as a block."""
+
+    @contextlib.contextmanager
+    def of_sqlite() -> Iterator[Path | str]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / "soak.db"
+
+    if database == "sqlite":
+        yield of_sqlite
+        return
+    cluster = make_cluster()
+
+    @contextlib.contextmanager
+    def of_postgresql() -> Iterator[Path | str]:
+        name = cluster.migrated()
+        yield cluster.url(name)
+        cluster.drop(name)
+
+    try:
+        yield of_postgresql
+    finally:
+        cluster.stop()
 
 
 def _pure(report: Report, seed: int, scale: float, say: Callable[[str], None]) -> None:
@@ -137,18 +177,21 @@ def _pure(report: Report, seed: int, scale: float, say: Callable[[str], None]) -
     report.lines.append("")
 
 
-def _stored(report: Report, seed: int, scale: float, say: Callable[[str], None]) -> None:
+def _stored(
+    report: Report, seed: int, scale: float, say: Callable[[str], None], place: Place, words: tuple[str, str]
+) -> None:
     count = max(1, round(STORED * scale))
+    where, four = words
     report.lines += [
-        *_TABLES.splitlines(),
+        *_TABLES.format(where=where, four=four).splitlines(),
         "",
         "| Workers | histories | events | turns | changes announced | of them losses | wrong |",
         "|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for workers in (1, 4):
-        with tempfile.TemporaryDirectory() as folder:
+        with place() as there:
             result = stored.run(
-                Path(folder) / "soak.db",
+                there,
                 seed=str(seed),
                 count=count,
                 workers=workers,
@@ -163,7 +206,7 @@ def _stored(report: Report, seed: int, scale: float, say: Callable[[str], None])
     report.lines.append("")
 
 
-def _soups(report: Report, seed: int, scale: float, say: Callable[[str], None]) -> None:
+def _soups(report: Report, seed: int, scale: float, say: Callable[[str], None], place: Place) -> None:
     count = max(1, round(SOUPS * scale))
     report.lines += [
         *_SOUPS.splitlines(),
@@ -174,9 +217,9 @@ def _soups(report: Report, seed: int, scale: float, say: Callable[[str], None]) 
     for workers in (1, 4):
         total = soup.Result()
         for first in range(0, count, SLICE):
-            with tempfile.TemporaryDirectory() as folder:
+            with place() as there:
                 size = min(SLICE, count - first)
-                part = soup.run(Path(folder) / "soak.db", seed=f"{seed}/{first}", count=size, workers=workers)
+                part = soup.run(there, seed=f"{seed}/{first}", count=size, workers=workers)
             total.add(part)
             say(f"soups, workers {workers}: {total.soups:,} of {count:,}; {len(total.wrong)} wrong")
         numbers = (total.soups, total.events, total.changes, total.ended, total.silent, len(total.wrong))

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from soak import merge
 from soak.report import Report
 
 from tests.model import stored
+from tests.postgres import Cluster
 
 
 def test_the_merge_soak_reports_and_finds_nothing_wrong() -> None:
@@ -49,6 +51,34 @@ def test_the_schema_soak_tells_what_schemathesis_says(monkeypatch: pytest.Monkey
     assert (asked["seed"], asked["examples"], asked["names"]) == (3, 50, {"ENDPOINT_ID", "DELIVERY_ID", "KEY_ID"})
     assert "Test cases: 7 generated" in report.lines
     assert len(report.wrong) == code
+
+
+def test_the_merge_soak_runs_on_postgresql(postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has tables, with one worker and with four; here on the session's server instead of one of its own."""
+    monkeypatch.setattr(merge, "make_cluster", lambda: postgres)
+    monkeypatch.setattr(postgres, "stop", lambda: None)
+
+    report = merge.soak(seed=1, scale=0.0005, say=lambda _: None, database="postgresql")
+
+    told = "\n".join(report.lines)
+    assert report.wrong == []
+    assert "## The tables, on PostgreSQL" in told
+    assert [told.count(row) for row in ("| 1 | 10 |", "| 4 | 10 |")] == [2, 2]
+
+
+@pytest.mark.parametrize("only", [[], ["crash"], ["merge", "senders"]])
+def test_only_what_runs_on_either_database_takes_one(
+    only: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is run where the flag would be passed over."""
+    from soak import __main__ as command
+
+    monkeypatch.setattr(sys, "argv", ["soak", *only, "--database", "postgresql"])
+
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert "--database" in capsys.readouterr().err
 
 
 def test_what_is_wrong_fails_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

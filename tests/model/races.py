@@ -5,6 +5,8 @@ order, each turn one step: a batch of entries, a part of a walk, claiming runs, 
 in hand. The app's handlers keep `access` (who may log in) and `seats` (who is in which group) in the transaction
 that marks them as done, and fail now and then after they have written.
 
+Or four real workers in processes of their own, on PostgreSQL, all at once (`race_by_processes`).
+
 In the end `access` is judged twice: beside the pure rules joined over the same set of events, and by a rule that knows
 none of them: whoever was last heard of before the end of access has none.
 """
@@ -15,6 +17,10 @@ import contextlib
 import hashlib
 import json
 import random
+import subprocess
+import sys
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +65,8 @@ ENDS: Final = ("dsync.deleted", "dsync.user.deleted", "dsync.group.deleted", "or
 HANDLERS: Final = ("access", "seats")
 _BACKOFF: Final = Backoff(first_s=1, factor=1, cap_s=1, tries=20)
 _LEASE_MS: Final = 5_000
+# Much longer than a wave takes, and longer than a lease.
+_IDLE_WITHIN_S: Final = 180
 
 _TABLES: Final = (
     "create table access (id text primary key, is_on integer not null)",
@@ -317,6 +325,53 @@ def _wave(
                         hand.execute(database, hand.held.pop(), now_ms)
         if idle >= 5 and not came:
             clock.advance(1_000)
+
+
+def race_by_processes(url: str, *, seed: str, count: int, first: int = 0, processes: int = 4) -> Result:
+    """So many races through one PostgreSQL, while as many real workers as asked for apply and call handlers, each in a
+    process of its own; the events come in meanwhile.
+    """
+    result = Result()
+    with contextlib.closing(connect(url)) as database, contextlib.ExitStack() as stack:
+        prepare(database)
+        # Known before anything comes: what arrives earlier than a handler is not told to it.
+        Worker(Access(database), App().registry).register()
+        command = [sys.executable, "-m", "tests.model.race_worker", url]
+        workers = [
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+            for _ in range(processes)
+        ]
+        for worker in workers:
+            stack.callback(worker.terminate)
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == b"working\n"
+        inbox = InboxStore(database.dialect)
+        for start in range(first, first + count, WAVE):
+            rng = random.Random(f"{seed}/{start}")
+            races = [draw(rng, number) for number in range(start, min(start + WAVE, first + count))]
+            came = entries_of(races, rng, time.time_ns() // 1_000_000)
+            for at in range(0, len(came), 40):
+                with database.transaction() as connection:
+                    inbox.put(connection, came[at : at + 40])
+                database.notify("inbox")
+            _wait_until_idle(database, workers)
+            with database.read() as connection:
+                sql = "select coalesce(sum(attempt - uncounted - 1), 0) from hookline_runs"
+                ((retries,),) = connection.execute(sql).fetchall()
+            result.retries += int(retries)
+            judge(database, races, result)
+        for worker in workers:
+            worker.communicate(timeout=60)
+        result.wrong += [f"a worker ended with {worker.returncode}" for worker in workers if worker.returncode]
+    return result
+
+
+def _wait_until_idle(database: Database, workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    pause, until_s = threading.Event(), time.monotonic() + _IDLE_WITHIN_S
+    while _waiting(database):
+        assert all(worker.poll() is None for worker in workers), "a worker has ended"
+        assert time.monotonic() < until_s, f"not everything was done within {_IDLE_WITHIN_S} s"
+        pause.wait(0.02)
 
 
 def _waiting(database: Database) -> bool:

@@ -29,7 +29,6 @@ from .stored import Tables
 WAVE: Final = 20
 """So many soups are mingled."""
 _WORDS: Final = ("active", "active", "active", "inactive", "suspended_by_moonlight")
-_VERBS: Final = Verbs("hookline.receiver", "sqlite")
 
 
 @dataclass(slots=True)
@@ -133,7 +132,7 @@ class App:
     def listen(self, tables: Tables, result: Result) -> None:
         """Hear of the changes since the last call."""
         columns = "seq, kind, resource, object_id, before, after, is_live, cause"
-        for row in tables.rows(f"select {columns} from hookline_changes where seq > ? order by seq", (self.seq,)):
+        for row in tables.rows(f"select {columns} from hookline_changes where seq > {self.seq} order by seq"):
             seq, kind, resource, id_, before, after, is_live, cause = row
             read = [None if text is None else json.loads(text) for text in (before, after)]
             change = Change(seq, kind, resource, id_, read[0], read[1], bool(is_live), cause)
@@ -145,9 +144,10 @@ class App:
 
 def judge(tables: Tables, app: App, result: Result) -> Iterator[str]:
     """What does not agree, once nothing is left to do."""
+    verbs = Verbs("hookline.receiver", tables.database.dialect)
     with tables.database.read() as connection:
         for (resource, id_), has_access in app.access.items():
-            may = is_active(connection, _VERBS, "default", resource, id_)
+            may = is_active(connection, verbs, "default", resource, id_)
             if has_access != may:
                 yield f"{resource} {id_}: the app keeps {has_access}, is_active says {may}"
     for name, table in [(r.name, r.table) for r in RESOURCES.values()] + [(e.name, e.table) for e in EDGES.values()]:
@@ -169,10 +169,10 @@ def judge(tables: Tables, app: App, result: Result) -> Iterator[str]:
             yield f"directory_user {id_}: columns {columns_say}, payload {payload}"
 
 
-def run(path: Path, *, seed: str, count: int, workers: int) -> Result:
+def run(place: Path | str, *, seed: str, count: int, workers: int) -> Result:
     """Stir so many soups through one database, with one worker or several taking turns; judge now and again."""
     result = Result()
-    with contextlib.closing(Tables(path, workers=workers)) as tables:
+    with contextlib.closing(Tables(place, workers=workers)) as tables:
         for start in range(0, count, WAVE):
             rng = random.Random(f"{seed}/{start}")
             soups = [soup(rng, number) for number in range(start, min(start + WAVE, count))]

@@ -1,8 +1,9 @@
-"""Histories through the real tables on SQLite: what the views show and what was announced, beside the truth.
+"""Histories through the real tables: what the views show and what was announced, beside the truth.
 
-Many histories share one database, each with keys of its own, and arrive mingled. One worker is the real `Worker`; four
-are four stores that take turns in a drawn order, each turn one transaction of a drawn size: a batch of entries, or a
-part of a walk over children, so that walks and batches cut into one another in ways no single worker shows.
+Many histories share one database, each with keys of its own, and arrive mingled. One worker is the real `Worker`. Four
+are, on SQLite, four stores that take turns in a drawn order, each turn one transaction of a drawn size: a batch of
+entries, or a part of a walk over children, so that walks and batches cut into one another in ways no single worker
+shows. On PostgreSQL they are four real workers at once, each on a thread and a connection of its own.
 
 The store takes events alone so far; what was lost comes late here, by redelivery, where the pure model reads.
 """
@@ -15,6 +16,7 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -95,18 +97,25 @@ def _data(copy: Copy) -> Payload:
 class Tables:
     """A receiver's database, workers in it, and the histories that have come."""
 
-    def __init__(self, path: Path, *, workers: int) -> None:
-        self.url = f"sqlite:///{path}"
-        self.workers = workers
+    def __init__(self, place: Path | str, *, workers: int) -> None:
+        """In a file, or at the URL of a database."""
+        self.url = place if isinstance(place, str) else f"sqlite:///{place}"
         self.database: Database = connect(self.url)
         migrate(self.database, "receiver", "hookline.receiver")
         self.clock = TurnedClock(START_US // 1_000)
-        self._inbox = InboxStore("sqlite")
-        self._worker = Worker(Access(self.database), clock=self.clock, jitter=lambda: 0.0)
-        self._stores = [MirrorStore(Verbs("hookline.receiver", "sqlite")) for _ in range(workers)]
+        self._inbox = InboxStore(self.database.dialect)
+        takes_turns = workers > 1 and self.database.dialect == "sqlite"
+        verbs = Verbs("hookline.receiver", self.database.dialect)
+        self._stores = [MirrorStore(verbs) for _ in range(workers if takes_turns else 0)]
+        self._workers = [
+            Worker(Access(self.database), clock=self.clock, jitter=lambda: 0.0)
+            for _ in range(0 if takes_turns else workers)
+        ]
+        self._threads = ThreadPoolExecutor(workers)
         self.result = Result()
 
     def close(self) -> None:
+        self._threads.shutdown()
         self.database.close()
 
     def run(self, seed: str, count: int, *, first: int = 0) -> None:
@@ -140,17 +149,22 @@ class Tables:
             self._put(came[at : at + size])
             at += size
             self.clock.advance(10)
-            if self.workers == 1:
-                self._worker.step()
-                self.result.turns += 1
-            else:
+            if self._stores:
                 for _ in range(rng.randrange(6)):
                     self._turn(rng)
-        if self.workers == 1:
-            self._worker.drain()
-        else:
-            while self._is_busy():
+            else:
+                self._at_once([worker.step for worker in self._workers])
+        while self._is_busy():
+            if self._stores:
                 self._turn(rng)
+            else:
+                self._at_once([worker.drain for worker in self._workers])
+
+    def _at_once(self, works: Sequence[Callable[[], object]]) -> None:
+        """Side by side; whatever one of them raises is raised."""
+        self.result.turns += len(works)
+        for future in [self._threads.submit(work) for work in works]:
+            future.result()
 
     def _turn(self, rng: random.Random) -> None:
         store = rng.choice(self._stores)
@@ -178,9 +192,9 @@ class Tables:
         with self.database.transaction() as connection:
             self._inbox.put(connection, entries)
 
-    def rows(self, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with self.database.read() as connection:
-            found: list[tuple[Any, ...]] = connection.execute(sql, values).fetchall()
+            found: list[tuple[Any, ...]] = connection.execute(sql).fetchall()
             return found
 
     # -- judging -----------------------------------------------------------------------------------------------
@@ -295,7 +309,7 @@ def _untold(changes: Sequence[tuple[str, str | None, str | None]], is_live: bool
 
 
 def run(
-    path: Path,
+    place: Path | str,
     *,
     seed: str,
     count: int,
@@ -304,7 +318,7 @@ def run(
     slice_: int = 1_000,
 ) -> Result:
     """Put so many histories through one database with one worker or several, and judge every one."""
-    with contextlib.closing(Tables(path, workers=workers)) as tables:
+    with contextlib.closing(Tables(place, workers=workers)) as tables:
         for first in range(0, count, slice_):
             tables.run(seed, min(slice_, count - first), first=first)
             if progress is not None:

