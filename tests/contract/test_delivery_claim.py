@@ -220,8 +220,11 @@ def test_closed_endpoint_is_not_claimed(world: World, how: str) -> None:
 
     open_row = world.add_endpoint("open")
     world.add_deliveries(open_row, [NOW_MS])
-    rows = [row, open_row]
-    assert world.database.run(lambda connection: world.verbs.close(connection, rows, now_ms=NOW_MS)) == 1
+
+    def close_both(connection: Connection) -> list[int]:
+        return [world.store.close_some(connection, one, limit=9, now_ms=NOW_MS) for one in (row, open_row)]
+
+    assert world.database.run(close_both) == [1, 0]
     with world.database.read() as connection:
         sql = "select state, reason from hookline_sender_deliveries order by row_id"
         closed, kept = connection.execute(sql).fetchall()

@@ -56,9 +56,10 @@ class Desk:
 
         def work(connection: Any) -> None:
             endpoint = self.world.endpoint("we_1")
-            if endpoint.paused_ms is not None or endpoint.status == "disabled":
+            was_open = endpoint.paused_ms is None and endpoint.status == "enabled"
+            if not was_open:
                 self.world.store.resume_endpoint(connection, endpoint, now_ms=self.clock.now_ms())
-            self.holding.begin(connection, endpoint.row_id, choice, now_ms=self.clock.now_ms())
+            self.holding.begin(connection, endpoint.row_id, choice, was_open=was_open, now_ms=self.clock.now_ms())
 
         self.database.run(work)
 
@@ -203,7 +204,7 @@ def test_two_switches_must_both_be_on(desk: Desk) -> None:
     after_resume = desk.states()["delivery_1"]
     desk.pause()
     desk.world.write(store.change_endpoint, desk.world.endpoint("we_1"), status="enabled", now_ms=NOW_MS)
-    desk.world.write(desk.holding.begin, desk.endpoint_row, Choice(), now_ms=NOW_MS)
+    desk.world.write(desk.holding.begin, desk.endpoint_row, Choice(), was_open=False, now_ms=NOW_MS)
     after_enable = desk.states()["delivery_1"]
 
     desk.resume(Choice())

@@ -7,6 +7,7 @@ clock is AHEAD_MS ahead of the machine's, so that what comes after a death finds
     publisher   publishes COUNT events under a key each and prints the id it was given for every one
     sender      delivers until nothing waits or runs, one attempt at a time
     jobs        does jobs in parts of three until none is due
+    pauser      pauses the one endpoint, in parts of three; deleter deletes it
     resumer     resumes the one endpoint for the newest of each object, in parts of three
     door        prints its port and answers webhooks until its input ends
     worker      applies and runs handlers until nothing is left, one run at a time
@@ -19,16 +20,18 @@ import asyncio
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
 from hookline import Change, Event, Receiver
 from hookline.demo.serving import Served, loopback
+from hookline.errors import RequestError
 from hookline.loop import Clock, SystemClock
 from hookline.receiver import replay
 from hookline.receiver.replay import Selection
-from hookline.sender import holding, replays, retention
+from hookline.sender import closing, holding, replays, retention
 from hookline.sender.app import SenderApp
 from hookline.sender.deliver import Limits
 from hookline.sender.drafts import draft_event
@@ -123,15 +126,32 @@ def jobs(folder: Path, death: Death, ahead_ms: int) -> None:
         pass
 
 
+def pauser(folder: Path, death: Death, ahead_ms: int) -> None:
+    _in_small_parts()
+    app = compose_sender(folder, death, _Ahead(ahead_ms))
+    app.registry.pause(ENVIRONMENT, _the_endpoint(app))
+
+
+def deleter(folder: Path, death: Death, ahead_ms: int) -> None:
+    _in_small_parts()
+    app = compose_sender(folder, death, _Ahead(ahead_ms))
+    with suppress(RequestError):  # it is deleted already
+        app.registry.delete(ENVIRONMENT, _the_endpoint(app))
+
+
 def resumer(folder: Path, death: Death, ahead_ms: int) -> None:
     _in_small_parts()
     app = compose_sender(folder, death, _Ahead(ahead_ms))
+    app.registry.resume(ENVIRONMENT, _the_endpoint(app), Choice("latest"))
+
+
+def _the_endpoint(app: SenderApp) -> str:
     [[endpoint_id]] = app._database.run(lambda tx: tx.execute("select id from hookline_sender_endpoints").fetchall())
-    app.registry.resume(ENVIRONMENT, endpoint_id, Choice("latest"))
+    return str(endpoint_id)
 
 
 def _in_small_parts() -> None:
-    holding.PART = replays.PART = retention.EVENTS_AT_ONCE = 3  # type: ignore[misc]  # so that there are many
+    closing.PART = holding.PART = replays.PART = retention.EVENTS_AT_ONCE = 3  # type: ignore[misc]  # so that there are many
 
 
 def door(folder: Path, death: Death, ahead_ms: int) -> None:
@@ -191,6 +211,5 @@ def _ask(url: str, statement: str) -> Any:
 if __name__ == "__main__":
     dying = Death(sys.argv[3], int(sys.argv[4]))
     watch_verbs(dying)
-    {one.__name__: one for one in (publisher, sender, jobs, resumer, door, worker, replayer)}[sys.argv[1]](
-        Path(sys.argv[2]), dying, int(sys.argv[5])
-    )
+    programs = (publisher, sender, jobs, pauser, deleter, resumer, door, worker, replayer)
+    {one.__name__: one for one in programs}[sys.argv[1]](Path(sys.argv[2]), dying, int(sys.argv[5]))

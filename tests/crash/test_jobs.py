@@ -1,4 +1,4 @@
-"""kill -9 at every step of a job: a replay, a release, a round of retention. Whoever goes on, the end is the same.
+"""kill -9 at every step of a job: a replay, a closing, a release, a round of retention. Who goes on comes to one end.
 
 Each test makes a database, lets a program die at a point (mortal.py says how points are named) and another one finish,
 and compares with what the job promises: nothing left out, nothing done twice. Parts are of three rows, so that a death
@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from hookline.loop import SystemClock
-from hookline.sender import holding
+from hookline.sender import closing, holding
 from hookline.sender.app import SenderApp
 from hookline.sender.drafts import draft_event
 from hookline.sender.event_writer import Publication
@@ -176,6 +176,76 @@ def test_who_resumes_dies(tmp_path: Path, point: str) -> None:
     die_and_finish(tmp_path, point, 1, program="resumer")
 
     check_released(tmp_path / "sender.db")
+
+
+@steps(
+    "endpoint_deliveries_close: inside",
+    "endpoint_deliveries_close: after commit",
+)
+def test_a_backlog_is_held_whoever_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, nth: int) -> None:
+    """Each delivery once, and none is left waiting."""
+    monkeypatch.setattr(closing, "PART", 1)
+    with Desk(tmp_path) as app:
+        endpoint_id = make_endpoint(app)
+        publish(app)
+        app.registry.pause(ENVIRONMENT, endpoint_id)
+
+    die_and_finish(tmp_path, point, nth)
+
+    check_closed(tmp_path / "sender.db", "held", "endpoint_paused")
+
+
+@pytest.mark.parametrize(
+    ("program", "point"),
+    [
+        ("pauser", "endpoint_deliveries_close: inside"),
+        ("pauser", "job_put_first: before commit"),
+        ("pauser", "job_put_first: after commit"),
+        ("deleter", "job_put_first: before commit"),
+    ],
+)
+def test_who_closes_dies(tmp_path: Path, program: str, point: str) -> None:
+    """The switch, the first part and the job are one commit: asked again, the same is done."""
+    with Desk(tmp_path) as app:
+        make_endpoint(app)
+        publish(app)
+
+    die_and_finish(tmp_path, point, 1, program=program)
+
+    database = tmp_path / "sender.db"
+    if program == "pauser":
+        check_closed(database, "held", "endpoint_paused")
+    else:
+        check_closed(database, "canceled", "endpoint_deleted")
+
+
+def check_closed(database: Path, state: str, reason: str) -> None:
+    found = rows(database, "select state, reason, count(*) from hookline_sender_deliveries group by 1, 2")
+    assert found == [(state, reason, EVENTS)]
+    assert value(database, "select count(*) from hookline_sender_jobs where kind = 'close'") == 0
+
+
+@steps(
+    "backlog_hold: after commit",
+    "backlog_over: before commit (once)",
+    "backlog_over: after commit (once)",
+)
+def test_a_choice_in_the_middle_of_a_closing_decides_each_delivery_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
+) -> None:
+    """What was not held yet is held first, whoever dies meanwhile; then all of it is decided as chosen."""
+    monkeypatch.setattr(closing, "PART", 1)
+    monkeypatch.setattr(holding, "PART", 1)
+    with Desk(tmp_path) as app:
+        endpoint_id = make_endpoint(app)
+        publish(app)
+        app.registry.pause(ENVIRONMENT, endpoint_id)
+        app.registry.resume(ENVIRONMENT, endpoint_id, Choice("latest"))
+
+    die_and_finish(tmp_path, point, nth)
+
+    check_released(tmp_path / "sender.db")
+    assert value(tmp_path / "sender.db", "select hold_through_row from hookline_sender_endpoints") is None
 
 
 @steps(

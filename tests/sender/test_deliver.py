@@ -536,7 +536,7 @@ def test_paused_endpoint_waits(world: World) -> None:
             paused = world.endpoint()
             world.database.run(lambda c: world.store.resume_endpoint(c, paused, now_ms=NOW_MS))
             holding = Holding(JobStore(world.database.dialect))
-            world.database.run(lambda c: holding.begin(c, paused.row_id, Choice(), now_ms=NOW_MS))
+            world.database.run(lambda c: holding.begin(c, paused.row_id, Choice(), was_open=False, now_ms=NOW_MS))
             world.database.notify(CHANNEL)
             await until(lambda: world.states() == {"succeeded": 4}, "all four")
         return sent_while_paused

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hookline.rules.health import HealthPolicy
+from hookline.sender import closing
 from hookline.sender.deliver import CHANNEL, Limits
 from hookline.sender.holding import Choice, Holding
 from hookline.sender.http import Answer, Request
@@ -70,7 +71,7 @@ def resume(world: World, name: str = "one") -> None:
 
     def work(connection: Connection) -> None:
         world.store.resume_endpoint(connection, endpoint, now_ms=now_ms)
-        holding.begin(connection, endpoint.row_id, Choice(), now_ms=now_ms)
+        holding.begin(connection, endpoint.row_id, Choice(), was_open=False, now_ms=now_ms)
 
     world.database.run(work)
     world.database.notify(CHANNEL)
@@ -81,7 +82,7 @@ def failed_endpoint(world: World, *, held: int) -> None:
     world.add_endpoint()
     world.publish(count=held)
     set_endpoint(world, status="disabled", disabled_reason="failing", failing_since_ms=NOW_MS, failing_attempts=50)
-    world.database.run(lambda c: world.store.hold(c, world.endpoint().row_id, reason="endpoint_failing", now_ms=NOW_MS))
+    world.database.run(lambda c: world.store.close_backlog(c, world.endpoint().row_id, now_ms=NOW_MS))
 
 
 def test_failing_for_five_days_disables(world: World) -> None:
@@ -116,6 +117,28 @@ def test_failing_for_five_days_disables(world: World) -> None:
         version = world.store.endpoint_version_at(connection, endpoint.row_id, world.clock.now_ms())
     assert version is not None
     assert (version.status, version.disabled_reason) == ("disabled", "failing")
+
+
+def test_what_is_told_of_a_disabling_counts_all_that_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a transaction holds: the rest is a job's, and counted all the same."""
+    monkeypatch.setattr(closing, "PART", 2)
+    url = world.add_endpoint()
+    watch = subscribe(world, "watch", "endpoint.disabled")
+    world.publish(count=8)
+    exchange = Scripted({url: [an_answer(410)]})
+
+    async def work() -> None:
+        async with running(a_deliverer(world, exchange, ids=IdMaker(), limits=Limits(in_flight=1))):
+            await until(lambda: len(exchange.to(watch)) == 1, "what is told")
+
+    run(work())
+
+    [event] = told(exchange, watch)
+    assert event["data"]["held_deliveries"] == 7
+    assert (world.states()["held"], world.states()["pending"]) == (2, 5)
+    with world.database.read() as connection:
+        [[kind, subject]] = connection.execute("select kind, subject from hookline_sender_jobs").fetchall()
+    assert (kind, subject) == (closing.KIND, str(world.endpoint().row_id))
 
 
 def test_a_success_ends_the_failing(world: World) -> None:

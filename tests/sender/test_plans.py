@@ -32,6 +32,7 @@ OWN_LIST = {
     "endpoints_failing": ("SCAN s",),
     "endpoints_probed": ("SCAN s",),
     "replay_due_count": ("SCAN w",),
+    "held_count": ("SCAN b",),
 }
 # Verbs that bring few rows together and may sort them or make them distinct.
 MAY_SORT = {"endpoints_matching", "feed_missing", "claimed_load"}

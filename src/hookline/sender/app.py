@@ -21,7 +21,8 @@ from hookline.loop import SystemClock
 from hookline.rules.address import Network, vet_ip, vet_url
 from hookline.rules.health import HealthPolicy
 from hookline.rules.schedule import Schedule
-from hookline.sender import holding, replays, retention
+from hookline.sender import closing, holding, replays, retention
+from hookline.sender.closing import Closing
 from hookline.sender.counters import Counters
 from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
 from hookline.sender.egress import published_egress
@@ -277,6 +278,7 @@ class SenderApp:
             self._jobs,
             clock=self._clock,
             kinds={
+                closing.KIND: Closing(self.store, self._jobs).do_part,
                 holding.KIND: self._holding.do_part,
                 replays.KIND: self._replays.do_part,
                 retention.KIND: self.retention.do_part,

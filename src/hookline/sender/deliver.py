@@ -135,7 +135,6 @@ class Deliverer:
         self._has_lapsed = False
         self._has_unfed = False
         self._has_old_secrets = False
-        self._closed: tuple[int, ...] = ()
         # At start, and when the clock is set back, what was written ahead of now is brought back.
         self._latest_ms: int | None = None
         self._come_back: Sequence[int] | None = None
@@ -328,7 +327,6 @@ class Deliverer:
         self._has_lapsed = discovery.lease_ms is not None and discovery.lease_ms <= asked_ms
         self._has_old_secrets = discovery.overlap_ms is not None and discovery.overlap_ms <= asked_ms
         self._has_unfed = discovery.has_unfed
-        self._closed = discovery.closed
         if discovery.job_ms is not None and self._note_job is not None:
             self._note_job(discovery.job_ms)
 
@@ -339,7 +337,6 @@ class Deliverer:
             come_back=self._come_back,
             has_unfed=self._has_unfed,
             has_old_secrets=self._has_old_secrets,
-            closed=self._closed,
         )
 
     def _next_ms(self) -> int | None:
@@ -364,8 +361,6 @@ class Deliverer:
         self._has_unfed = False
         if tasks.has_old_secrets:
             self._has_old_secrets = False
-        if tasks.closed:
-            self._closed = ()
         if tasks.mine is not None:
             self._has_lapsed = cycle.reclaimed >= LAPSED_AT_ONCE
         if tasks.come_back is not None:

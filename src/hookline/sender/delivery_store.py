@@ -122,8 +122,8 @@ class Discovery:
 
     `lease_ms` is when the first lease passes or passed, `overlap_ms` when the first overlap of two secrets ends; None
     where there is none. `has_unfed` says whether events published on an app's connection wait for their place in the
-    feed. `job_ms` is when the next job is due (jobs.py). `closed` are endpoints that were closed while deliveries were
-    made for them.
+    feed. `job_ms` is when the next job is due (jobs.py). `closed` are endpoints that deliveries wait for though they
+    are closed and no job is closing their backlog: made beside the closing.
     """
 
     endpoints: Sequence[tuple[int, int, bool]]
@@ -270,12 +270,6 @@ class DeliveryStore:
             others["unfed"] is not None,
             others["job"],
             tuple(row[1] for row in rows if row[0] == "closed"),
-        )
-
-    def close(self, connection: Connection, endpoint_rows: Collection[int], *, now_ms: int) -> int:
-        """Holds or cancels what waits for those of these endpoints that are closed; how many deliveries."""
-        return self._verbs["endpoint_deliveries_close"].count(
-            connection, {"endpoint_rows": json.dumps(sorted(endpoint_rows)), "now_ms": now_ms}
         )
 
     def next_due(self, connection: Connection, endpoint_rows: Collection[int]) -> dict[int, NextDue]:

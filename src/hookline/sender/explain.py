@@ -31,6 +31,7 @@ _HELD: Final[Mapping[str, str]] = {
     "endpoint_paused": "the endpoint is paused; resuming it asks what becomes of this",
     "endpoint_disabled": "the endpoint is disabled by a person; enabling it sends this",
     "endpoint_by_person": "the endpoint is disabled by a person; enabling it sends this",
+    "endpoint_resuming": "the endpoint was resumed while this waited; what was chosen then comes about in parts",
     "endpoint_gone": "the endpoint answered 410 Gone and was disabled; resuming it asks what becomes of this",
     "endpoint_failing": "the endpoint failed for too long and was disabled; resuming it asks what becomes of this",
 }

@@ -5,6 +5,10 @@ The first part is done in the transaction that resumes, so that a small backlog 
 (jobs.py). Parts go from the newest event to the oldest and take what is still held, so that nothing but the choice
 needs to be remembered. A release ends where its endpoint is paused or turned off again: what is left stays held for the
 next choice. While the endpoint is half open one delivery is let go, and the rest waits for its success.
+
+Where the endpoint is opened before its backlog was held (closing.py), a choice that leaves something out must see that
+too: it is held first, and until then nothing is claimed. What is published meanwhile only waits. `all` leaves nothing
+out: what was not held yet goes on as if the endpoint had never been closed.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from hookline.storage.verbs import Connection
 
 Deliver: TypeAlias = Literal["all", "since", "latest", "none"]
-Stage: TypeAlias = Literal["release", "look", "forget"]
+Stage: TypeAlias = Literal["hold", "release", "look", "forget"]
 
 KIND: Final = "release"
 PART: Final = 500
@@ -32,6 +36,8 @@ PART: Final = 500
 LOOK_AGAIN_MS: Final = 60_000
 # How often a release asks whether its half-open endpoint has proved itself.
 HALF_OPEN_MS: Final = 5_000
+# Somebody is changing the endpoint: its backlog is looked at again after so long.
+BUSY_MS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class HeldCount:
-    """What a choice would come to; `held` is the sum of the others."""
+    """What a choice would come to; `held` is the sum of the others, and counts what is about to be held, too."""
 
     held: int
     to_send: int
@@ -73,7 +79,8 @@ class Holding:
 
         `latest` reads every held event, and remembers the digest of each object meanwhile.
         """
-        held, since = self._jobs.held_count(connection, endpoint_row, since_ms=choice.since_ms)
+        through = self._through(connection, endpoint_row)
+        held, since = self._jobs.held_count(connection, endpoint_row, through_row=through, since_ms=choice.since_ms)
         to_send = {"all": held, "since": since, "none": 0}.get(choice.deliver)
         if to_send is None:
             met: set[str] = set()
@@ -84,20 +91,34 @@ class Holding:
                 return new
 
             to_send = held = 0
-            for page in self._pages(connection, endpoint_row):
+            for page in self._pages(connection, endpoint_row, through):
                 send, drop = self._newest(connection, page, note)
                 to_send, held = to_send + len(send), held + len(send) + len(drop)
         return HeldCount(held, to_send, held - to_send)
 
-    def begin(self, connection: Connection, endpoint_row: int, choice: Choice, *, now_ms: int) -> None:
+    def begin(self, connection: Connection, endpoint_row: int, choice: Choice, *, was_open: bool, now_ms: int) -> None:
         """Let go what was chosen, in the transaction that opened the endpoint; what is more than a part, later.
 
         Nothing happens to what an endpoint holds that is not open. The caller notifies the delivery loop afterwards.
+
+        Args:
+            was_open: the endpoint was open before: what waits for it is none of what it held.
         """
         opened = self._jobs.open_endpoint(connection, endpoint_row)
         if opened is None:
             return
-        release = _Release(choice.deliver, choice.since_ms, opened[0])
+        release = _Release(choice.deliver, choice.since_ms, opened.version)
+        through = opened.hold_through_row if was_open else self._jobs.last_delivery(connection)
+        if choice.deliver == "all":
+            through = None
+        if through is not None and not self._hold(connection, endpoint_row, through, now_ms):
+            through = None
+        if through != opened.hold_through_row:
+            self._jobs.note_backlog(connection, endpoint_row, through)
+        if through is not None:
+            detail = asdict(replace(release, stage="hold"))
+            self._jobs.put(connection, KIND, str(endpoint_row), detail, due_ms=now_ms)
+            return
         part = self._part(connection, endpoint_row, release, now_ms)
         if part.again_ms is None:
             self._jobs.end(connection, KIND, str(endpoint_row))
@@ -113,7 +134,9 @@ class Holding:
         if release.stage == "forget" or opened is None:
             forgotten = self._jobs.forget_objects(connection, endpoint_row, limit=PART)
             return Part(None if forgotten < PART else now_ms, asdict(replace(release, stage="forget")))
-        is_half_open = opened[1]
+        if release.stage == "hold":
+            return self._hold_part(connection, endpoint_row, release, opened.hold_through_row, now_ms)
+        is_half_open = opened.is_half_open
         if is_half_open and release.is_probing:
             return Part(now_ms + HALF_OPEN_MS, asdict(release))
         # Of a half-open endpoint one delivery goes first. `latest` notes what it looks at, so it looks at one alone.
@@ -134,6 +157,25 @@ class Holding:
             again_ms = now_ms + LOOK_AGAIN_MS if stage == "look" else now_ms
         return Part(again_ms, asdict(replace(release, stage=stage, is_probing=is_probing)), has_released=bool(send))
 
+    def _hold_part(
+        self, connection: Connection, endpoint_row: int, release: _Release, through: int | None, now_ms: int
+    ) -> Part:
+        if through is not None:
+            if self._hold(connection, endpoint_row, through, now_ms):
+                return Part(now_ms, asdict(release))
+            if not self._jobs.end_backlog(connection, endpoint_row):
+                return Part(now_ms + BUSY_MS, asdict(release))
+        # From here on the endpoint's deliveries may be claimed: whoever waits to do so hears of it.
+        return Part(now_ms, asdict(replace(release, stage="release")), has_released=True)
+
+    def _hold(self, connection: Connection, endpoint_row: int, through: int, now_ms: int) -> int:
+        return self._jobs.hold_backlog(connection, endpoint_row, through, limit=PART, now_ms=now_ms)
+
+    def _through(self, connection: Connection, endpoint_row: int) -> int:
+        """Up to which row what waits is about to be held."""
+        opened = self._jobs.open_endpoint(connection, endpoint_row)
+        return LAST if opened is None else opened.hold_through_row or 0
+
     def _decide(
         self, connection: Connection, endpoint_row: int, release: _Release, page: Sequence[Held]
     ) -> tuple[list[int], list[int]]:
@@ -151,7 +193,12 @@ class Holding:
         send = [one.row_id for one in page if one.created_ms >= since_ms]
         return send, [one.row_id for one in page if one.created_ms < since_ms]
 
-    def _pages(self, connection: Connection, endpoint_row: int) -> Iterator[list[Held]]:
+    def _pages(self, connection: Connection, endpoint_row: int, through: int) -> Iterator[list[Held]]:
+        """All that is held, and what is about to be."""
+        after = (-1, 0)
+        while waiting := self._jobs.waiting(connection, endpoint_row, through_row=through, after=after, limit=PART):
+            yield [held for held, _ in waiting]
+            after = (waiting[-1][1], waiting[-1][0].row_id)
         before = (LAST, LAST)
         while page := self._jobs.held(connection, endpoint_row, before=before, limit=PART):
             yield page

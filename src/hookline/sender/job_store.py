@@ -42,6 +42,17 @@ class Held:
     created_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open endpoint. Deliveries up to `hold_through_row` waited while it was closed and are to be held before any is
+    claimed; None: nothing is left to hold.
+    """
+
+    version: int
+    is_half_open: bool
+    hold_through_row: int | None
+
+
 class JobStore:
     """The verbs of jobs."""
 
@@ -88,10 +99,14 @@ class JobStore:
 
     # -- what is held ------------------------------------------------------------------------------------------
 
-    def held_count(self, connection: Connection, endpoint_row: int, *, since_ms: int) -> tuple[int, int]:
-        """How many deliveries of an endpoint are held, and how many of them were made at or after a time."""
+    def held_count(
+        self, connection: Connection, endpoint_row: int, *, through_row: int, since_ms: int
+    ) -> tuple[int, int]:
+        """How many deliveries of an endpoint are held or wait up to a row, and how many of them were made at or after
+        a time.
+        """
         [(total, since)] = self._verbs["held_count"].run(
-            connection, {"endpoint_row": endpoint_row, "since_ms": since_ms}
+            connection, {"endpoint_row": endpoint_row, "through_row": through_row, "since_ms": since_ms}
         )
         return total, since
 
@@ -104,6 +119,48 @@ class JobStore:
             {"endpoint_row": endpoint_row, "event_row": before[0], "row_id": before[1], "limit": limit},
         )
         return [Held(*row) for row in rows]
+
+    def waiting(
+        self, connection: Connection, endpoint_row: int, *, through_row: int, after: tuple[int, int], limit: int
+    ) -> list[tuple[Held, int]]:
+        """What waits for an endpoint up to a row, after a (due time, row), with its due times: due first first."""
+        rows = self._verbs["waiting_page"].run(
+            connection,
+            {
+                "endpoint_row": endpoint_row,
+                "through_row": through_row,
+                "after_ms": after[0],
+                "after_row": after[1],
+                "limit": limit,
+            },
+        )
+        return [(Held(*row[:3]), row[3]) for row in rows]
+
+    def hold_backlog(
+        self, connection: Connection, endpoint_row: int, through_row: int, *, limit: int, now_ms: int
+    ) -> int:
+        """Holds what waits for an opened endpoint up to a row, at most so many; gives how many."""
+        return self._verbs["backlog_hold"].count(
+            connection, {"endpoint_row": endpoint_row, "through_row": through_row, "limit": limit, "now_ms": now_ms}
+        )
+
+    def note_backlog(self, connection: Connection, endpoint_row: int, through_row: int | None) -> None:
+        """Notes up to which row the backlog of an opened endpoint is held before its deliveries are claimed; None: they
+        may be claimed now. In the transaction that opens the endpoint.
+        """
+        self._verbs["backlog_through"].run(connection, {"row_id": endpoint_row, "through_row": through_row})
+
+    def end_backlog(self, connection: Connection, endpoint_row: int) -> bool:
+        """Notes that the backlog is held. False where somebody is changing the endpoint just now."""
+        return bool(self._verbs["backlog_over"].run(connection, {"row_id": endpoint_row}))
+
+    def last_delivery(self, connection: Connection) -> int:
+        """The row of the newest delivery; 0 where there is none."""
+        return int(self._verbs["deliveries_last"].run(connection)[0][0])
+
+    def keep_closed(self, connection: Connection, endpoint_row: int) -> bool:
+        """Whether an endpoint is closed, and stays so until the transaction ends. False also where it is in change."""
+        return bool(self._verbs["endpoint_closed"].run(connection, {"row_id": endpoint_row}))
 
     def bodies(self, connection: Connection, event_rows: Collection[int]) -> dict[int, bytes]:
         """The bodies of events, by row."""
@@ -119,10 +176,10 @@ class JobStore:
         parameters = {"row_ids": json.dumps(sorted(row_ids)), "reason": reason, "now_ms": now_ms}
         return self._verbs["held_drop"].count(connection, parameters)
 
-    def open_endpoint(self, connection: Connection, endpoint_row: int) -> tuple[int, bool] | None:
-        """Version and whether it is half open, of an endpoint that is on, not paused and not deleted; else None."""
+    def open_endpoint(self, connection: Connection, endpoint_row: int) -> Opened | None:
+        """An endpoint that is on, not paused and not deleted; else None."""
         rows = self._verbs["endpoint_open"].run(connection, {"row_id": endpoint_row})
-        return (rows[0][0], bool(rows[0][1])) if rows else None
+        return Opened(rows[0][0], bool(rows[0][1]), rows[0][2]) if rows else None
 
     def note_objects(
         self, connection: Connection, endpoint_row: int, version: int, hashes: Collection[str]

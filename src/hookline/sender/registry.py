@@ -218,7 +218,7 @@ class Registry:
                 {"fields": fields, **({"status": status} if status is not None else {})},
             )
             if status == "enabled" and endpoint.status == "disabled":
-                self._holding.begin(connection, endpoint.row_id, Choice(), now_ms=now_ms)
+                self._holding.begin(connection, endpoint.row_id, Choice(), was_open=False, now_ms=now_ms)
             return _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
 
         return self._run_and_wake(write)
@@ -233,6 +233,7 @@ class Registry:
             self._audit(connection, environment, actor, "endpoint.deleted", endpoint_id, now_ms)
 
         self._database.run(write)
+        self._database.notify(DELIVERIES_CHANNEL)
 
     def pause(
         self,
@@ -257,7 +258,7 @@ class Registry:
                 self._audit(connection, environment, actor, "endpoint.paused", endpoint_id, now_ms)
             return _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
 
-        return self._database.run(write)
+        return self._run_and_wake(write)
 
     def resume(
         self,
@@ -284,7 +285,8 @@ class Registry:
             if repeated is None:
                 if endpoint.paused_ms is not None or endpoint.disabled_reason not in (None, "by_person"):
                     self._store.resume_endpoint(connection, endpoint, now_ms=now_ms)
-                self._holding.begin(connection, endpoint.row_id, choice, now_ms=now_ms)
+                was_open = endpoint.status == "enabled" and endpoint.paused_ms is None
+                self._holding.begin(connection, endpoint.row_id, choice, was_open=was_open, now_ms=now_ms)
                 detail = {"deliver": choice.deliver, "since_ms": choice.since_ms or None}
                 self._audit(connection, environment, actor, "endpoint.resumed", endpoint_id, now_ms, detail)
             return _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)

@@ -46,14 +46,12 @@ class Tasks:
         come_back: endpoints whose deliveries may have been written before the clock was set back; None: none.
         has_unfed: events published on an app's connection wait for their place in the feed.
         has_old_secrets: some overlap of two secrets is over.
-        closed: endpoints that deliveries wait for though they are closed.
     """
 
     mine: Collection[int] | None = None
     come_back: Collection[int] | None = None
     has_unfed: bool = False
     has_old_secrets: bool = False
-    closed: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return self != Tasks()
@@ -120,9 +118,14 @@ class Rounds:
         self._ids = ids
 
     def discover(self) -> Discovery:
-        """What work there is; reads alone."""
+        """What work there is; reads alone, but where deliveries wait that no job is closing yet."""
         with self._database.read() as connection:
-            return self._verbs.discover(connection)
+            found = self._verbs.discover(connection)
+        if not found.closed:
+            return found
+        now_ms = self._clock.now_ms()
+        self._database.run(lambda connection: self._store.close_later(connection, found.closed, now_ms=now_ms))
+        return replace(found, job_ms=now_ms if found.job_ms is None else min(found.job_ms, now_ms))
 
     def secrets(self, endpoint_row: int) -> tuple[str, str | None] | None:
         """The endpoint's secrets as they are now, newest first, sealed; None where it is deleted."""
@@ -138,8 +141,6 @@ class Rounds:
             moved = 0 if tasks.come_back is None else self._come_back(connection, tasks.come_back, now_ms)
             if tasks.has_old_secrets:
                 self._verbs.drop_old_secrets(connection, now_ms=now_ms)
-            if tasks.closed:
-                self._verbs.close(connection, tasks.closed, now_ms=now_ms)
             done = _Settled()
             if finished:
                 self._settle(connection, finished, done, now_ms)
@@ -279,7 +280,8 @@ class Rounds:
         if not self._verbs.turn_off(connection, row, reason=reason, now_ms=now_ms):
             return
         self._store.note_version(connection, row)
-        held = self._store.hold(connection, row, reason=f"endpoint_{reason}", now_ms=now_ms)
+        held = self._store.count_waiting(connection, row)
+        self._store.close_backlog(connection, row, now_ms=now_ms)
         log.warning(
             "endpoint %s %s: disabled, %d deliveries held",
             claimed.endpoint_id,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from hookline.sender import closing
 from hookline.sender.model import (
     OPERATIONAL_TYPES,
     ApiKey,
@@ -233,15 +234,15 @@ class SenderStore:
             self._subscribe(connection, endpoint.row_id, events)
         self.note_version(connection, endpoint.row_id)
         if status == "disabled" and endpoint.status == "enabled":
-            self.hold(connection, endpoint.row_id, reason="endpoint_disabled", now_ms=now_ms)
+            self.close_backlog(connection, endpoint.row_id, now_ms=now_ms)
 
     def pause_endpoint(self, connection: Connection, endpoint: Endpoint, *, now_ms: int) -> None:
-        """Pauses an endpoint and holds what waits for it."""
+        """Pauses an endpoint and holds what waits for it (`close_backlog`)."""
         self._verbs["endpoint_pause"].run(
             connection, {"row_id": endpoint.row_id, "paused_ms": now_ms, "now_ms": now_ms}
         )
         self.note_version(connection, endpoint.row_id)
-        self.hold(connection, endpoint.row_id, reason="endpoint_paused", now_ms=now_ms)
+        self.close_backlog(connection, endpoint.row_id, now_ms=now_ms)
 
     def resume_endpoint(self, connection: Connection, endpoint: Endpoint, *, now_ms: int) -> None:
         """Ends a pause and enables again what we disabled, not what a person did. What is held stays so (`holding`)."""
@@ -251,16 +252,14 @@ class SenderStore:
     def delete_endpoint(
         self, connection: Connection, environment: Environment, endpoint_id: str, *, now_ms: int
     ) -> bool:
-        """Deletes an endpoint softly and cancels what waits for it. False where there was none."""
+        """Deletes an endpoint softly and cancels what waits for it (`close_backlog`). False where there was none."""
         rows = self._verbs["endpoint_delete"].run(
             connection, {"environment": environment, "id": endpoint_id, "now_ms": now_ms}
         )
         if not rows:
             return False
         self.note_version(connection, rows[0][0])
-        self._verbs["endpoint_deliveries_cancel"].run(
-            connection, {"endpoint_row": rows[0][0], "reason": "endpoint_deleted", "now_ms": now_ms}
-        )
+        self.close_backlog(connection, rows[0][0], now_ms=now_ms)
         return True
 
     def note_version(self, connection: Connection, endpoint_row: int) -> None:
@@ -291,11 +290,33 @@ class SenderStore:
         rows = self._verbs["endpoint_version_at"].run(connection, {"endpoint_row": endpoint_row, "at_ms": at_ms})
         return _version(rows[0]) if rows else None
 
-    def hold(self, connection: Connection, endpoint_row: int, *, reason: str, now_ms: int) -> int:
-        """Holds every delivery that waits for an endpoint; gives how many."""
-        return self._verbs["endpoint_deliveries_hold"].count(
-            connection, {"endpoint_row": endpoint_row, "reason": reason, "now_ms": now_ms}
-        )
+    def close_backlog(self, connection: Connection, endpoint_row: int, *, now_ms: int) -> None:
+        """Does the first part of what closing an endpoint means for its backlog; where that is not all, puts the job
+        that does the rest (closing.py). In the transaction that closes the endpoint, after its last write.
+        """
+        if self.close_some(connection, endpoint_row, limit=closing.PART, now_ms=now_ms) >= closing.PART:
+            self.close_later(connection, [endpoint_row], now_ms=now_ms)
+
+    def close_some(self, connection: Connection, endpoint_row: int, *, limit: int, now_ms: int) -> int:
+        """Holds what waits for a closed endpoint; where it is deleted, cancels that and what is held. At most so many
+        deliveries; gives how many. An open endpoint is left alone.
+        """
+        named = {"endpoint_row": endpoint_row, "now_ms": now_ms}
+        moved = self._verbs["endpoint_deliveries_close"].count(connection, {**named, "limit": limit})
+        if moved < limit:
+            moved += self._verbs["endpoint_deliveries_cancel"].count(connection, {**named, "limit": limit - moved})
+        return moved
+
+    def close_later(self, connection: Connection, endpoint_rows: Iterable[int], *, now_ms: int) -> None:
+        """Puts the jobs that close the backlogs of endpoints, where they are not there yet."""
+        for endpoint_row in sorted(endpoint_rows):
+            self._verbs["job_put_first"].run(
+                connection, {"kind": closing.KIND, "subject": str(endpoint_row), "detail": "{}", "due_ms": now_ms}
+            )
+
+    def count_waiting(self, connection: Connection, endpoint_row: int) -> int:
+        """How many deliveries wait for an endpoint."""
+        return int(self._verbs["endpoint_deliveries_waiting"].run(connection, {"endpoint_row": endpoint_row})[0][0])
 
     def rotate_secret(
         self,

@@ -1,4 +1,5 @@
--- Counts one environment's open deliveries by index alone, each count up to :most, and finds the oldest that is due.
+-- Counts one environment's open deliveries by index alone, each count up to :most, and finds the oldest that is due. What
+-- waits for a closed endpoint counts as held, which it is about to be.
 select
     (
         select count(*) from (
@@ -7,6 +8,7 @@ select
             join hookline_sender_deliveries d
                 on d.endpoint_row = p.row_id and d.state = 'pending' and d.due_ms <= :now_ms
             where p.environment = :environment and p.deleted_ms is null
+                and p.status = 'enabled' and p.paused_ms is null
             limit :most
         ) a
     ) as due,
@@ -17,6 +19,7 @@ select
             join hookline_sender_deliveries d
                 on d.endpoint_row = p.row_id and d.state = 'pending' and d.due_ms > :now_ms and d.due_ms <= :soon_ms
             where p.environment = :environment and p.deleted_ms is null
+                and p.status = 'enabled' and p.paused_ms is null
             limit :most
         ) b
     ) as soon,
@@ -27,6 +30,7 @@ select
             join hookline_sender_deliveries d
                 on d.endpoint_row = p.row_id and d.state = 'pending' and d.due_ms > :soon_ms
             where p.environment = :environment and p.deleted_ms is null
+                and p.status = 'enabled' and p.paused_ms is null
             limit :most
         ) c
     ) as later,
@@ -36,6 +40,12 @@ select
             from hookline_sender_endpoints p
             join hookline_sender_deliveries d on d.endpoint_row = p.row_id and d.state = 'held'
             where p.environment = :environment and p.deleted_ms is null
+            union all
+            select 1
+            from hookline_sender_endpoints p
+            join hookline_sender_deliveries d on d.endpoint_row = p.row_id and d.state = 'pending'
+            where p.environment = :environment and p.deleted_ms is null
+                and (p.status <> 'enabled' or p.paused_ms is not null)
             limit :most
         ) e
     ) as held,
@@ -50,4 +60,5 @@ select
             and p.deleted_ms is null
             and p.status = 'enabled'
             and p.paused_ms is null
+            and p.hold_through_row is null
     ) as oldest_ms

@@ -1,8 +1,8 @@
 -- Claims at most :slots due deliveries of each endpoint named, oldest due first, for one holder until the lease passes.
--- Only endpoints that are enabled, not paused and not deleted; the state is a literal for the partial index
--- (measurements.md 10a). :gated 0 takes those that anybody may claim from; 1 those with a rate limit or half open, after
--- the caller took their bucket or their trial in this transaction. The lease lasts as long as the endpoint's attempt
--- may take, twice that where a probe with its other secret may follow, and a margin.
+-- Only endpoints that are enabled, not paused, not deleted and whose backlog is held as far as it is to be; the state is
+-- a literal for the partial index (measurements.md 10a). :gated 0 takes those that anybody may claim from; 1 those with
+-- a rate limit or half open, after the caller took their bucket or their trial in this transaction. The lease lasts as
+-- long as the endpoint's attempt may take, twice that where a probe with its other secret may follow, and a margin.
 update hookline_sender_deliveries
 set state = 'running',
     attempt = attempt + 1,
@@ -19,6 +19,7 @@ where row_id in (
     from json_each(:endpoint_rows) w
     join hookline_sender_endpoints p
         on p.row_id = w.value and p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null
+        and p.hold_through_row is null
         and case when p.rate_limit_per_min is null and p.is_half_open = 0 then 0 else 1 end = :gated
     join hookline_sender_deliveries d on d.row_id in (
         select q.row_id

@@ -1,9 +1,9 @@
 -- Finds every open endpoint with pending deliveries and its earliest due time, by stepping from endpoint to endpoint
 -- in the index, so that its cost grows with endpoints, not with deliveries; 1 says that it has been failing. The order
 -- by due time is for that index alone: min() may take another one and read what endpoints have finished. A closed
--- one has pending deliveries only where they were made beside its closing. More rows tell when the first lease passes,
--- when the first overlap of two secrets ends, whether events published on an app's connection wait for their place in
--- the feed, and when a job is due.
+-- one is named where no job is closing its backlog: deliveries were made beside its closing. More rows tell when the
+-- first lease passes, when the first overlap of two secrets ends, whether events published on an app's connection wait
+-- for their place in the feed, and when a job is due.
 with recursive e (endpoint_row) as (
     select cast(0 as bigint)
     union all
@@ -17,7 +17,10 @@ with recursive e (endpoint_row) as (
     from e
     where e.endpoint_row is not null
 )
-select case when p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null then 'endpoint' else 'closed' end,
+select case
+           when p.status <> 'enabled' or p.paused_ms is not null or p.deleted_ms is not null then 'closed'
+           else 'endpoint'
+       end,
        e.endpoint_row,
        (
            select min(q.due_ms)
@@ -27,6 +30,12 @@ select case when p.status = 'enabled' and p.paused_ms is null and p.deleted_ms i
        case when p.failing_since_ms is null then 0 else 1 end
 from e
 join hookline_sender_endpoints p on p.row_id = e.endpoint_row
+where case
+    when p.status <> 'enabled' or p.paused_ms is not null or p.deleted_ms is not null then not exists (
+        select 1 from hookline_sender_jobs c where c.kind = 'close' and c.subject = cast(e.endpoint_row as text)
+    )
+    else p.hold_through_row is null
+end
 union all
 select 'lease', null, min(r.leased_until_ms), 0 from hookline_sender_deliveries r where r.state = 'running'
 union all

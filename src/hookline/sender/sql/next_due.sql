@@ -12,4 +12,5 @@ select p.row_id,
 from json_each(:endpoint_rows) w
 join hookline_sender_endpoints p
     on p.row_id = w.value and p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null
+    and p.hold_through_row is null
 where due_ms is not null

@@ -1,8 +1,8 @@
 -- Claims due deliveries of each endpoint named, oldest due first, for one holder until the lease passes; a delivery that
 -- somebody else is claiming just now is passed over. :endpoint_slots is a JSON list of [endpoint row, how many at most].
--- Only endpoints that are enabled, not paused and not deleted, and only events that have their place in the feed; the
--- state is a literal for the partial index, and the array keeps the plan whatever the statistics say (measurements.md
--- 10a). :gated and the lease are as in the common statement.
+-- Only endpoints as in the common statement, and only events that have their place in the feed; the state is a literal
+-- for the partial index, and the array keeps the plan whatever the statistics say (measurements.md 10a). :gated and the
+-- lease are as in the common statement.
 update hookline_sender_deliveries
 set state = 'running',
     attempt = attempt + 1,
@@ -20,6 +20,7 @@ where row_id = any (array(
     join hookline_sender_endpoints p
         on p.row_id = cast(w.pair ->> 0 as bigint)
         and p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null
+        and p.hold_through_row is null
         and case when p.rate_limit_per_min is null and p.is_half_open = 0 then 0 else 1 end = :gated
     cross join lateral (
         select q.row_id

@@ -5,6 +5,7 @@ from json_array_elements_text(cast(:endpoint_rows as json)) w (value)
 join hookline_sender_endpoints p
     on p.row_id = cast(w.value as bigint)
     and p.status = 'enabled' and p.paused_ms is null and p.deleted_ms is null
+    and p.hold_through_row is null
 cross join lateral (
     select min(due_ms) as due_ms
     from hookline_sender_deliveries
