@@ -100,3 +100,17 @@ def test_no_body_names_an_id_with_nul_in_it(call: Client) -> None:
     for field, answer in answers.items():
         assert answer.status == 422
         assert [error["field"] for error in answer.json["errors"]] == [field]
+
+
+def test_a_misspelt_filter_is_no_filter(call: Client) -> None:
+    """422 that names it and what there is; on the routes that WorkOS's clients call it is passed over."""
+    refused = call("GET", "/api/v1/deliveries?endpiont=we_1&state=failed")
+    bare = call("POST", "/api/v1/api_keys?nmae=x")
+
+    assert (refused.status, bare.status) == (422, 422)
+    [error] = refused.json["errors"]
+    assert (error["code"], error["field"]) == ("unknown", "endpiont")
+    assert "known are after, before, endpoint, event, limit, order, state, type" in error["message"]
+    assert call("GET", "/api/v1/api_keys").json["data"] == []
+    assert call("GET", "/webhook_endpoints?endpiont=we_1").status == 200
+    assert call("GET", "/events?events=invoice.paid&endpiont=we_1").status == 200

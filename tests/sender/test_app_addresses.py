@@ -441,6 +441,19 @@ def test_the_proxy_is_not_asked_for_what_is_refused(
     assert connected == []
 
 
+@pytest.mark.parametrize("content", ["no certificate", None], ids=["nonsense", "missing"])
+def test_authorities_that_are_none_stop_the_start(
+    plain_database: Database, tmp_path: Path, content: str | None
+) -> None:
+    """The setting is named, and the file."""
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"HOOKLINE_TARGETS_CA: .*ca\.pem"):
+        SenderApp(plain_database, targets_ca=file)
+
+
 def test_an_exchange_of_ones_own_passes_by_no_proxy(plain_database: Database) -> None:
     """Who names a proxy means it for everything: an exchange that would not use it stops the start."""
     with pytest.raises(ConfigError, match="make_exchange"):

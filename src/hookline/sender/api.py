@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
@@ -470,13 +470,8 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
         telemetry=_SILENT,
     )
     app.include_router(api_workos.router(context))
-    app.include_router(api_endpoints.router(context))
-    app.include_router(api_keys.router(context))
-    app.include_router(api_own.router(context))
-    app.include_router(api_replays.router(context))
-    app.include_router(api_event_types.router(context))
-    app.include_router(api_trials.router(context))
-    app.include_router(api_explain.router(context))
+    for part in (api_endpoints, api_keys, api_own, api_replays, api_event_types, api_trials, api_explain):
+        app.include_router(part.router(context), dependencies=[Depends(_refuse_unknown)])
 
     @app.get("/healthz", tags=["process"], response_model=Health)
     async def healthz() -> dict[str, str]:
@@ -562,6 +557,27 @@ def _allowed_methods(app: FastAPI, path: str) -> list[str]:
         if compile_path(template)[0].fullmatch(path):
             methods |= {method.upper() for method in operations}
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def _refuse_unknown(request: Request) -> None:
+    """A misspelt filter would be none, and its list everything. What WorkOS's clients send beside is passed over."""
+    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    known = sorted(item["name"] for item in operation.get("parameters", ()) if item["in"] == "query")
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    if unknown:
+        raise RequestError(
+            422,
+            "invalid_request_parameters",
+            "The request parameters are invalid.",
+            [
+                {
+                    "code": "unknown",
+                    "field": name[:80],
+                    "message": f"{name[:80]}: unknown parameter; known are {', '.join(known) or 'none'}",
+                }
+                for name in unknown[:20]
+            ],
+        )
 
 
 def _from_validation(error: RequestValidationError) -> RequestError:

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import logging
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ class SenderApp:
         load_api: gives what answers calls. Whoever calls it first waits half a second: a server, before it listens.
 
     Raises:
-        ConfigError: a key is wrong or missing, or an egress proxy is named that `make_exchange` would pass by.
+        ConfigError: a key is wrong or missing, `targets_ca` holds no certificate, or an egress proxy is named that
+            `make_exchange` would pass by.
         MigrationError: the tables are of another version.
         StorageUnavailable: the database cannot be reached.
     """
@@ -151,7 +153,7 @@ class SenderApp:
         if egress_proxy_url is not None and make_exchange is not None:
             raise ConfigError("egress_proxy_url", "is for the built-in exchange; expected it without make_exchange")
         # Read now, not with the first delivery: a file that is none stops the start.
-        tls = tls_context(None if targets_ca is None else str(targets_ca))
+        tls = _tls_of(targets_ca)
         make = make_exchange or functools.partial(HttptoolsExchange, proxy_url=_checked_proxy(egress_proxy_url))
         self._make_exchange = functools.partial(make, refuse=self._refuse_address, tls=tls)
         self._health = health or HealthPolicy()
@@ -339,6 +341,16 @@ class SenderApp:
     def _refuse_url(self, environment: Environment, url: str) -> str | None:
         answer = vet_url(url, environment=environment, allowed=self._allowed, allow_private=self._allow_private)
         return None if answer.target is not None else answer.message
+
+
+def _tls_of(targets_ca: Path | None) -> ssl.SSLContext:
+    try:
+        return tls_context(None if targets_ca is None else str(targets_ca))
+    except OSError as error:  # of which ssl.SSLError is one
+        why = "holds no certificate" if isinstance(error, ssl.SSLError) else str(error.strerror)
+        raise ConfigError(
+            "HOOKLINE_TARGETS_CA", f"expected a file with certificates in PEM; {targets_ca} {why}"
+        ) from None
 
 
 def _checked_proxy(url: str | None) -> str | None:
