@@ -216,7 +216,6 @@ def test_resumed_in_the_middle_the_choice_is_about_all_of_the_backlog(
     assert before == HeldCount(BACKLOG, len(sent), BACKLOG - len(sent))
     assert sorted(claimed) == [f"delivery_{number}" for number in [*sent, 8, 9]]
     assert {state for name, state in gate.states().items() if name not in claimed} <= {"canceled"}
-    # A part of a release moves as many again: what it lets go, or what it cancels.
     assert gate.world.read(gate.holding.count, gate.row, choice) == HeldCount(0, 0, 0)
     gate.clock.advance(LOOK_AGAIN_MS)
     gate.finish()
