@@ -6,6 +6,7 @@ import http.client
 import inspect
 import json
 import os
+import resource
 import signal
 import socket
 import sqlite3
@@ -152,6 +153,31 @@ def live_users(path: Path) -> set[str]:
     """Ids of the directory users in the mirror, as plain SQL shows them."""
     with closing(sqlite3.connect(path)) as connection:
         return {row[0] for row in connection.execute("select id from hookline_directory_users_live")}
+
+
+@pytest.mark.parametrize(("hard", "level"), [(4096, "debug"), (777, "warning"), (256, "warning")])
+def test_it_raises_its_limit_of_open_files(
+    start: Callable[..., Served], monkeypatch: pytest.MonkeyPatch, hard: int, level: str
+) -> None:
+    """From the soft one of whoever started it to the hard one, which it leaves as it is; the log says so, and warns of
+    few.
+    """
+    soft_before, hard_before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kept: Any = subprocess.Popen
+
+    def limited(*arguments: Any, **options: Any) -> Any:
+        return kept(*arguments, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)), **options)
+
+    monkeypatch.setattr(subprocess, "Popen", limited)
+    served = start("receiver", LOG_LEVEL="debug")
+    found = resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE)
+    _, errors = served.stop()
+
+    assert found == (hard, hard)
+    [line] = [json.loads(line) for line in errors.splitlines() if "open files" in line]
+    assert line["message"] == f"open files and connections: {hard}, the limit was 256 when started"
+    assert line["level"] == level
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft_before, hard_before)
 
 
 def test_the_receiver_mirrors_a_signed_event(start: Callable[..., Served], tmp_path: Path) -> None:

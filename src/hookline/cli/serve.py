@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from prometheus_client.registry import Collector
 
 import hookline
 from hookline.cli.log_setup import configure_logging
+from hookline.cli.open_files import raise_open_files
 from hookline.cli.parameters import AsJson
 from hookline.cli.probes import Probes
 from hookline.cli.receiver_app import named_receiver
@@ -29,6 +31,8 @@ from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
 from hookline.receiver.configured import options_of
 from hookline.storage import connect, database_file, is_postgres
+
+log = logging.getLogger("hookline.serve")
 
 DOOR_PATH: Final = "/webhooks"
 
@@ -82,6 +86,8 @@ def serve(
     settings = load(given)
     config = settings.serve()
     configure_logging(config.log_level, config.log_format)
+    # Before anything asks how many there may be.
+    open_files = raise_open_files()
     tls = (config.tls_cert, config.tls_key) if config.tls_cert and config.tls_key else None
     if tls is not None:
         check_tls(*tls)
@@ -113,7 +119,9 @@ def serve(
             listener,
             plan.background,
             tls=tls,
-            started=lambda: _say(plan, listener.url if listener is not None else None, as_json=as_json),
+            started=lambda: _say(
+                plan, listener.url if listener is not None else None, open_files=open_files, as_json=as_json
+            ),
             beside=(probes.alone(), side) if side is not None else None,
             drain=probes.drain,
             drain_delay_s=config.drain_delay_s,
@@ -241,12 +249,13 @@ def _switch(plan: _Plan, probes: Probes) -> Switch:
     )
 
 
-def _say(plan: _Plan, url: str | None, *, as_json: bool) -> None:
+def _say(plan: _Plan, url: str | None, *, open_files: tuple[int, str], as_json: bool) -> None:
     """Say once what runs and where: on stdout, warnings on stderr."""
     if as_json:
         print(json.dumps({"url": url, **plan.facts, "warnings": plan.warnings}), flush=True)
     else:
         print("\n".join(_lines(plan.facts, url)), flush=True)
+    log.log(*open_files)
     for warning in plan.warnings:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
 
