@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 from unittest.mock import patch
 
-from hookline.sender.http import Answer, Request
+from hookline.sender.begun import GiveUp
+from hookline.sender.http import Answer, Exchange, Request
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.storage.sqlite import SqliteDatabase
 from hookline.storage.verbs import Verb
@@ -80,18 +81,20 @@ def watch_verbs(death: Death) -> None:
         patch.object(SqliteDatabase, name, watched_transaction(getattr(SqliteDatabase, name))).start()
 
 
-class MortalExchange:
+class MortalExchange(Exchange):
     """Makes the real exchanges, with a point on either side."""
 
     def __init__(self, death: Death) -> None:
         self._death = death
         self._real = HttptoolsExchange(refuse=lambda _: None)
 
-    async def send(self, request: Request) -> Answer:
+    def begin(self, request: Request, done: Callable[[Answer], None]) -> GiveUp:
+        def ended(answer: Answer) -> None:
+            self._death.at("post: after the answer")
+            done(answer)
+
         self._death.at("post: before sending")
-        answer = await self._real.send(request)
-        self._death.at("post: after the answer")
-        return answer
+        return self._real.begin(request, ended)
 
     async def close(self) -> None:
         await self._real.close()

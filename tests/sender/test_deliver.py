@@ -22,7 +22,7 @@ from hookline.rules.schedule import Schedule
 from hookline.sender.deliver import CHANNEL, DISCOVERY_MS, Deliverer, Limits
 from hookline.sender.delivery_store import DeliveryStore, Discovery
 from hookline.sender.holding import Choice, Holding
-from hookline.sender.http import Answer, ErrorCode, Exchange, Request, Timings
+from hookline.sender.http import Answer, CoroutineExchange, ErrorCode, Exchange, Request, Timings
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.interventions import cancel_delivery, retry_delivery
 from hookline.sender.job_store import Job, JobStore
@@ -68,7 +68,7 @@ def an_answer(
 
 
 @dataclass
-class Scripted:
+class Scripted(CoroutineExchange):
     """An exchange that does as told: `answers[url]` in turn, then 200; `hang` holds the URLs that never answer."""
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)

@@ -116,15 +116,29 @@ def a_connection() -> tuple[Connection, Wire]:
     return connection, wire
 
 
-def a_post() -> Post:
-    now = monotonic()
-    return Post(a_request("http://a.test/"), b"POST / HTTP/1.1\r\n\r\n", (), now, now + 60, None)
+class Posted(Post):
+    """A request whose answer is waited for."""
+
+    def __init__(self) -> None:
+        now = monotonic()
+        super().__init__(a_request("http://a.test/"), b"POST / HTTP/1.1\r\n\r\n", (), now, now + 60)
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def ended(self, answer: Answer) -> None:
+        self.answer.set_result(answer)
+
+
+def post_on(connection: Connection) -> asyncio.Future[Answer]:
+    """Send a request; the future gets its answer."""
+    posted = Posted()
+    connection.post(posted)
+    return posted.answer
 
 
 async def read_in(pieces: Sequence[bytes]) -> tuple[object, ...]:
     """What a connection makes of an answer that comes in these pieces and then the end: all of it but the times."""
     connection, wire = a_connection()
-    waiter = connection.post(a_post())
+    waiter = post_on(connection)
     for piece in pieces:
         if piece and not wire.is_shut:
             connection.data_received(piece)
@@ -230,7 +244,7 @@ def test_no_answer_leaks_into_the_next(run: Run[int]) -> None:
             *(draw.randbytes(draw.randrange(1, 300)) for _ in range(500)),
         ]:
             connection, wire = a_connection()
-            waiter = connection.post(a_post())
+            waiter = post_on(connection)
             cuts = sorted(draw.sample(range(len(data) + 1), min(len(data), draw.randrange(4))))
             for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
                 if not wire.is_shut and end > start:
@@ -239,7 +253,7 @@ def test_no_answer_leaks_into_the_next(run: Run[int]) -> None:
                 kept += 1
                 first = await waiter
                 assert first.status is not None
-                waiter = connection.post(a_post())
+                waiter = post_on(connection)
                 connection.data_received(canary)
                 assert (await waiter).body == b"yes"
                 assert (await waiter).headers[0] == ("X-Canary", "sings")
@@ -256,7 +270,7 @@ def test_bytes_in_a_free_connection_end_it(run: Run[None]) -> None:
 
     async def work() -> None:
         connection, wire = a_connection()
-        waiter = connection.post(a_post())
+        waiter = post_on(connection)
         connection.data_received(ANSWERS["length"])
         assert (await waiter).status == 200
         free = [connection.is_free]
@@ -296,7 +310,7 @@ def test_nothing_is_read_for_ever(run: Run[None], pieces: list[bytes], expected:
 
     async def work() -> None:
         connection, wire = a_connection()
-        waiter = connection.post(a_post())
+        waiter = post_on(connection)
         *starts, again = pieces
         for piece in starts:
             connection.data_received(piece)
@@ -347,7 +361,7 @@ def test_a_connection_that_was_lost_answers_at_once(run: Run[None]) -> None:
         for lost_by, error in ((None, "closed"), (ConnectionResetError(), "reset"), (ssl.SSLError(1, "alert"), "tls")):
             connection, _ = a_connection()
             connection.connection_lost(lost_by)
-            assert (await connection.post(a_post())).error == error
+            assert (await post_on(connection)).error == error
 
     run(work())
 
@@ -423,7 +437,7 @@ def test_peer_that_speaks_first(run: Run[Answer], banner: bytes) -> None:
             connection.data_received(banner)
             assert wire.is_shut
             connection.connection_lost(None)
-            assert (await connection.post(a_post())).error == "protocol"
+            assert (await post_on(connection)).error == "protocol"
             answer = await exchange.send(a_request(f"http://127.0.0.1:{port}/", total_s=2))
             await exchange.close()
             await asyncio.sleep(0.05)  # for the other side to hear of it

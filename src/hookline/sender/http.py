@@ -11,15 +11,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import logging
 import re
 import socket
 import ssl
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
+
+from hookline.sender.begun import GiveUp, awaited, begun
+
+log = logging.getLogger("hookline.sender")
 
 CONNECT_TIMEOUT_S: Final = 5.0
 TOTAL_TIMEOUT_S: Final = 15.0
@@ -111,11 +117,51 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 class Exchange(Protocol):
     """A way to make HTTP requests. Safe to share within one event loop."""
 
+    @abstractmethod
+    def begin(self, request: Request, done: Callable[[Answer], None]) -> GiveUp:
+        """Begin one request; `done`, which raises nothing, is called once with its answer, and never within this call.
+
+        Raises nothing for anything a stranger does.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close every connection. No request afterwards."""
+
+    async def send(self, request: Request) -> Answer:
+        """The same for whoever awaits it. Cancelled, the request is given up."""
+        return await awaited(functools.partial(self.begin, request))
+
+
+class CoroutineExchange(Exchange, Protocol):
+    """An `Exchange` that is written as a coroutine: each request begun runs in a task of its own."""
+
+    @abstractmethod
     async def send(self, request: Request) -> Answer:
         """Make one request. Raises nothing for anything a stranger does; cancellation passes through."""
 
-    async def close(self) -> None:
-        """Close every connection. No `send` afterwards."""
+    def begin(self, request: Request, done: Callable[[Answer], None]) -> GiveUp:
+        return begun(self.send(request), done, failed)
+
+
+def failed(error: Exception) -> Answer:
+    """Ours, not the stranger's: a fault in an exchange. The others go on."""
+    log.error("deliveries: a request could not be made", exc_info=error)
+    return Answer(
+        status=None,
+        error="local",
+        detail=f"the request could not be made: {type(error).__name__}",
+        headers=(),
+        body=b"",
+        body_bytes=0,
+        body_end=None,
+        address=None,
+        tls=None,
+        reused=False,
+        redone=False,
+        sent_headers=(),
+        timings=Timings(None, None, None, None, 0.0),
+    )
 
 
 class ThreadLookup:

@@ -29,6 +29,7 @@ from hookline.sender.http import (
     KEEP_ALIVE_S,
     Answer,
     BodyEnd,
+    CoroutineExchange,
     ErrorCode,
     Headers,
     Lookup,
@@ -49,7 +50,7 @@ from hookline.sender.http import (
 )
 
 
-class AiohttpExchange:
+class AiohttpExchange(CoroutineExchange):
     """`Exchange` on aiohttp: no redirects, no cookies, no decompression, no proxies from the environment.
 
     Args:

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import os
 import ssl
+from abc import ABC, abstractmethod
 from time import monotonic
 from typing import Any, Final, Protocol
 
 import httptools
-import msgspec
 
 from hookline.sender.http import (
     BODY_KEPT_BYTES,
@@ -58,17 +58,36 @@ class _Unasked(_Enough):
     """Something follows the answer."""
 
 
-class Post(msgspec.Struct, frozen=True):
-    """A request on its way: what a connection must know to send it and to tell of it."""
+class Post(ABC):
+    """A request on its way: what a connection must know to send it, and whom to tell what came of it.
 
-    request: Request
-    head: bytes
-    sent_headers: Headers
-    started_at: float
-    deadline: float
-    #: How the connection was made for it, and None where an open one serves.
-    dial: Dial | None
-    is_redone: bool = False
+    `dial` says how the connection was made for it; None where an open one serves.
+    """
+
+    __slots__ = ("deadline", "dial", "head", "is_redone", "request", "sent_headers", "started_at")
+
+    def __init__(
+        self,
+        request: Request,
+        head: bytes,
+        sent_headers: Headers,
+        started_at: float,
+        deadline: float,
+        dial: Dial | None = None,
+        *,
+        is_redone: bool = False,
+    ) -> None:
+        self.request = request
+        self.head = head
+        self.sent_headers = sent_headers
+        self.started_at = started_at
+        self.deadline = deadline
+        self.dial = dial
+        self.is_redone = is_redone
+
+    @abstractmethod
+    def ended(self, answer: Answer) -> None:
+        """Called once, when the connection is done with it. Raises nothing."""
 
 
 class Keeper(Protocol):
@@ -99,7 +118,6 @@ class Connection(asyncio.Protocol):
         self._parser: Any = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
-        self._waiter: asyncio.Future[Answer] | None = None
         self._post: Post | None = None
         self._is_paused = False
         self._unsent: memoryview | None = None
@@ -121,14 +139,13 @@ class Connection(asyncio.Protocol):
 
     # -- what the pool asks ------------------------------------------------------------------------------------
 
-    def post(self, post: Post) -> asyncio.Future[Answer]:
-        """Send a request; the future gets its answer. Only on a connection that is free."""
+    def post(self, post: Post) -> None:
+        """Send a request, and tell it what came of it. Only on a connection that is free."""
         self._reset()
         self._post = post
-        waiter = self._waiter = self._loop.create_future()
         if self.is_lost:
             self._end_lost(self._lost_by)
-            return waiter
+            return
         if self._timer is None or self._timer_at > post.deadline:
             self._set_timer(post.deadline)
         body = post.request.body
@@ -139,12 +156,11 @@ class Connection(asyncio.Protocol):
             self._transport.write(post.head)
             self._unsent = memoryview(body)
             self._write_on()
-        return waiter
 
-    def abandon(self, waiter: asyncio.Future[Answer]) -> None:
+    def abandon(self, post: Post) -> None:
         """Nobody waits for this answer any more: what may still come of it must meet no other request."""
-        if self._waiter is waiter:
-            self._waiter = None
+        if self._post is post:
+            self._post = None
             self.abort()
 
     def close(self) -> None:
@@ -160,7 +176,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_free(self) -> bool:
         """Whether it can take a request."""
-        return not (self.is_lost or self._waiter is not None or self._transport.is_closing())
+        return not (self.is_lost or self._post is not None or self._transport.is_closing())
 
     # -- asyncio -----------------------------------------------------------------------------------------------
 
@@ -179,7 +195,7 @@ class Connection(asyncio.Protocol):
         self._keeper.made(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None:
+        if self._post is None:
             # Bytes before a request would be read as its answer.
             self._lost_by = _Unasked()
             self._transport.abort()
@@ -206,7 +222,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
         self._lost_by = self._lost_by or exc
-        if isinstance(exc, OSError) and self._waiter is not None and self.tls is None:
+        if isinstance(exc, OSError) and self._post is not None and self.tls is None:
             self._read_what_had_come()
         self._parser = None
         self._unsent = None
@@ -214,7 +230,7 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
         self._keeper.lost(self)
-        if self._waiter is not None:
+        if self._post is not None:
             self._end_lost(self._lost_by)
 
     def _read_what_had_come(self) -> None:
@@ -222,7 +238,7 @@ class Connection(asyncio.Protocol):
         and asyncio gives up a connection that cannot be written to, read or not."""
         with contextlib.suppress(OSError, AttributeError):  # nothing there; a transport without a descriptor
             descriptor = self._transport.get_extra_info("socket").fileno()
-            while self._waiter is not None and (data := os.read(descriptor, WRITE_BYTES)):
+            while self._post is not None and (data := os.read(descriptor, WRITE_BYTES)):
                 self.data_received(data)
 
     def pause_writing(self) -> None:
@@ -252,7 +268,7 @@ class Connection(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._waiter is None or self._post is None:
+        if self._post is None:
             return
         if monotonic() < self._post.deadline:
             self._set_timer(self._post.deadline)
@@ -334,16 +350,15 @@ class Connection(asyncio.Protocol):
         self._settle(self._answer(error, detail or DETAILS[error], None), is_kept=False, is_whole=False)
 
     def _settle(self, answer: Answer, *, is_kept: bool, is_whole: bool) -> None:
-        waiter, self._waiter, self._post = self._waiter, None, None
+        post, self._post = self._post, None
         if is_kept:
             self._keeper.freed(self)
         elif is_whole:
             self._transport.close()
         else:
             self._transport.abort()
-        # A sender that was cancelled meanwhile has cancelled it.
-        if waiter is not None and not waiter.done():
-            waiter.set_result(answer)
+        if post is not None:
+            post.ended(answer)
 
     def _may_keep(self) -> bool:
         """Whether this answer leaves a connection on which the next one can be told apart."""

@@ -10,16 +10,19 @@ import asyncio
 import contextlib
 import ssl
 from collections import OrderedDict
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
 from msgspec import structs
 
+from hookline.sender.begun import GiveUp, begun
 from hookline.sender.http import (
     HEADER_KEPT_CHARS,
     KEEP_ALIVE_S,
     Answer,
     ErrorCode,
+    Exchange,
     Headers,
     Lookup,
     Refuse,
@@ -27,6 +30,7 @@ from hookline.sender.http import (
     ThreadLookup,
     Timings,
     explain_no_connection,
+    failed,
     header_fault,
     ms_between,
     ms_since,
@@ -43,7 +47,7 @@ CLOSE_S: Final = 1.0
 PROXY_AUTHENTICATION_REQUIRED: Final = 407
 
 
-class HttptoolsExchange:
+class HttptoolsExchange(Exchange):
     """`Exchange` on httptools: no redirects, no cookies, no decompression, no proxies from the environment.
 
     Args:
@@ -82,39 +86,40 @@ class HttptoolsExchange:
         )
         self._pool = _Pool(keep_alive_s=keep_alive_s, max_idle=_idle_room() if max_idle is None else max_idle)
 
-    async def send(self, request: Request) -> Answer:
+    def begin(self, request: Request, done: Callable[[Answer], None]) -> GiveUp:
         started_at = monotonic()
         try:
             to = destination(request.url, self._proxy is not None)
         except ValueError as error:
-            return _unsent(started_at, "bad_url", f"this is not a URL that can be called: {error}")
+            answer = _unsent(started_at, "bad_url", f"this is not a URL that can be called: {error}")
+            return asyncio.get_running_loop().call_soon(done, answer).cancel
         if (fault := header_fault(request.headers)) is not None:
-            return _unsent(started_at, "local", fault)
+            return asyncio.get_running_loop().call_soon(done, _unsent(started_at, "local", fault)).cancel
         head, sent_headers = self._head(to, request)
-        deadline = started_at + request.total_timeout_s
+        sending = _Sending(self, to, done, request, head, sent_headers, started_at)
         kept = self._pool.take(to.key)
-        is_redone = False
-        if kept is not None:
-            answer = await _over(kept, Post(request, head, sent_headers, started_at, deadline, None))
-            is_redone = answer.error in ("closed", "reset") and answer.timings.first_byte_ms is None
-            if not is_redone:
-                return self._of_the_endpoint(answer)
-        dial = Dial()
-        try:
-            async with asyncio.timeout(min(request.connect_timeout_s, deadline - monotonic())):
-                made = await self._open(to, dial)
-        except TimeoutError:
-            detail = explain_no_connection(request, is_resolved=dial.dialled_at is not None)
-            return _unsent(started_at, "connect_timeout", detail, dial, is_redone=is_redone)
-        except DialFailed as failed:
-            return _unsent(started_at, failed.code, failed.detail, dial, is_redone=is_redone)
-        answer = await _over(made, Post(request, head, sent_headers, started_at, deadline, dial, is_redone))
-        return self._of_the_endpoint(answer)
+        if kept is None:
+            sending.over_new()
+        else:
+            sending.over(kept)
+        return sending.give_up
 
     async def close(self) -> None:
         await self._pool.close()
         if self._own_lookup is not None:
             self._own_lookup.close()
+
+    async def connect(self, to: Destination, post: Post) -> Connection | Answer:
+        """A connection dialled for this request, or what kept us from one."""
+        dial = post.dial = Dial()
+        try:
+            async with asyncio.timeout(min(post.request.connect_timeout_s, post.deadline - monotonic())):
+                return await self._open(to, dial)
+        except TimeoutError:
+            detail = explain_no_connection(post.request, is_resolved=dial.dialled_at is not None)
+            return _unsent(post.started_at, "connect_timeout", detail, dial, is_redone=post.is_redone)
+        except DialFailed as failed:
+            return _unsent(post.started_at, failed.code, failed.detail, dial, is_redone=post.is_redone)
 
     async def _open(self, to: Destination, dial: Dial) -> Connection:
         def make() -> Connection:
@@ -130,7 +135,7 @@ class HttptoolsExchange:
         made.address = dial.address
         return made
 
-    def _of_the_endpoint(self, answer: Answer) -> Answer:
+    def of_the_endpoint(self, answer: Answer) -> Answer:
         """The answer, unless it is the proxy that wants to know who we are."""
         if self._proxy is None or answer.status != PROXY_AUTHENTICATION_REQUIRED or answer.tls is not None:
             return answer
@@ -156,13 +161,57 @@ class HttptoolsExchange:
         return head, (("Host", to.host_header), *request.headers, ("Content-Length", length))
 
 
-async def _over(connection: Connection, post: Post) -> Answer:
-    waiter = connection.post(post)
-    try:
-        return await waiter
-    except asyncio.CancelledError:
-        connection.abandon(waiter)
-        raise
+class _Sending(Post):
+    """A request on its way to an answer: over a kept connection; where there is none, or it had been closed under us,
+    over one dialled for it."""
+
+    __slots__ = ("_connection", "_done", "_exchange", "_give_up_dialling", "_to")
+
+    def __init__(
+        self,
+        exchange: HttptoolsExchange,
+        to: Destination,
+        done: Callable[[Answer], None],
+        request: Request,
+        head: bytes,
+        sent_headers: Headers,
+        started_at: float,
+    ) -> None:
+        super().__init__(request, head, sent_headers, started_at, started_at + request.total_timeout_s)
+        self._exchange = exchange
+        self._to = to
+        self._done = done
+        self._connection: Connection | None = None
+
+    def over(self, connection: Connection) -> None:
+        """Send it there."""
+        self._connection = connection
+        connection.post(self)
+
+    def over_new(self) -> None:
+        """Dial, and send it there."""
+        self._connection = None
+        self._give_up_dialling = begun(self._exchange.connect(self._to, self), self._dialled, failed)
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self._connection is None:
+            self._give_up_dialling()
+        else:
+            self._connection.abandon(self)
+
+    def ended(self, answer: Answer) -> None:
+        if answer.reused and answer.error in ("closed", "reset") and answer.timings.first_byte_ms is None:
+            self.is_redone = True
+            self.over_new()
+        else:
+            self._done(self._exchange.of_the_endpoint(answer))
+
+    def _dialled(self, made: Connection | Answer) -> None:
+        if isinstance(made, Connection):
+            self.over(made)
+        else:
+            self._done(made)
 
 
 def _unsent(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from hookline.sender.http import Answer, ErrorCode, Headers, Request, Timings
+from hookline.sender.http import Answer, CoroutineExchange, ErrorCode, Headers, Request, Timings
 
 Fate: TypeAlias = Literal["pass", "lost", "unanswered", "doubled", "late"]
 # As `Receiver.receive`: method, path, headers, body, peer -> status, headers, body.
@@ -32,7 +32,7 @@ class Arrival:
     status: int
 
 
-class Line:
+class Line(CoroutineExchange):
     """An `Exchange`. Requests pass unless something else was asked for. Safe to use from several threads."""
 
     def __init__(self, receive: Receive) -> None:
