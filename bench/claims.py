@@ -94,7 +94,7 @@ def _succeeded(claimed: Claimed) -> Finished:
     attempt = Attempt(
         claimed.row_id, claimed.attempt, claimed.kind, "succeeded", outcome.reason, 200, claimed.claimed_ms, 1, EVIDENCE
     )
-    return Finished(claimed, outcome, ended_ms, (attempt,), 1.0)
+    return Finished(claimed, claimed.endpoint.row_id, outcome, ended_ms, (attempt,), (None,))
 
 
 def measure(databases: Databases, options: Options) -> Iterator[str]:

@@ -30,3 +30,10 @@ class Histogram:
         """One more value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+    def add_all(self, values: Sequence[float]) -> None:
+        """So many more."""
+        bounds, counts = self.bounds, self.counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self.sum += sum(values)

@@ -106,14 +106,17 @@ class Span:
         if self._span.is_recording():
             self._span.set_attributes(_given(attributes))
 
-    def end(self, *, error: str | None = None) -> None:
-        """It is over; `error` is a word for what kept it from succeeding, or a class, never a message."""
+    def end(self, *, error: str | None = None, end_ns: int | None = None) -> None:
+        """It is over; `error` is a word for what kept it from succeeding, or a class, never a message.
+
+        `end_ns` is when, in ns since 1970; now by default.
+        """
         if error is not None and self._span.is_recording():
             from opentelemetry.trace import StatusCode
 
             self._span.set_attribute("error.type", error)
             self._span.set_status(StatusCode.ERROR)
-        self._span.end()
+        self._span.end(end_ns)
 
 
 @contextlib.contextmanager

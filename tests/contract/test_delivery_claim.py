@@ -169,8 +169,8 @@ def test_claim_brings_what_an_attempt_needs(world: World) -> None:
     [claimed] = world.claim({row: 1})
 
     assert (claimed.id, claimed.attempt, claimed.first_ms, claimed.claimed_ms) == (delivery_id, 1, NOW_MS, NOW_MS)
-    assert (claimed.body, claimed.url) == (b'{"n":0}', "https://one.example.com/")
-    assert (claimed.secret_enc, claimed.endpoint_version, claimed.kind) == ("sealed one", 1, "scheduled")
+    assert (claimed.event.body, claimed.endpoint.url) == (b'{"n":0}', "https://one.example.com/")
+    assert (claimed.endpoint.secret_enc, claimed.endpoint.version, claimed.kind) == ("sealed one", 1, "scheduled")
     assert world.state(delivery_id) == ("running", 1)
 
 
@@ -499,13 +499,13 @@ def test_gated_endpoints_are_claimed_from_apart(world: World, columns: dict[str,
         lambda c: world.verbs.claim(c, {row: 1, other: 1}, now_ms=NOW_MS, timeout_ms=1, margin_ms=1, is_gated=True)
     )
 
-    assert [one.endpoint_row for one in plain] == [other]
+    assert [one.endpoint.row_id for one in plain] == [other]
     assert (due[row].is_gated, due[row].due_ms) == (True, NOW_MS)
     assert (due[row].rate_limit_per_min, due[row].is_half_open) == (
         columns.get("rate_limit_per_min"),
         "is_half_open" in columns,
     )
-    assert [one.endpoint_row for one in gated] == [row]
+    assert [one.endpoint.row_id for one in gated] == [row]
 
 
 def test_buckets_are_kept(world: World) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hookline.rules.response import Outcome, silence
 from hookline.rules.window import FAST_SLACK_MS, FIRST, LARGEST, Window, after_answer, allowed

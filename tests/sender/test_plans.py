@@ -35,7 +35,7 @@ OWN_LIST = {
     "held_count": ("SCAN b",),
 }
 # Verbs that bring few rows together and may sort them or make them distinct.
-MAY_SORT = {"endpoints_matching", "feed_missing", "claimed_load"}
+MAY_SORT = {"endpoints_matching", "feed_missing"}
 
 VERBS = Verbs("hookline.sender", "sqlite")
 

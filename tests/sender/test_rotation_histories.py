@@ -9,6 +9,7 @@ does not know the key it begins with. Within an attempt the instances take turns
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from dataclasses import dataclass
 
@@ -22,9 +23,9 @@ from hookline.rules.rotation import MAX_OVERLAP_S, PROBE_PAUSE_MS
 from hookline.rules.schedule import GRACE_S, PRODUCTION, STAGING, Schedule
 from hookline.sender import attempt
 from hookline.sender.attempt import Attempter, next_of
-from hookline.sender.counters import Counters
-from hookline.sender.delivery_store import Claimed
-from hookline.sender.http import Answer, Request
+from hookline.sender.begun import awaited
+from hookline.sender.delivery_store import Claimed, ClaimedEndpoint, ClaimedEvent
+from hookline.sender.http import Answer, CoroutineExchange, Request
 from hookline.testing.clock import TurnedClock
 from hookline.wire.signature import verify_signature
 from tests.sender.conftest import NOW_MS
@@ -38,7 +39,7 @@ ROOM_MS = 10_000
 
 
 @dataclass
-class Instances:
+class Instances(CoroutineExchange):
     """What answers behind one URL: those that know `secrets`, taking turns; the first is drawn against the sender."""
 
     clock: TurnedClock
@@ -71,14 +72,15 @@ def knows(body: bytes, header: str, secret: str, now_ms: int) -> bool:
 
 
 def a_claim(schedule: Schedule, until_ms: int) -> Claimed:
+    endpoint = ClaimedEndpoint(
+        row_id=1, id="we_1", environment="production", url="https://one.example.com/", version=2, secret_enc=NEW,
+        old_secret_enc=OLD, old_secret_until_ms=until_ms, signs_with_old=1, probe_failures=0, probe_after_ms=None,
+        headers_enc=None, standard_webhooks=0, schedule=None, timeout_ms=None, rate_limit_per_min=None,
+    )  # fmt: skip
+    event = ClaimedEvent(1, "event_1", "dsync.user.created", "published", None, b'{"id":"event_1"}')
     return Claimed(
-        row_id=1, id="delivery_1", environment="production", endpoint_row=1, attempt=0, slots_used=0,
-        unknown_attempts=0, kind="scheduled", planned_ms=None, first_ms=0, claimed_ms=0, body=b'{"id":"event_1"}',
-        endpoint_id="we_1", url="https://one.example.com/", secret_enc=NEW, endpoint_version=2, schedule=None,
-        event_id="event_1", traceparent=None, origin="published", event_origin="published",
-        event_type="dsync.user.created", timeout_ms=None, rate_limit_per_min=None, headers_enc=None,
-        standard_webhooks=0, old_secret_enc=OLD, old_secret_until_ms=until_ms, signs_with_old=1, probe_failures=0,
-        probe_after_ms=None,
+        row_id=1, id="delivery_1", event=event, endpoint=endpoint, origin="published", attempt=0, slots_used=0,
+        unknown_attempts=0, kind="scheduled", planned_ms=None, first_ms=0, claimed_ms=0,
     )  # fmt: skip
 
 
@@ -103,12 +105,16 @@ async def is_lost(seed: int) -> bool:
             claimed,
             attempt=claimed.attempt + 1,
             claimed_ms=now_ms,
-            signs_with_old=rng.randint(0, 1),
-            probe_failures=3 if is_paused else rng.randint(0, 2),
-            probe_after_ms=now_ms + rng.randint(1 + 3 * SLOWEST_MS, PROBE_PAUSE_MS) if is_paused else None,
+            endpoint=structs.replace(
+                claimed.endpoint,
+                signs_with_old=rng.randint(0, 1),
+                probe_failures=3 if is_paused else rng.randint(0, 2),
+                probe_after_ms=now_ms + rng.randint(1 + 3 * SLOWEST_MS, PROBE_PAUSE_MS) if is_paused else None,
+            ),
         )
         instances.next = None
-        finished = await an_attempter(instances, clock, schedule).make(claimed)
+        attempter = an_attempter(instances, clock, schedule)
+        [finished] = attempter.judged([await awaited(functools.partial(attempter.begin, claimed))])
         if finished.outcome.kind == "succeeded":
             return False
         after = next_of(
@@ -139,7 +145,6 @@ def an_attempter(instances: Instances, clock: TurnedClock, schedule: Schedule) -
         decrypt=lambda sealed: sealed,
         schedule_of=lambda _: schedule,
         current_secrets=current,
-        counters=Counters(),
     )
 
 

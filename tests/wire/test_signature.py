@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature, WebhookError
 from hookline.wire import signature
-from hookline.wire.signature import Verified, Verifier, digest, parse_header, sign, verify_signature
+from hookline.wire.signature import Signer, Verified, Verifier, digest, parse_header, sign, verify_signature
 
 from .vectors import BODY_A, BY_NUMBER, OWN_SECRET, OWN_TIMESTAMP_MS, VECTORS, Vector
 
@@ -49,6 +49,23 @@ def test_vectors_are_accepted_at_their_time(vector: Vector) -> None:
 def test_vectors_are_made_again(vector: Vector) -> None:
     """Signing a vector's body gives its header, character for character."""
     assert sign(vector.body, vector.secret, timestamp_ms=vector.timestamp_ms) == vector.header
+
+
+@pytest.mark.parametrize("secret", ["w", "whsec_" + "k" * 58, "k" * 65, "\u00e9" * 33, OWN_SECRET])
+@pytest.mark.parametrize("body", [b"", BODY_A, bytes(5_000)])
+def test_a_prepared_key_signs_alike(secret: str, body: bytes) -> None:
+    """Keys shorter than a block of the hash, as long, and longer, which are hashed themselves; again and again."""
+    signer = Signer(secret)
+    for timestamp_ms in (OWN_TIMESTAMP_MS, OWN_TIMESTAMP_MS + 1):
+        assert signer.sign(body, timestamp_ms=timestamp_ms) == sign(body, secret, timestamp_ms=timestamp_ms)
+
+
+def test_a_prepared_key_refuses_what_sign_refuses() -> None:
+    """No empty secret, and no time in seconds."""
+    with pytest.raises(ConfigError):
+        Signer("")
+    with pytest.raises(ValueError, match="13 digits"):
+        Signer(OWN_SECRET).sign(BODY_A, timestamp_ms=1_700_000_000)
 
 
 @pytest.mark.parametrize(

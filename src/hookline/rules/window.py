@@ -8,8 +8,10 @@ time: latencies are arguments, and "once" is counted in answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from hookline.rules.response import Outcome
 
@@ -26,8 +28,7 @@ _FORGETTING: Final = 1.01
 Standing: TypeAlias = Literal["untried", "proven", "failing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True, gc=False):
     """What one endpoint may have under way, as far as it has shown what it can take.
 
     Attributes:

@@ -45,7 +45,11 @@ def begun(work: Coroutine[Any, Any, T], done: Callable[[T], None], failed: Calla
             value = failed(error)
         done(value)
 
+    def forget(ended: asyncio.Task[None]) -> None:
+        _tasks.discard(ended)
+        work.close()  # given up before its first step, it would complain that nobody has awaited it
+
     task = asyncio.get_running_loop().create_task(run())
     _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+    task.add_done_callback(forget)
     return task.cancel  # type: ignore[return-value]  # whether it was in time is of no interest

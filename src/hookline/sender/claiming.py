@@ -57,16 +57,16 @@ class Schedules:
 
     def of(self, claimed: Claimed) -> Schedule:
         """One that cannot be used costs its endpoint nothing but that: the environment's stands in."""
-        if claimed.schedule is None:
-            return self._schedules[claimed.environment]
-        known = self._own.get(claimed.schedule)
+        if claimed.endpoint.schedule is None:
+            return self._schedules[claimed.endpoint.environment]
+        known = self._own.get(claimed.endpoint.schedule)
         if known is None:
             try:
-                known = Schedule.from_gaps(tuple(json.loads(claimed.schedule)))
+                known = Schedule.from_gaps(tuple(json.loads(claimed.endpoint.schedule)))
             except (ValueError, TypeError) as error:
-                log.warning("endpoint %s has a schedule that cannot be used: %s", claimed.endpoint_id, error)
-                known = self._schedules[claimed.environment]
-            self._own[claimed.schedule] = known
+                log.warning("endpoint %s has a schedule that cannot be used: %s", claimed.endpoint.id, error)
+                known = self._schedules[claimed.endpoint.environment]
+            self._own[claimed.endpoint.schedule] = known
         return known
 
 
@@ -112,6 +112,10 @@ class Claims:
         sent: list[Claimed] = []
         late: list[Settlement] = []
         for one in claimed:
+            if one.first_ms == now_ms:
+                # Its first attempt, for which it is never too late.
+                sent.append(one)
+                continue
             too_late = before_attempt(
                 self._schedules.of(one),
                 kind=one.kind,
@@ -126,7 +130,7 @@ class Claims:
                 late.append(Settlement(one, too_late, one.attempt - 1))
         if late:
             self._verbs.settle(connection, late, now_ms=now_ms)
-            tried = {one.claimed.endpoint_row for one in late}
+            tried = {one.claimed.endpoint.row_id for one in late}
             if undecided := [row for row in tried if row in gates and gates[row].is_half_open]:
                 self._verbs.end_trials(connection, undecided)
         return Claim(sent, late, due, waits)
@@ -185,5 +189,6 @@ class Claims:
 def _counted(claimed: Sequence[Claimed]) -> dict[int, int]:
     got: dict[int, int] = {}
     for one in claimed:
-        got[one.endpoint_row] = got.get(one.endpoint_row, 0) + 1
+        row = one.endpoint.row_id
+        got[row] = got.get(row, 0) + 1
     return got

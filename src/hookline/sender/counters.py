@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 from hookline.counting import BATCHES, COMMIT_SECONDS, SECONDS, Histogram
 
 if TYPE_CHECKING:
-    from hookline.rules.lifecycle import Next
-    from hookline.rules.response import Outcome
+    from collections.abc import Iterable
+
     from hookline.sender.http import Timings
+    from hookline.sender.model import Attempt
 
 PHASES: Final = ("dns", "connect", "first_byte")
 
@@ -76,25 +77,32 @@ class Counters:
         self.in_flight = self.in_flight_limit = 0
         self.ready = self.proven = self.failing = 0
 
-    def attempt_ended(
-        self, environment: str, kind: str, outcome: Outcome, duration_ms: float, timings: Timings | None
-    ) -> None:
-        """An attempt of this process came to its end; `timings` where something was dialled."""
-        self.attempts[environment, kind, outcome.kind, reason_class(outcome.reason)] += 1
-        self.attempt_seconds.add(duration_ms / 1000)
-        if timings is None:
-            return
-        for phase, took_ms in (
-            ("dns", timings.dns_ms),
-            ("connect", timings.connect_ms),
-            ("first_byte", timings.first_byte_ms),
-        ):
-            if took_ms is not None:
-                self.phases[phase].add(took_ms / 1000)
+    def attempts_ended(self, attempts: Iterable[tuple[str, Attempt, Timings | None]]) -> None:
+        """Attempts of this process came to their ends: each with its environment, and timings where it was sent."""
+        labels: list[tuple[str, ...]] = []
+        seconds: list[float] = []
+        connects: list[Timings] = []
+        first_bytes: list[float] = []
+        for environment, attempt, timings in attempts:
+            labels.append((environment, attempt.kind, attempt.outcome, attempt.reason or ""))
+            seconds.append((attempt.duration_ms or 0) / 1000)
+            if timings is None:
+                continue
+            if timings.first_byte_ms is not None:
+                first_bytes.append(timings.first_byte_ms / 1000)
+            if timings.connect_ms is not None or timings.dns_ms is not None:
+                connects.append(timings)
+        for (environment, kind, outcome, reason), count in Counter(labels).items():
+            self.attempts[environment, kind, outcome, reason_class(reason)] += count
+        self.attempt_seconds.add_all(seconds)
+        self.phases["first_byte"].add_all(first_bytes)
+        self.phases["dns"].add_all([one.dns_ms / 1000 for one in connects if one.dns_ms is not None])
+        self.phases["connect"].add_all([one.connect_ms / 1000 for one in connects if one.connect_ms is not None])
 
-    def settled(self, environment: str, decided: Next) -> None:
-        """A delivery's next state is committed."""
-        self.deliveries[environment, decided.state, reason_class(decided.reason)] += 1
+    def settled(self, deliveries: Iterable[tuple[str, str, str]]) -> None:
+        """The next states of deliveries are committed: environment, state and reason of each."""
+        for (environment, state, reason), count in Counter(deliveries).items():
+            self.deliveries[environment, state, reason_class(reason)] += count
 
 
 def reason_class(reason: str) -> str:

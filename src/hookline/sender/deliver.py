@@ -12,13 +12,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from hookline.errors import StorageError
 from hookline.rules.health import HealthPolicy
-from hookline.sender.attempt import Attempter, Finished, RefuseUrl
+from hookline.sender.attempt import Attempter, Ended, Finished, RefuseUrl
 from hookline.sender.claiming import SCHEDULES, Leases, Schedules
 from hookline.sender.counters import Counters
 from hookline.sender.delivery_store import Claimed, DeliveryStore, Discovery
@@ -29,6 +30,7 @@ from hookline.sender.rounds import AHEAD_MS, CHANNEL, LAPSED_AT_ONCE, Cycle, Rou
 if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.rules.schedule import Schedule
+    from hookline.sender.begun import GiveUp
     from hookline.sender.http import Exchange
     from hookline.sender.ids import IdMaker
     from hookline.sender.store import SenderStore
@@ -120,13 +122,15 @@ class Deliverer:
             decrypt=decrypt,
             schedule_of=Schedules(schedules).of,
             current_secrets=self._current_secrets,
-            counters=self._counters,
             refuse_url=refuse_url,
             connect_timeout_s=connect_timeout_s,
             total_timeout_s=total_timeout_s,
         )
         self._ready = ReadySet(limits)
-        self._attempts: dict[int, tuple[asyncio.Task[None], Claimed]] = {}
+        # Under way: each with how to give it up, by the delivery's row.
+        self._attempts: dict[int, tuple[Claimed, GiveUp]] = {}
+        # Ended since the last round; and judged, but not yet recorded.
+        self._ended: list[Ended] = []
         self._finished: list[Finished] = []
         self._wake = asyncio.Event()
         self._discovered_ms: int | None = None
@@ -158,12 +162,11 @@ class Deliverer:
         finally:
             unsubscribe()
             stopping.cancel()
-            left = [task for task, _ in self._attempts.values()]
-            for task in left:
-                task.cancel()
-            await asyncio.gather(stopping, *left, return_exceptions=True)
+            for _, give_up in self._attempts.values():
+                give_up()
+            await asyncio.gather(stopping, return_exceptions=True)
             executor.shutdown()
-            lost = len(left) + len(self._finished)
+            lost = len(self._attempts) + len(self._finished)
             if lost:
                 log.warning("stopped with %d attempts unrecorded: after their leases they are made again", lost)
 
@@ -212,6 +215,7 @@ class Deliverer:
         loop = asyncio.get_running_loop()
         now_ms = self._counters.heartbeat_ms = self._clock.now_ms()
         self._notice_time(now_ms)
+        self._judge_ended()
         if not is_draining and self._is_discovery_due(now_ms):
             # News from here on may be of what this look does not see.
             self._has_news = False
@@ -281,9 +285,10 @@ class Deliverer:
         if self._drain_timeout_s is not None:
             return self._drain_timeout_s
         longest_s = self._total_timeout_s
-        for _, claimed in self._attempts.values():
-            timeout_s = self._total_timeout_s if claimed.timeout_ms is None else claimed.timeout_ms / 1000
-            longest_s = max(longest_s, timeout_s * (1 if claimed.old_secret_enc is None else 2))
+        for claimed, _ in self._attempts.values():
+            endpoint = claimed.endpoint
+            timeout_s = self._total_timeout_s if endpoint.timeout_ms is None else endpoint.timeout_ms / 1000
+            longest_s = max(longest_s, timeout_s * (1 if endpoint.old_secret_enc is None else 2))
         return longest_s + DRAIN_MARGIN_S
 
     # -- what there is to do -------------------------------------------------------------------------------------
@@ -355,7 +360,7 @@ class Deliverer:
         self._ready.claimed(slots, claim.due, claim.waits)
         for settlement in cycle.settled:
             if settlement.next.due_ms is not None:
-                self._ready.note_due(settlement.claimed.endpoint_row, settlement.next.due_ms)
+                self._ready.note_due(settlement.claimed.endpoint.row_id, settlement.next.due_ms)
         for endpoint_row in cycle.reopened:
             self._ready.look_at(endpoint_row, self._clock.now_ms())
         self._has_unfed = False
@@ -368,36 +373,45 @@ class Deliverer:
             if cycle.moved:
                 self._ready.forget_times()
                 self._discovered_ms = None
+        for endpoint_row, count in Counter([one.endpoint.row_id for one in claim.sent]).items():
+            self._ready.begin(endpoint_row, count)
         for claimed in claim.sent:
-            self._ready.begin(claimed.endpoint_row)
-            self._attempts[claimed.row_id] = (asyncio.create_task(self._attempt(claimed)), claimed)
+            self._attempts[claimed.row_id] = (claimed, self._attempter.begin(claimed, self._note_end))
         self._count(cycle)
 
     def _count(self, cycle: Cycle) -> None:
         counters, ready = self._counters, self._ready
         counters.in_flight, counters.in_flight_limit = len(self._attempts), self._limits.in_flight
         counters.ready, counters.proven, counters.failing = ready.ready, ready.proven, ready.failing
-        for settlement in cycle.settled:
-            counters.settled(settlement.claimed.environment, settlement.next)
         if cycle.settled:
+            counters.settled(
+                (one.claimed.endpoint.environment, one.next.state, one.next.reason) for one in cycle.settled
+            )
             counters.settles.add(len(cycle.settled))
         if cycle.claim.sent:
             counters.claims.add(len(cycle.claim.sent))
         counters.lapsed += cycle.reclaimed
         counters.overtaken += cycle.overtaken
 
-    async def _attempt(self, claimed: Claimed) -> None:
-        finished: Finished | None = None
-        try:
-            finished = await self._attempter.make(claimed)
-        finally:
-            del self._attempts[claimed.row_id]
-            if finished is None or finished.is_ours:
-                self._ready.end(claimed.endpoint_row, None)
-            else:
-                self._ready.end(claimed.endpoint_row, finished.outcome, finished.latency_ms)
-        self._finished.append(finished)
+    def _note_end(self, ended: Ended) -> None:
+        """Called from within a connection, thousands of times a second: what it means waits for the next round."""
+        self._ended.append(ended)
         self._wake.set()
+
+    def _judge_ended(self) -> None:
+        if not self._ended:
+            return
+        ended, self._ended = self._ended, []
+        finished = self._attempter.judged(ended)
+        for one in finished:
+            del self._attempts[one.claimed.row_id]
+            self._ready.end(one.endpoint_row, None if one.is_ours else one.outcome, one.latency_ms)
+        self._counters.attempts_ended(
+            (one.claimed.endpoint.environment, attempt, timings)
+            for one in finished
+            for attempt, timings in zip(one.attempts, one.timings, strict=True)
+        )
+        self._finished += finished
 
     async def _current_secrets(self, endpoint_row: int) -> tuple[str, str | None] | None:
         return await asyncio.to_thread(self._rounds.secrets, endpoint_row)

@@ -15,7 +15,7 @@ import msgspec
 
 from hookline.rules.health import Health
 from hookline.sender.model import Attempt, AttemptKind, DeliveryOrigin, Environment, EventOrigin
-from hookline.storage.verbs import Verbs
+from hookline.storage.verbs import Row, Verbs
 
 if TYPE_CHECKING:
     from hookline.rules.lifecycle import Next, Target
@@ -23,18 +23,58 @@ if TYPE_CHECKING:
     from hookline.storage.verbs import Connection, Dialect
 
 
-class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """A delivery in the hands of one loop: what its attempt needs, as it was when it was claimed.
+# From so many deliveries on that settle alike, a statement of their own costs less than a row of values for each.
+ALIKE: Final = 8
+SETTLED: Final = (
+    "attempt", "attempts_made", "state", "due_ms", "slots_used", "unknown_attempts", "next_kind", "planned_ms",
+    "reason",
+)  # fmt: skip
 
-    `attempt` is the number of the attempt now beginning. `first_ms` is when the first one began, `claimed_ms` when
-    this one was claimed. `body` is empty where only the bookkeeping of a lapsed lease is wanted. `timeout_ms`,
-    `headers_enc` and what follows are the endpoint's (`model.Endpoint`).
-    """
+
+class ClaimedEvent(msgspec.Struct, frozen=True, gc=False):
+    """What is to be sent. `body` is empty where only the bookkeeping of a lapsed lease is wanted."""
+
+    row_id: int
+    id: str
+    type: str
+    origin: EventOrigin
+    traceparent: str | None
+    body: bytes
+
+
+class ClaimedEndpoint(msgspec.Struct, frozen=True, gc=False):
+    """Where it goes, as that was when it was claimed: shared by all that one round claims for it (`model.Endpoint`)."""
 
     row_id: int
     id: str
     environment: Environment
-    endpoint_row: int
+    url: str
+    version: int
+    secret_enc: str
+    old_secret_enc: str | None
+    old_secret_until_ms: int | None
+    signs_with_old: int
+    probe_failures: int
+    probe_after_ms: int | None
+    headers_enc: str | None
+    standard_webhooks: int
+    schedule: str | None
+    timeout_ms: int | None
+    rate_limit_per_min: int | None
+
+
+class Claimed(msgspec.Struct, frozen=True, gc=False):
+    """A delivery in the hands of one loop: what its attempt needs, as it was when it was claimed.
+
+    `attempt` is the number of the attempt now beginning. `first_ms` is when the first one began, `claimed_ms` when
+    this one was claimed.
+    """
+
+    row_id: int
+    id: str
+    event: ClaimedEvent
+    endpoint: ClaimedEndpoint
+    origin: DeliveryOrigin
     attempt: int
     slots_used: int
     unknown_attempts: int
@@ -42,34 +82,14 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     planned_ms: int | None
     first_ms: int
     claimed_ms: int
-    body: bytes
-    endpoint_id: str
-    url: str
-    secret_enc: str
-    endpoint_version: int
-    schedule: str | None
-    event_id: str
-    traceparent: str | None
-    origin: DeliveryOrigin
-    event_origin: EventOrigin
-    event_type: str
-    timeout_ms: int | None
-    rate_limit_per_min: int | None
-    headers_enc: str | None
-    standard_webhooks: int
-    old_secret_enc: str | None
-    old_secret_until_ms: int | None
-    signs_with_old: int
-    probe_failures: int
-    probe_after_ms: int | None
 
     @property
     def log_ids(self) -> dict[str, object]:
         """What a log line about it names."""
         return {
-            "event_id": self.event_id,
+            "event_id": self.event.id,
             "delivery_id": self.id,
-            "endpoint_id": self.endpoint_id,
+            "endpoint_id": self.endpoint.id,
             "attempt": self.attempt,
         }
 
@@ -162,23 +182,41 @@ class DeliveryStore:
                 give nothing.
         """
         common = {"now_ms": now_ms, "timeout_ms": timeout_ms, "margin_ms": margin_ms, "gated": int(is_gated)}
-        verb, rows = self._verbs["claim"], list[int]()
+        verb, rows = self._verbs["claim"], list[Row]()
         if self._dialect == "postgres":
-            rows = [row[0] for row in verb.run(connection, {**common, "endpoint_slots": json.dumps([*slots.items()])})]
+            rows = verb.run(connection, {**common, "endpoint_slots": json.dumps([*slots.items()])})
         else:
             by_slots: dict[int, list[int]] = {}
             for endpoint_row, count in slots.items():
                 by_slots.setdefault(count, []).append(endpoint_row)
             for count, endpoint_rows in by_slots.items():
                 named = {**common, "endpoint_rows": json.dumps(endpoint_rows), "slots": count}
-                rows += [row[0] for row in verb.run(connection, named)]
-        if not rows:
-            return []
-        return [Claimed(*row) for row in self._verbs["claimed_load"].run(connection, {"row_ids": json.dumps(rows)})]
+                rows += verb.run(connection, named)
+        rows.sort()
+        return self._loaded(connection, rows, with_bodies=True)
 
     def lapsed(self, connection: Connection, *, now_ms: int, limit: int) -> list[Claimed]:
         """Running deliveries whose lease has passed; their bodies are not read."""
-        return [Claimed(*row) for row in self._verbs["lapsed"].run(connection, {"now_ms": now_ms, "limit": limit})]
+        rows = self._verbs["lapsed"].run(connection, {"now_ms": now_ms, "limit": limit})
+        return self._loaded(connection, rows, with_bodies=False)
+
+    def _loaded(self, connection: Connection, rows: Sequence[Row], *, with_bodies: bool) -> list[Claimed]:
+        """Claimed rows with what they have in common, which is read once for all of them."""
+        if not rows:
+            return []
+        events = self._verbs["claimed_events"].run(
+            connection, {"event_rows": json.dumps(list({row[2] for row in rows})), "with_bodies": int(with_bodies)}
+        )
+        endpoints = self._verbs["claimed_endpoints"].run(
+            connection, {"endpoint_rows": json.dumps(list({row[3] for row in rows}))}
+        )
+        event_of = {row[0]: ClaimedEvent(*row) for row in events}
+        endpoint_of = {row[0]: ClaimedEndpoint(*row) for row in endpoints}
+        return [
+            Claimed(row_id, delivery_id, event_of[event_row], endpoint_of[endpoint_row], *others)
+            for row_id, delivery_id, event_row, endpoint_row, *others in rows
+            if event_row in event_of and endpoint_row in endpoint_of
+        ]
 
     def lock_buckets(self, connection: Connection, endpoint_rows: Collection[int]) -> dict[int, int]:
         """When each of these endpoints' token buckets is full; kept from others until the commit."""
@@ -207,14 +245,24 @@ class DeliveryStore:
 
     def settle(self, connection: Connection, settlements: Sequence[Settlement], *, now_ms: int) -> set[int]:
         """Moves deliveries on; gives the rows moved. One that is no longer in the attempt named is left alone."""
-        rows = [
-            (
-                s.claimed.row_id, s.claimed.attempt, s.attempts_made, s.next.state, s.next.due_ms, s.next.slots_used,
-                s.next.unknown_attempts, s.next.next_kind, s.next.planned_ms, s.next.reason,
-            )
-            for s in settlements
-        ]  # fmt: skip
-        return {row[0] for row in self._verbs["settle"].run_many(connection, rows, {"now_ms": now_ms})}
+        alike: dict[Row, list[int]] = {}
+        for s in settlements:
+            after = s.next
+            values = (
+                s.claimed.attempt, s.attempts_made, after.state, after.due_ms, after.slots_used,
+                after.unknown_attempts, after.next_kind, after.planned_ms, after.reason,
+            )  # fmt: skip
+            alike.setdefault(values, []).append(s.claimed.row_id)
+        moved: list[Row] = []
+        others: list[Row] = []
+        for values, row_ids in alike.items():
+            if len(row_ids) < ALIKE:
+                others += [(row_id, *values) for row_id in row_ids]
+            else:
+                named = dict(zip(SETTLED, values, strict=True), row_ids=json.dumps(row_ids), now_ms=now_ms)
+                moved += self._verbs["settle_alike"].run(connection, named)
+        moved += self._verbs["settle"].run_many(connection, others, {"now_ms": now_ms})
+        return {row[0] for row in moved}
 
     def record(self, connection: Connection, attempts: Sequence[Attempt]) -> None:
         """Records attempts; one recorded already stays as it is."""

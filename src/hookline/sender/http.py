@@ -66,7 +66,8 @@ Lookup: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One POST. `headers` are sent in this order and case; Host and Content-Length are added.
 
-    `connect_timeout_s` covers name, TCP and TLS; `total_timeout_s` everything up to the last byte read.
+    `connect_timeout_s` covers name, TCP and TLS; `total_timeout_s` everything up to the last byte read. The first
+    `fixed` headers are the same for request after request: what they come to may be remembered.
     """
 
     url: str
@@ -74,6 +75,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     total_timeout_s: float = TOTAL_TIMEOUT_S
+    fixed: int = 0
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False):
@@ -230,12 +232,9 @@ _RESERVED: Final = frozenset(
 )
 
 
-@functools.lru_cache(maxsize=1024)
-def _name_fault(names: tuple[str, ...]) -> str | None:
-    for name in names:
-        if _TOKEN.fullmatch(name) is None or name.lower() in _RESERVED:
-            return f"the header {name[:64]!r} cannot be sent: its name is no token, or is the exchange's own"
-    return None
+@functools.lru_cache(maxsize=4096)
+def _may_be_sent(name: str) -> bool:
+    return _TOKEN.fullmatch(name) is not None and name.lower() not in _RESERVED
 
 
 def header_fault(headers: Headers) -> str | None:
@@ -243,15 +242,11 @@ def header_fault(headers: Headers) -> str | None:
 
     A name is a token and none that frames the message; a value holds no control character but the tab.
     """
-    if not headers:
-        return None
-    names, values = zip(*headers, strict=True)
-    if (fault := _name_fault(names)) is not None:
-        return fault
-    together = "".join(values)
-    if together.isascii() and together.isprintable():
-        return None
     for name, value in headers:
+        if not _may_be_sent(name):
+            return f"the header {name[:64]!r} cannot be sent: its name is no token, or is the exchange's own"
+        if value.isascii() and value.isprintable():
+            continue
         if _CONTROLS.search(value):
             return f"the header {name[:64]!r} cannot be sent: its value holds a control character"
         if any("\ud800" <= character <= "\udfff" for character in value):

@@ -106,6 +106,12 @@ class Keeper(Protocol):
 class Connection(asyncio.Protocol):
     """One connection, which takes one request after the other. Made inside the event loop that uses it."""
 
+    __slots__ = (
+        "_body_bytes", "_first_byte_at", "_headers", "_headers_at", "_is_done", "_is_lasting", "_is_paused", "_keeper",
+        "_loop", "_lost_by", "_parser", "_pieces", "_post", "_raw_headers", "_read_bytes", "_sent_at", "_status",
+        "_timer", "_timer_at", "_transport", "_unsent", "address", "idle_since", "is_lost", "key", "tls",
+    )  # fmt: skip
+
     def __init__(self, key: Key, keeper: Keeper) -> None:
         self.key = key
         self.tls: str | None = None

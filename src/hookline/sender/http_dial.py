@@ -102,6 +102,11 @@ class EgressProxy:
     #: The value of Proxy-Authorization: a secret.
     authorization: str | None = field(repr=False)
 
+    @property
+    def header(self) -> str:
+        """The line that a request handed to it needs; empty where it asks for no credentials."""
+        return "" if self.authorization is None else f"Proxy-Authorization: {self.authorization}\r\n"
+
     @classmethod
     def from_url(cls, url: str) -> EgressProxy:
         """From `http://[user[:password]@]host[:port]`; port 80 where none is written.
@@ -237,7 +242,7 @@ class Dialler:
                 return connected
             dial.address = with_port((address, to.key[2]))
             try:
-                await _tunnel(connected, dial.address, proxy.authorization)
+                await _tunnel(connected, dial.address, proxy.header)
             except DialFailed as failed:
                 connected.close()
                 refusal = failed
@@ -299,9 +304,8 @@ def _interleaved(addresses: Sequence[str]) -> list[str]:
     return paired + first[len(other) :] + other[len(first) :]
 
 
-async def _tunnel(connected: socket.socket, authority: str, authorization: str | None) -> None:
+async def _tunnel(connected: socket.socket, authority: str, credentials: str) -> None:
     """Have the proxy at the other end connect on to `authority` (RFC 9110, section 9.3.6)."""
-    credentials = "" if authorization is None else f"Proxy-Authorization: {authorization}\r\n"
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(
         connected, f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n".encode("ascii")

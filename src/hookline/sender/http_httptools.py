@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
@@ -93,10 +94,18 @@ class HttptoolsExchange(Exchange):
         except ValueError as error:
             answer = _unsent(started_at, "bad_url", f"this is not a URL that can be called: {error}")
             return asyncio.get_running_loop().call_soon(done, answer).cancel
-        if (fault := header_fault(request.headers)) is not None:
+        headers = request.headers
+        lines, fault = _known_lines(headers[: request.fixed])
+        varying, other_fault = _lines(headers[request.fixed :])
+        if (fault := fault or other_fault) is not None:
             return asyncio.get_running_loop().call_soon(done, _unsent(started_at, "local", fault)).cancel
-        head, sent_headers = self._head(to, request)
-        sending = _Sending(self, to, done, request, head, sent_headers, started_at)
+        length = str(len(request.body))
+        credentials = "" if self._proxy is None or to.is_tls else self._proxy.header
+        head = f"{to.prefix}{credentials}{lines}{varying}Content-Length: {length}\r\n\r\n".encode()
+        # As evidence, and so without what the proxy is told.
+        sent_headers = (("Host", to.host_header), *headers, ("Content-Length", length))
+        sending = _Sending(request, head, sent_headers, started_at, started_at + request.total_timeout_s)
+        sending.exchange, sending.to, sending.done = self, to, done
         kept = self._pool.take(to.key)
         if kept is None:
             sending.over_new()
@@ -150,38 +159,30 @@ class HttptoolsExchange(Exchange):
             body_end=None,
         )
 
-    def _head(self, to: Destination, request: Request) -> tuple[bytes, Headers]:
-        """The head's bytes, and the headers in it as evidence: without what the proxy is told."""
-        length = str(len(request.body))
-        lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
-        credentials = ""
-        if self._proxy is not None and self._proxy.authorization is not None and not to.is_tls:
-            credentials = f"Proxy-Authorization: {self._proxy.authorization}\r\n"
-        head = f"{to.prefix}{credentials}{lines}Content-Length: {length}\r\n\r\n".encode()
-        return head, (("Host", to.host_header), *request.headers, ("Content-Length", length))
+
+def _lines(headers: Headers) -> tuple[str, str | None]:
+    """Headers as lines of a head, or why they must not be sent."""
+    if (fault := header_fault(headers)) is not None:
+        return "", fault
+    lines = ""
+    for name, value in headers:
+        lines += f"{name}: {value}\r\n"
+    return lines, None
+
+
+_known_lines: Final = functools.lru_cache(maxsize=1024)(_lines)
 
 
 class _Sending(Post):
     """A request on its way to an answer: over a kept connection; where there is none, or it had been closed under us,
     over one dialled for it."""
 
-    __slots__ = ("_connection", "_done", "_exchange", "_give_up_dialling", "_to")
+    __slots__ = ("_connection", "_give_up_dialling", "done", "exchange", "to")
 
-    def __init__(
-        self,
-        exchange: HttptoolsExchange,
-        to: Destination,
-        done: Callable[[Answer], None],
-        request: Request,
-        head: bytes,
-        sent_headers: Headers,
-        started_at: float,
-    ) -> None:
-        super().__init__(request, head, sent_headers, started_at, started_at + request.total_timeout_s)
-        self._exchange = exchange
-        self._to = to
-        self._done = done
-        self._connection: Connection | None = None
+    exchange: HttptoolsExchange
+    to: Destination
+    done: Callable[[Answer], None]
+    _connection: Connection | None
 
     def over(self, connection: Connection) -> None:
         """Send it there."""
@@ -191,7 +192,7 @@ class _Sending(Post):
     def over_new(self) -> None:
         """Dial, and send it there."""
         self._connection = None
-        self._give_up_dialling = begun(self._exchange.connect(self._to, self), self._dialled, failed)
+        self._give_up_dialling = begun(self.exchange.connect(self.to, self), self._dialled, failed)
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more."""
@@ -201,17 +202,17 @@ class _Sending(Post):
             self._connection.abandon(self)
 
     def ended(self, answer: Answer) -> None:
-        if answer.reused and answer.error in ("closed", "reset") and answer.timings.first_byte_ms is None:
+        if answer.error in ("closed", "reset") and answer.reused and answer.timings.first_byte_ms is None:
             self.is_redone = True
             self.over_new()
         else:
-            self._done(self._exchange.of_the_endpoint(answer))
+            self.done(self.exchange.of_the_endpoint(answer))
 
     def _dialled(self, made: Connection | Answer) -> None:
         if isinstance(made, Connection):
             self.over(made)
         else:
-            self._done(made)
+            self.done(made)
 
 
 def _unsent(
@@ -268,8 +269,11 @@ class _Pool:
             connection.close()
             return
         connection.idle_since = monotonic()
-        same = self._by_key.setdefault(connection.key, [])
-        same.append(connection)
+        same = self._by_key.get(connection.key)
+        if same is None:
+            self._by_key[connection.key] = same = [connection]
+        else:
+            same.append(connection)
         self._idle[connection] = None
         if len(same) > IDLE_PER_DESTINATION:
             self._drop(same[0])
@@ -289,8 +293,10 @@ class _Pool:
     def take(self, key: Key) -> Connection | None:
         """An idle connection: the one used last, so that the others may grow old."""
         while same := self._by_key.get(key):
-            found = same[-1]
-            self._remove(found)
+            found = same.pop()
+            if not same:
+                del self._by_key[key]
+            del self._idle[found]
             if found.is_free and monotonic() - found.idle_since < self._keep_alive_s:
                 return found
             found.close()

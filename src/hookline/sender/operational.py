@@ -44,11 +44,11 @@ def endpoint_failing(claimed: Claimed, health: Health, percent: int, policy: Hea
     """A warning about the endpoint of a delivery."""
     assert health.failing_since_ms is not None  # a warning is about a time of failing
     return Happening(
-        claimed.environment,
+        claimed.endpoint.environment,
         "endpoint.failing",
         {
             "object": "webhook_endpoint",
-            "id": claimed.endpoint_id,
+            "id": claimed.endpoint.id,
             "percent": percent,
             "failing_since": _time(health.failing_since_ms),
             "failing_attempts": health.failing_attempts,
@@ -61,11 +61,11 @@ def endpoint_disabled(claimed: Claimed, reason: str, health: Health, *, held: in
     """The endpoint of a delivery was turned off: `failing` or `gone`."""
     since_ms = health.failing_since_ms
     return Happening(
-        claimed.environment,
+        claimed.endpoint.environment,
         "endpoint.disabled",
         {
             "object": "webhook_endpoint",
-            "id": claimed.endpoint_id,
+            "id": claimed.endpoint.id,
             "reason": reason,
             "disabled_at": _time(now_ms),
             "failing_since": None if since_ms is None else _time(since_ms),
@@ -80,14 +80,14 @@ def delivery_failed(
 ) -> Happening:
     """A delivery failed for good; without an outcome where its last attempt came too late to be made."""
     return Happening(
-        claimed.environment,
+        claimed.endpoint.environment,
         "delivery.failed",
         {
             "object": "delivery",
             "id": claimed.id,
-            "event_id": claimed.event_id,
-            "event_type": claimed.event_type,
-            "endpoint_id": claimed.endpoint_id,
+            "event_id": claimed.event.id,
+            "event_type": claimed.event.type,
+            "endpoint_id": claimed.endpoint.id,
             "reason": decided.reason,
             "attempts": attempts,
             "last_outcome": None if outcome is None else outcome.reason,

@@ -234,11 +234,11 @@ class ReadySet:
         """Attempts of all endpoints together."""
         return sum(self._under_way.values())
 
-    def begin(self, endpoint_row: int) -> None:
-        """An attempt begins."""
+    def begin(self, endpoint_row: int, count: int = 1) -> None:
+        """So many attempts begin."""
         endpoint = self._known(endpoint_row)
-        endpoint.in_flight += 1
-        self._under_way[endpoint.window.standing] += 1
+        endpoint.in_flight += count
+        self._under_way[endpoint.window.standing] += count
         self._place(endpoint_row, endpoint)
 
     def end(self, endpoint_row: int, outcome: Outcome | None, latency_ms: float = 0.0) -> None:

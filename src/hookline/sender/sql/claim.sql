@@ -29,4 +29,5 @@ where row_id in (
         limit :slots
     )
 )
-returning row_id
+returning row_id, id, event_row, endpoint_row, origin, attempt, slots_used, unknown_attempts, next_kind, planned_ms, first_ms,
+    updated_ms
