@@ -231,6 +231,36 @@ def test_ids_and_keys_outlive_bodies_by_far(desk: Desk, monkeypatch: pytest.Monk
     assert removed == Removed(events=4, deliveries=3, ids=3, keys=3, audit=2)
 
 
+@pytest.mark.parametrize("at_once", [1, 200])
+def test_replays_go_long_after_they_were_done_and_after_their_deliveries(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """One that is not done stays, and one that was done lately; one whose delivery is still there, until that goes."""
+    monkeypatch.setattr(module, "EVENTS_AT_ONCE", at_once)
+    desk.publish("event_1", 1, "succeeded")
+    for row, (id_, days) in enumerate({"old": 101, "older": 300, "lately": 99, "open": None, "used": 150}.items(), 1):
+        finished_ms = None if days is None else NOW_MS - days * DAY_MS
+        desk.execute(
+            "insert into hookline_sender_replays (row_id, id, environment, filter, state, total, skipped, position,"
+            " last_event_row, created_ms, updated_ms, finished_ms)"
+            " values (?, ?, 'production', '{}', ?, 0, '{}', 0, 0, 1, 1, ?)",
+            row,
+            id_,
+            "pending" if days is None else "succeeded",
+            finished_ms,
+        )
+    desk.execute("update hookline_sender_deliveries set replay_row = 5")
+
+    def left() -> list[str]:
+        return [id_ for (id_,) in desk.execute("select id from hookline_sender_replays order by row_id")]
+
+    assert desk.prune().replays == 2
+    assert left() == ["lately", "open", "used"]
+    desk.execute("delete from hookline_sender_deliveries")
+    assert desk.prune().replays == 1
+    assert left() == ["lately", "open"]
+
+
 def test_keys_outlive_bodies_that_are_kept_for_long(desk: Desk) -> None:
     """Whoever keeps bodies for a year can replay for a year, and ids must last longer."""
     desk.retention = Retention(desk.world.store, desk.jobs, kept_s={"production": 365 * DAY_S})

@@ -114,6 +114,7 @@ def test_a_deleted_endpoint_cancels_what_waits(call: Client, delivery: Any) -> N
     answer = call("DELETE", f"/api/v1/endpoints/{delivery['endpoint_id']}")
 
     assert answer.status == 204
+    assert "content-type" not in dict(answer.headers)
     found = call("GET", f"/api/v1/deliveries/{delivery['id']}").json
     assert (found["state"], found["reason"]) == ("canceled", "endpoint_deleted")
 

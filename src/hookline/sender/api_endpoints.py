@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
+from fastapi.responses import Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from hookline.rules.address import MAX_URL
@@ -411,7 +412,7 @@ def _add_registry(routes: APIRouter, context: CallContext) -> None:
         )
         return endpoint_shown(context, changed)
 
-    @routes.delete("/{endpoint_id}", status_code=204, responses=answers(404))
+    @routes.delete("/{endpoint_id}", status_code=204, response_class=Response, responses=answers(404))
     def delete_endpoint(environment: Caller, actor: Actor, endpoint_id: str) -> None:
         """Delete an endpoint; what waits for it is canceled."""
         context.registry.delete(environment, endpoint_id, actor=actor)

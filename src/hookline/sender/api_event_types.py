@@ -150,7 +150,7 @@ def router(context: CallContext) -> APIRouter:
             subscribers = len(store.endpoints_matching(connection, [(environment, name)]))
         return _shown(name, changed, subscribers)
 
-    @routes.delete("/{name}", status_code=204, responses=answers())
+    @routes.delete("/{name}", status_code=204, response_class=Response, responses=answers())
     def delete_event_type(environment: Caller, name: str) -> None:
         """Forget what was said of a type. Events of it are still taken, unchecked."""
         if not is_event_type(name) or not types.delete(environment, name):

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from hookline.sender.api_parts import (
@@ -108,7 +109,9 @@ def router(context: CallContext) -> APIRouter:
         """A staging key in clear; the audit trail keeps that it was asked for."""
         return _shown(*context.api_keys.reveal(environment, key_id, actor=actor))
 
-    @routes.delete("/api_keys/{key_id}", tags=["api_keys"], status_code=204, responses=answers(404))
+    @routes.delete(
+        "/api_keys/{key_id}", tags=["api_keys"], status_code=204, response_class=Response, responses=answers(404)
+    )
     def revoke_api_key(environment: Caller, actor: Actor, key_id: str) -> None:
         """Revoke a key; it stays listed. Every process refuses it within 5 s."""
         context.api_keys.revoke(environment, key_id, actor=actor)

@@ -179,6 +179,7 @@ def router(context: CallContext) -> APIRouter:
         "/webhook_endpoints/{endpoint_id}",
         tags=["webhook_endpoints"],
         status_code=204,
+        response_class=Response,
         responses=answers(404),
     )
     def delete_webhook_endpoint(environment: Caller, actor: Actor, endpoint_id: str) -> None:

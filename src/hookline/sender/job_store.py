@@ -360,6 +360,10 @@ class JobStore:
         """Removes idempotency keys taken before a time, at most so many; gives how many."""
         return self._verbs["retention_keys"].count(connection, {"cutoff_ms": cutoff_ms, "limit": limit})
 
+    def forget_replays(self, connection: Connection, *, cutoff_ms: int, limit: int) -> int:
+        """Removes replays done before a time, but those that have deliveries, at most so many; gives how many."""
+        return self._verbs["retention_replays"].count(connection, {"cutoff_ms": cutoff_ms, "limit": limit})
+
     def forget_audit(self, connection: Connection, *, cutoff_ms: int, limit: int) -> int:
         """Removes lines of the audit trail from before a time, at most so many; gives how many."""
         return self._verbs["retention_audit"].count(connection, {"cutoff_ms": cutoff_ms, "limit": limit})

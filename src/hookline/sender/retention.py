@@ -4,7 +4,7 @@ An event published longer ago than its environment's retention loses its body an
 of it is canceled as `expired`; its deliveries that ended as long ago go with their attempts. An event with a delivery
 that waits or is under way keeps its body until that has ended. The event's id stays, and so do idempotency keys, for
 `KEYS_S` and longer than any body: an id is never given twice, and a call repeated late is answered, not done again.
-The audit trail stays for a year.
+The audit trail stays for a year. A replay goes `KEYS_S` after it was done, once its deliveries have gone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ DELIVERIES_AT_ONCE: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """How much went: bodies of events, deliveries, held deliveries that expired, ids, keys, audit lines."""
+    """How much went: bodies of events, deliveries, held deliveries that expired, ids, keys, audit lines, replays."""
 
     events: int = 0
     deliveries: int = 0
@@ -51,6 +51,7 @@ class Removed:
     ids: int = 0
     keys: int = 0
     audit: int = 0
+    replays: int = 0
 
     def __add__(self, other: Removed) -> Removed:
         mine, others = asdict(self), asdict(other)
@@ -137,6 +138,7 @@ class Retention:
         keys = self._jobs.forget_keys(connection, cutoff_ms=cutoff_ms, limit=EVENTS_AT_ONCE)
         audit_ms = now_ms - AUDIT_S * 1000
         audit = self._jobs.forget_audit(connection, cutoff_ms=audit_ms, limit=EVENTS_AT_ONCE)
+        replays = self._jobs.forget_replays(connection, cutoff_ms=cutoff_ms, limit=EVENTS_AT_ONCE)
         page = self._jobs.known_events(connection, after, EVENTS_AT_ONCE)
         over = {row for row, published_ms, pruned_ms in page if published_ms < cutoff_ms and pruned_ms is not None}
         deliveries = ids = 0
@@ -145,14 +147,15 @@ class Retention:
             ids = self._jobs.forget_events(connection, over)
         # Rows are in the order of publishing, but for what overlapped: the first young one ends the walk.
         is_last = len(page) < EVENTS_AT_ONCE or any(published_ms >= cutoff_ms for _, published_ms, _ in page)
-        is_over = is_last and max(keys, audit) < EVENTS_AT_ONCE
+        is_over = is_last and max(keys, audit, replays) < EVENTS_AT_ONCE
         row = after if is_last else page[-1][0]
-        return ({} if is_over else {"row": row}), Removed(deliveries=deliveries, ids=ids, keys=keys, audit=audit)
+        removed = Removed(deliveries=deliveries, ids=ids, keys=keys, audit=audit, replays=replays)
+        return ({} if is_over else {"row": row}), removed
 
 
 def _told(removed: Removed) -> str:
     words = {
         "events": "bodies", "deliveries": "deliveries", "expired": "held deliveries", "ids": "event ids",
-        "keys": "idempotency keys", "audit": "audit lines",
+        "keys": "idempotency keys", "audit": "audit lines", "replays": "replays",
     }  # fmt: skip
     return ", ".join(f"{count} {words[name]}" for name, count in asdict(removed).items() if count)
