@@ -26,7 +26,7 @@ from hookline.storage import Database, connect
 
 ENDPOINTS: Final = 1_000
 HANGING: Final = 100
-# An attempt waits 15 s unless its endpoint says otherwise; these do, for a run that takes seconds.
+# An attempt waits 15 s unless its endpoint says otherwise; those that hang do, for a run that takes seconds.
 TIMEOUT_MS: Final = 2_000
 TIMEOUT_SMALL_MS: Final = 500
 BACKLOG: Final = 50  # of each hanging endpoint
@@ -103,7 +103,8 @@ def _run(databases: Databases, port: int, load: Load) -> tuple[Latencies, int]:
         )
         database.run(
             lambda connection: connection.execute(
-                f"update hookline_sender_endpoints set timeout_ms = {load.timeout_ms}"
+                # Of those that hang alone: a healthy one that is late on a busy machine has not failed.
+                f"update hookline_sender_endpoints set timeout_ms = {load.timeout_ms} where url like '%/hang/%'"
             )
         )
         sender = stack.enter_context(serving(databases, url))
