@@ -498,12 +498,16 @@ def test_a_worker_has_a_port_for_its_probes(start: Callable[..., Served]) -> Non
     probes = Served(worker.process, worker.facts["probes"])
 
     statuses = [probes.request("GET", path)[0] for path in ("/healthz", "/readyz", "/metrics")]
-    allowed, body = probes.request("GET", "/metrics", headers={"Authorization": "Bearer scrape-0123456789abcdef"})
+
+    def metrics() -> bytes:
+        status, body = probes.request("GET", "/metrics", headers={"Authorization": "Bearer scrape-0123456789abcdef"})
+        assert status == 200
+        return bytes(body)
 
     assert worker.facts["url"] is None
     assert statuses == [200, 200, 401]
-    assert allowed == 200
-    assert b"hookline_receiver_worker_round_timestamp_seconds" in body
+    # There from the worker's first round on.
+    until(lambda: b"hookline_receiver_worker_round_timestamp_seconds" in metrics())
 
 
 def test_a_taken_port_for_probes_is_said(start: Callable[..., Served], tmp_path: Path) -> None:

@@ -44,8 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             as_json=as_json,
         )
     try:
-        code = run(arguments, as_json=as_json)
-        sys.stdout.flush()
+        try:
+            code = run(arguments, as_json=as_json)
+        finally:
+            # However it ends, by another exception too: what is left to write is written here, where a reader that
+            # has left is expected, and not at exit.
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
