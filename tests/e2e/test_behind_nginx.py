@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,29 +21,13 @@ import pytest
 from hookline.testing.authority import Authority
 from hookline.wire.signature import HEADER, sign
 
+from ..nginx import running_nginx
 from .processes import API_KEY, SECRET, Served, call, rows, serving, value, wait_for
 
 SENDER, FIRST_PROXY, SECOND_PROXY, STRANGER = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.9"
 ROOT: Final = Path(__file__).resolve().parents[2]
 SPOOFED: Final = (SENDER, f"{SENDER}, {FIRST_PROXY}", f"{FIRST_PROXY}, {SENDER}", f"{SENDER},", "::ffff:127.0.0.1")
 BODY: Final = b'{"id":"event_spoofed","event":"a.b","data":{}}'
-
-AROUND = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-{servers}
-}}
-"""
 
 
 def server_block() -> str:
@@ -68,9 +49,6 @@ def changed(block: str, changes: Mapping[str, str]) -> str:
 @contextlib.contextmanager
 def nginx(folder: Path, pem: Path, outer: int, behind: str, *, is_double: bool = False) -> Iterator[None]:
     """One nginx before `behind`, or two; the outer one listens on a given port, with TLS."""
-    executable = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if executable is None:
-        pytest.skip("no nginx on this machine (Debian and Ubuntu: nginx-light): it was not asked")
     inner = free_port()
     block = server_block()
     files = {"/etc/hookline/hooks.pem": str(pem), "/etc/hookline/hooks.key": str(pem)}
@@ -85,27 +63,8 @@ def nginx(folder: Path, pem: Path, outer: int, behind: str, *, is_double: bool =
         plain = re.sub(r"^ *ssl_.*\n", "", block, flags=re.MULTILINE)
         listening = {"listen 443 ssl;": f"listen {SENDER}:{inner};"}
         servers.append(changed(plain, {**listening, **from_address(SECOND_PROXY, behind)}))
-    config = folder / "nginx.conf"
-    config.write_text(AROUND.format(folder=folder, servers="\n".join(servers)))
-    process = subprocess.Popen(
-        [executable, "-p", folder, "-c", config, "-e", folder / "error.log"],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def answers() -> bool:
-        if process.poll() is not None:
-            pytest.fail(f"nginx did not start: {(folder / 'error.log').read_text()}")
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection((SENDER, outer)):
-            return True
-        return False
-
-    try:
-        wait_for(answers, "nginx listens")
+    with running_nginx(folder, "\n".join(servers), port=outer):
         yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def post(url_port: int, from_address: str, tls: ssl.SSLContext | None, **headers: str) -> tuple[int, str]:

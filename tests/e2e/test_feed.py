@@ -26,7 +26,10 @@ def page(served: Served, after: str | None, limit: int) -> list[str]:
 
 
 def test_no_reader_passes_by_an_event(tmp_path: Path, postgres_url: str) -> None:
-    """Two apps publish in slow transactions, taking some back, two servers by HTTP; two readers follow `after`."""
+    """Two apps publish in slow transactions, taking some back, two servers by HTTP; two readers follow `after`.
+
+    Ten seconds: four processes, and transactions long enough to overlap.
+    """
     settings: dict[str, Any] = {
         "database_url": postgres_url,
         "encryption_key": Fernet.generate_key().decode(),

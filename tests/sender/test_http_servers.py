@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Queue
@@ -21,6 +19,7 @@ import uvicorn
 from hookline.sender.http import Answer, tls_context
 from hookline.testing.authority import Authority
 from hookline.testing.sink import Sink
+from tests.nginx import running_nginx
 from tests.sender.test_http import OWN, Make, a_request, exchange_of, names, run
 from tests.sender.test_http import make as make  # the fixture
 
@@ -191,19 +190,7 @@ def test_node_refuses_a_long_body(make: Make) -> None:
 
 # -- nginx -----------------------------------------------------------------------------------------------------
 
-CONFIG = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+NGINX = """
     keepalive_timeout 1s;
     server {{
         listen 127.0.0.1:{plain};
@@ -221,41 +208,17 @@ http {{
         location /unbuffered/ {{ proxy_pass http://127.0.0.1:{behind}/; proxy_buffering off; }}
         location /http10/ {{ chunked_transfer_encoding off; proxy_pass http://127.0.0.1:{behind}/; }}
     }}
-}}
 """
 
 
 @contextlib.contextmanager
 def nginx(folder: Path, authority: Authority, behind: int) -> Iterator[Callable[[str, str], str]]:
     """nginx in the foreground with a configuration of its own; yields `url(scheme, path)`."""
-    executable = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if executable is None:
-        pytest.skip("no nginx on this machine (Debian and Ubuntu: nginx-light): it was not asked")
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         plain, tls = one.getsockname()[1], other.getsockname()[1]
-    config = folder / "nginx.conf"
-    config.write_text(
-        CONFIG.format(folder=folder, plain=plain, tls=tls, pem=authority.issue("sink.test"), behind=behind)
-    )
-    process = subprocess.Popen(
-        [executable, "-p", folder, "-c", config, "-e", folder / "error.log"],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        until = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", tls)).close()
-                break
-            except ConnectionRefusedError:
-                if process.poll() is not None or time.monotonic() > until:
-                    pytest.fail(f"nginx did not start: {(folder / 'error.log').read_text()}")
-                time.sleep(0.01)
+    http = NGINX.format(plain=plain, tls=tls, pem=authority.issue("sink.test"), behind=behind)
+    with running_nginx(folder, http, port=tls):
         yield lambda scheme, path: f"{scheme}://sink.test:{tls if scheme == 'https' else plain}{path}"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -93,6 +93,9 @@ class Timings(msgspec.Struct, frozen=True, gc=False):
     tls_ms: float | None = None
 
 
+NO_TIME: Final = Timings(None, None, None, None, 0.0)
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """What came of a request: a `status`, or an `error` with its `detail` for people; never both.
 
@@ -149,20 +152,33 @@ class CoroutineExchange(Exchange, Protocol):
 def failed(error: Exception) -> Answer:
     """Ours, not the stranger's: a fault in an exchange. The others go on."""
     log.error("deliveries: a request could not be made", exc_info=error)
+    return no_answer("local", f"the request could not be made: {type(error).__name__}")
+
+
+def no_answer(
+    error: ErrorCode,
+    detail: str,
+    *,
+    address: str | None = None,
+    redone: bool = False,
+    sent_headers: Headers = (),
+    timings: Timings = NO_TIME,
+) -> Answer:
+    """What came of a request that nothing came of, over no connection that was kept open."""
     return Answer(
         status=None,
-        error="local",
-        detail=f"the request could not be made: {type(error).__name__}",
+        error=error,
+        detail=detail,
         headers=(),
         body=b"",
         body_bytes=0,
         body_end=None,
-        address=None,
+        address=address,
         tls=None,
         reused=False,
-        redone=False,
-        sent_headers=(),
-        timings=Timings(None, None, None, None, 0.0),
+        redone=redone,
+        sent_headers=sent_headers,
+        timings=timings,
     )
 
 

@@ -35,6 +35,7 @@ from hookline.sender.http import (
     header_fault,
     ms_between,
     ms_since,
+    no_answer,
     tls_context,
 )
 from hookline.sender.http_connection import Connection, Post
@@ -219,19 +220,11 @@ def _unsent(
     started_at: float, error: ErrorCode, detail: str, dial: Dial | None = None, *, is_redone: bool = False
 ) -> Answer:
     dial = dial or Dial()
-    return Answer(
-        status=None,
-        error=error,
-        detail=detail[:HEADER_KEPT_CHARS],
-        headers=(),
-        body=b"",
-        body_bytes=0,
-        body_end=None,
+    return no_answer(
+        error,
+        detail[:HEADER_KEPT_CHARS],
         address=dial.address,
-        tls=None,
-        reused=False,
         redone=is_redone,
-        sent_headers=(),
         timings=Timings(
             dns_ms=ms_between(dial.dns_at, dial.resolved_at),
             connect_ms=None,

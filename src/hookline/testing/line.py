@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from hookline.sender.http import Answer, CoroutineExchange, ErrorCode, Headers, Request, Timings
+from hookline.sender.http import NO_TIME, Answer, CoroutineExchange, ErrorCode, Headers, Request, no_answer
 
 Fate: TypeAlias = Literal["pass", "lost", "unanswered", "doubled", "late"]
 # As `Receiver.receive`: method, path, headers, body, peer -> status, headers, body.
 Receive: TypeAlias = Callable[[str, str, Headers, bytes, str], tuple[int, list[tuple[str, str]], bytes]]
 
 PEER: Final = "127.0.0.1"
-_NO_TIME: Final = Timings(None, None, None, None, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +129,9 @@ def _answer(request: Request, status: int, headers: Headers, content: bytes) -> 
         reused=False,
         redone=False,
         sent_headers=request.headers,
-        timings=_NO_TIME,
+        timings=NO_TIME,
     )
 
 
 def _silence(request: Request, error: ErrorCode) -> Answer:
-    return Answer(
-        status=None,
-        error=error,
-        detail=f"the line of this pair: {error}",
-        headers=(),
-        body=b"",
-        body_bytes=0,
-        body_end=None,
-        address=PEER,
-        tls=None,
-        reused=False,
-        redone=False,
-        sent_headers=request.headers,
-        timings=_NO_TIME,
-    )
+    return no_answer(error, f"the line of this pair: {error}", address=PEER, sent_headers=request.headers)
