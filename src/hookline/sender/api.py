@@ -7,6 +7,7 @@ Publishing is answered here, without a framework in between: it is the hot path.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
@@ -40,6 +41,7 @@ from hookline.sender.api_description import complete, problem_body
 from hookline.sender.api_limit import CallLimit
 from hookline.sender.api_parts import (
     CallContext,
+    Context,
     Dialect,
     answers,
     dialect_of,
@@ -137,7 +139,8 @@ class SenderApi:
             after="storing again",
             now_ms=context.clock.now_ms,
         )
-        self._app = _framework_app(context, problems, self._outage)
+        self._problems = problems
+        self._app = _framework_app()
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     @property
@@ -149,6 +152,8 @@ class SenderApi:
         """Answer a request: of `holder`, who is in this process, or else of whoever has the key it came with."""
         if scope["type"] != "http":
             return
+        scope["hookline.context"], scope["hookline.outage"] = self._context, self._outage
+        scope["hookline.problems"] = self._problems
         scope["hookline.request_id"] = self._context.ids.make("req", self._context.clock.now_ms())
         began_s = time.perf_counter()
         call = _Call(scope, receive, send)
@@ -455,7 +460,70 @@ def _error_headers(error: RequestError) -> dict[str, str]:
     return {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
 
 
-def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], outage: Outage) -> FastAPI:
+_process = APIRouter(tags=["process"])
+
+
+@_process.get("/healthz", response_model=Health)
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@_process.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "Not ready, and why."}},
+)
+def readyz(request: Request) -> Response:
+    """The process can do its work: 200, or 503 with what keeps it."""
+    found = list(request.scope["hookline.problems"]())
+    if found:
+        return JSONResponse({"status": "not_ready", "problems": found}, 503)
+    return JSONResponse({"status": "ready"})
+
+
+@_process.get(_EGRESS_PATH, response_model=EgressDocument, responses=answers(404))
+async def egress_addresses(context: Context) -> Response:
+    """Where deliveries come from, for consumers' lists of allowed addresses."""
+    if context.egress is None:
+        raise RequestError(
+            404,
+            "not_published",
+            "This server does not publish where its deliveries come from (HOOKLINE_EGRESS_IPS).",
+        )
+    return Response(context.egress, media_type="application/json", headers={"Cache-Control": _EGRESS_CACHE})
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return _error_response(request, _from_validation(error))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return _error_response(request, error)
+
+
+async def _trouble(request: Request, error: Exception) -> Response:
+    return _error_response(request, _from_trouble(error, request.scope, request.scope["hookline.outage"]))
+
+
+async def _framework_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status, allowed = error.status_code, _allowed_methods(request.app, request.url.path)
+    if status == 404 and allowed:
+        status = 405  # publishing is no route of the framework's
+    message = str(error.detail) if status == error.status_code else "Method Not Allowed"
+    response = _error_response(request, RequestError(status, {400: "malformed_json"}.get(status), message))
+    response.headers.update(error.headers or {})
+    if status == 405:
+        response.headers["Allow"] = ", ".join(allowed)
+    return response
+
+
+@functools.cache
+def _framework_app() -> FastAPI:
+    """What FastAPI answers: the same in every sender of a process, since making it takes a tenth of a second."""
     app = FastAPI(
         title="Hookline",
         summary="The sender: endpoints, events, deliveries.",
@@ -469,63 +537,18 @@ def _framework_app(context: CallContext, problems: Callable[[], Sequence[str]], 
         # By itself it tells OpenTelemetry of queries and of exceptions with their messages: see hookline/tracing.py.
         telemetry=_SILENT,
     )
-    app.include_router(api_workos.router(context))
+    app.include_router(api_workos.routes)
     for part in (api_endpoints, api_keys, api_own, api_replays, api_event_types, api_trials, api_explain):
-        app.include_router(part.router(context), dependencies=[Depends(_refuse_unknown)])
-
-    @app.get("/healthz", tags=["process"], response_model=Health)
-    async def healthz() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "ok"}
-
-    @app.get(
-        "/readyz",
-        tags=["process"],
-        response_model=Readiness,
-        responses={503: {"model": Readiness, "description": "Not ready, and why."}},
-    )
-    def readyz() -> Response:
-        """The process can do its work: 200, or 503 with what keeps it."""
-        found = list(problems())
-        if found:
-            return JSONResponse({"status": "not_ready", "problems": found}, 503)
-        return JSONResponse({"status": "ready"})
-
-    @app.get(_EGRESS_PATH, tags=["process"], response_model=EgressDocument, responses=answers(404))
-    async def egress_addresses() -> Response:
-        """Where deliveries come from, for consumers' lists of allowed addresses."""
-        if context.egress is None:
-            raise RequestError(
-                404,
-                "not_published",
-                "This server does not publish where its deliveries come from (HOOKLINE_EGRESS_IPS).",
-            )
-        return Response(context.egress, media_type="application/json", headers={"Cache-Control": _EGRESS_CACHE})
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return _error_response(request, _from_validation(error))
-
-    @app.exception_handler(RequestError)
-    async def refused(request: Request, error: RequestError) -> Response:
-        return _error_response(request, error)
-
-    @app.exception_handler(StorageError)
-    @app.exception_handler(Exception)
-    async def trouble(request: Request, error: Exception) -> Response:
-        return _error_response(request, _from_trouble(error, request.scope, outage))
-
-    @app.exception_handler(HTTPException)
-    async def framework(request: Request, error: HTTPException) -> Response:
-        status, allowed = error.status_code, _allowed_methods(app, request.url.path)
-        if status == 404 and allowed:
-            status = 405  # publishing is no route of the framework's
-        message = str(error.detail) if status == error.status_code else "Method Not Allowed"
-        response = _error_response(request, RequestError(status, {400: "malformed_json"}.get(status), message))
-        response.headers.update(error.headers or {})
-        if status == 405:
-            response.headers["Allow"] = ", ".join(allowed)
-        return response
+        app.include_router(part.routes, dependencies=[Depends(_refuse_unknown)])
+    app.include_router(_process)
+    for error, answered in (
+        (RequestValidationError, _invalid),
+        (RequestError, _refused),
+        (StorageError, _trouble),
+        (Exception, _trouble),
+        (HTTPException, _framework_error),
+    ):
+        app.add_exception_handler(error, answered)
 
     described = app.openapi
 
@@ -559,7 +582,7 @@ def _allowed_methods(app: FastAPI, path: str) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-def _refuse_unknown(request: Request) -> None:
+async def _refuse_unknown(request: Request) -> None:
     """A misspelt filter would be none, and its list everything. What WorkOS's clients send beside is passed over."""
     operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
     known = sorted(item["name"] for item in operation.get("parameters", ()) if item["in"] == "query")

@@ -24,6 +24,7 @@ from hookline.sender.api_parts import (
     Actor,
     CallContext,
     Caller,
+    Context,
     ListMetadata,
     Paging,
     answers,
@@ -261,14 +262,7 @@ class OwnEndpointVersionList(BaseModel):
     list_metadata: ListMetadata
 
 
-def router(context: CallContext) -> APIRouter:
-    """The routes, over the parts they call."""
-    routes = APIRouter(prefix="/api/v1/endpoints", dependencies=[BEARER], tags=["endpoints"])
-    _add_registry(routes, context)
-    _add_switches(routes, context)
-    _add_rotation(routes, context)
-    _add_history(routes, context)
-    return routes
+routes = APIRouter(prefix="/api/v1/endpoints", dependencies=[BEARER], tags=["endpoints"])
 
 
 def endpoint_shown(context: CallContext, endpoint: Endpoint, *, in_full: bool = False) -> dict[str, Any]:
@@ -345,111 +339,127 @@ def _check_gaps(gaps_s: Sequence[float] | None) -> None:
         raise invalid_parameters([field_error("schedule", "invalid", message)])
 
 
-def _add_registry(routes: APIRouter, context: CallContext) -> None:
-    @routes.get("", response_model=OwnEndpointList, responses=answers(422))
-    def list_endpoints(
-        environment: Caller,
-        paging: Paging,
-        status: Literal["enabled", "disabled"] | None = None,
-        url: Annotated[str | None, Query(description="A part of the URL, in any case.", pattern=NO_NUL)] = None,
-    ) -> dict[str, Any]:
-        """List endpoints, newest first."""
-        wanted = EndpointFilter(status, url)
-        with context.database.snapshot() as connection:
-            page = endpoint_page(context.store, connection, environment, paging, wanted)
-        return listed([endpoint_shown(context, item) for item in page.items], before=page.before, after=page.after)
+@routes.get("", response_model=OwnEndpointList, responses=answers(422))
+def list_endpoints(
+    context: Context,
+    environment: Caller,
+    paging: Paging,
+    status: Literal["enabled", "disabled"] | None = None,
+    url: Annotated[str | None, Query(description="A part of the URL, in any case.", pattern=NO_NUL)] = None,
+) -> dict[str, Any]:
+    """List endpoints, newest first."""
+    wanted = EndpointFilter(status, url)
+    with context.database.snapshot() as connection:
+        page = endpoint_page(context.store, connection, environment, paging, wanted)
+    return listed([endpoint_shown(context, item) for item in page.items], before=page.before, after=page.after)
 
-    @routes.post("", status_code=201, response_model=OwnEndpoint, responses=answers(409, 422))
-    def create_endpoint(environment: Caller, actor: Actor, body: CreateEndpoint, used: Action) -> dict[str, Any]:
-        """Register an endpoint. This answer shows its secret in full."""
+
+@routes.post("", status_code=201, response_model=OwnEndpoint, responses=answers(409, 422))
+def create_endpoint(
+    context: Context, environment: Caller, actor: Actor, body: CreateEndpoint, used: Action
+) -> dict[str, Any]:
+    """Register an endpoint. This answer shows its secret in full."""
+    check_patterns(body.events)
+    _check_gaps(body.schedule)
+    endpoint = context.registry.create(
+        environment,
+        url=body.url,
+        events=body.events,
+        description=body.description,
+        timeout_ms=None if body.timeout_s is None else round(body.timeout_s * 1000),
+        rate_limit_per_min=body.rate_limit_per_min,
+        headers=_headers(body.headers),
+        standard_webhooks=body.standard_webhooks,
+        schedule=body.schedule,
+        actor=actor,
+        idempotency=used,
+    )
+    return endpoint_shown(context, endpoint, in_full=True)
+
+
+@routes.get("/{endpoint_id}", response_model=OwnEndpoint, responses=answers(404))
+def get_endpoint(context: Context, environment: Caller, endpoint_id: str) -> dict[str, Any]:
+    """One endpoint."""
+    with context.database.read() as connection:
+        endpoint = context.store.endpoint(connection, environment, endpoint_id)
+    if endpoint is None:
+        raise not_found(endpoint_id)
+    return endpoint_shown(context, endpoint)
+
+
+@routes.patch("/{endpoint_id}", response_model=OwnEndpoint, responses=answers(404, 409, 422))
+def update_endpoint(
+    context: Context, environment: Caller, actor: Actor, endpoint_id: str, body: UpdateEndpoint
+) -> dict[str, Any]:
+    """Change an endpoint. Disabling holds what waits for it; enabling releases that."""
+    if body.events is not None:
         check_patterns(body.events)
-        _check_gaps(body.schedule)
-        endpoint = context.registry.create(
-            environment,
-            url=body.url,
-            events=body.events,
-            description=body.description,
-            timeout_ms=None if body.timeout_s is None else round(body.timeout_s * 1000),
-            rate_limit_per_min=body.rate_limit_per_min,
-            headers=_headers(body.headers),
-            standard_webhooks=body.standard_webhooks,
-            schedule=body.schedule,
-            actor=actor,
-            idempotency=used,
-        )
-        return endpoint_shown(context, endpoint, in_full=True)
-
-    @routes.get("/{endpoint_id}", response_model=OwnEndpoint, responses=answers(404))
-    def get_endpoint(environment: Caller, endpoint_id: str) -> dict[str, Any]:
-        """One endpoint."""
-        with context.database.read() as connection:
-            endpoint = context.store.endpoint(connection, environment, endpoint_id)
-        if endpoint is None:
-            raise not_found(endpoint_id)
-        return endpoint_shown(context, endpoint)
-
-    @routes.patch("/{endpoint_id}", response_model=OwnEndpoint, responses=answers(404, 409, 422))
-    def update_endpoint(environment: Caller, actor: Actor, endpoint_id: str, body: UpdateEndpoint) -> dict[str, Any]:
-        """Change an endpoint. Disabling holds what waits for it; enabling releases that."""
-        if body.events is not None:
-            check_patterns(body.events)
-        _check_gaps(body.schedule)
-        given = body.model_fields_set
-        timeout_ms = None if body.timeout_s is None else round(body.timeout_s * 1000)
-        changed = context.registry.change(
-            environment,
-            endpoint_id,
-            url=body.url,
-            status=body.status,
-            events=body.events,
-            description=body.description if "description" in given else UNCHANGED,
-            timeout_ms=timeout_ms if "timeout_s" in given else UNCHANGED,
-            rate_limit_per_min=body.rate_limit_per_min if "rate_limit_per_min" in given else UNCHANGED,
-            headers=_headers(body.headers) if "headers" in given else UNCHANGED,
-            standard_webhooks=body.standard_webhooks,
-            schedule=body.schedule if "schedule" in given else UNCHANGED,
-            actor=actor,
-        )
-        return endpoint_shown(context, changed)
-
-    @routes.delete("/{endpoint_id}", status_code=204, response_class=Response, responses=answers(404))
-    def delete_endpoint(environment: Caller, actor: Actor, endpoint_id: str) -> None:
-        """Delete an endpoint; what waits for it is canceled."""
-        context.registry.delete(environment, endpoint_id, actor=actor)
+    _check_gaps(body.schedule)
+    given = body.model_fields_set
+    timeout_ms = None if body.timeout_s is None else round(body.timeout_s * 1000)
+    changed = context.registry.change(
+        environment,
+        endpoint_id,
+        url=body.url,
+        status=body.status,
+        events=body.events,
+        description=body.description if "description" in given else UNCHANGED,
+        timeout_ms=timeout_ms if "timeout_s" in given else UNCHANGED,
+        rate_limit_per_min=body.rate_limit_per_min if "rate_limit_per_min" in given else UNCHANGED,
+        headers=_headers(body.headers) if "headers" in given else UNCHANGED,
+        standard_webhooks=body.standard_webhooks,
+        schedule=body.schedule if "schedule" in given else UNCHANGED,
+        actor=actor,
+    )
+    return endpoint_shown(context, changed)
 
 
-def _add_switches(routes: APIRouter, context: CallContext) -> None:
-    @routes.post("/{endpoint_id}/pause", response_model=OwnEndpoint, responses=answers(404, 409))
-    def pause_endpoint(environment: Caller, actor: Actor, endpoint_id: str, used: Action) -> dict[str, Any]:
-        """Hold the endpoint's deliveries until it is resumed."""
-        paused = context.registry.pause(environment, endpoint_id, actor=actor, idempotency=used)
-        return endpoint_shown(context, paused)
+@routes.delete("/{endpoint_id}", status_code=204, response_class=Response, responses=answers(404))
+def delete_endpoint(context: Context, environment: Caller, actor: Actor, endpoint_id: str) -> None:
+    """Delete an endpoint; what waits for it is canceled."""
+    context.registry.delete(environment, endpoint_id, actor=actor)
 
-    @routes.post("/{endpoint_id}/resume", response_model=OwnEndpoint | ResumePreview, responses=answers(404, 409, 422))
-    def resume_endpoint(
-        environment: Caller, actor: Actor, endpoint_id: str, used: Action, body: ResumeEndpoint | None = None
-    ) -> dict[str, Any]:
-        """End a pause, or enable again what Hookline disabled, and choose what becomes of held deliveries."""
-        wanted = body or ResumeEndpoint()
-        choice = _choice(wanted)
-        if wanted.dry_run:
-            count = context.registry.count_held(environment, endpoint_id, choice)
-            return {"object": "resume_preview", "endpoint_id": endpoint_id, **asdict(count)}
-        resumed = context.registry.resume(environment, endpoint_id, choice, actor=actor, idempotency=used)
-        return endpoint_shown(context, resumed)
 
-    @routes.post("/{endpoint_id}/reveal_secret", response_model=RevealedEndpointSecret, responses=answers(404))
-    def reveal_endpoint_secret(environment: Caller, actor: Actor, endpoint_id: str) -> dict[str, Any]:
-        """The secret in clear; the audit trail keeps that it was asked for."""
-        revealed = context.registry.reveal_secret(environment, endpoint_id, actor=actor)
-        return {
-            "object": "endpoint_secret",
-            "endpoint_id": endpoint_id,
-            "secret": revealed.secret,
-            "standard_webhooks_secret": secret_form(revealed.secret),
-            "old_secret": revealed.old_secret,
-            "old_secret_until": time_text(revealed.old_secret_until_ms),
-        }
+@routes.post("/{endpoint_id}/pause", response_model=OwnEndpoint, responses=answers(404, 409))
+def pause_endpoint(
+    context: Context, environment: Caller, actor: Actor, endpoint_id: str, used: Action
+) -> dict[str, Any]:
+    """Hold the endpoint's deliveries until it is resumed."""
+    paused = context.registry.pause(environment, endpoint_id, actor=actor, idempotency=used)
+    return endpoint_shown(context, paused)
+
+
+@routes.post("/{endpoint_id}/resume", response_model=OwnEndpoint | ResumePreview, responses=answers(404, 409, 422))
+def resume_endpoint(
+    context: Context,
+    environment: Caller,
+    actor: Actor,
+    endpoint_id: str,
+    used: Action,
+    body: ResumeEndpoint | None = None,
+) -> dict[str, Any]:
+    """End a pause, or enable again what Hookline disabled, and choose what becomes of held deliveries."""
+    wanted = body or ResumeEndpoint()
+    choice = _choice(wanted)
+    if wanted.dry_run:
+        count = context.registry.count_held(environment, endpoint_id, choice)
+        return {"object": "resume_preview", "endpoint_id": endpoint_id, **asdict(count)}
+    resumed = context.registry.resume(environment, endpoint_id, choice, actor=actor, idempotency=used)
+    return endpoint_shown(context, resumed)
+
+
+@routes.post("/{endpoint_id}/reveal_secret", response_model=RevealedEndpointSecret, responses=answers(404))
+def reveal_endpoint_secret(context: Context, environment: Caller, actor: Actor, endpoint_id: str) -> dict[str, Any]:
+    """The secret in clear; the audit trail keeps that it was asked for."""
+    revealed = context.registry.reveal_secret(environment, endpoint_id, actor=actor)
+    return {
+        "object": "endpoint_secret",
+        "endpoint_id": endpoint_id,
+        "secret": revealed.secret,
+        "standard_webhooks_secret": secret_form(revealed.secret),
+        "old_secret": revealed.old_secret,
+        "old_secret_until": time_text(revealed.old_secret_until_ms),
+    }
 
 
 def _choice(wanted: ResumeEndpoint) -> Choice:
@@ -462,36 +472,42 @@ def _choice(wanted: ResumeEndpoint) -> Choice:
     return Choice(deliver, since_ms or 0)
 
 
-def _add_rotation(routes: APIRouter, context: CallContext) -> None:
-    @routes.post("/{endpoint_id}/rotate_secret", response_model=OwnEndpoint, responses=answers(404, 409, 422))
-    def rotate_endpoint_secret(
-        environment: Caller, actor: Actor, endpoint_id: str, used: Action, body: RotateSecret | None = None
-    ) -> dict[str, Any]:
-        """A new secret, shown in full by this answer; the one before it stays usable for a while."""
-        wanted = body or RotateSecret()
-        rotated = context.registry.rotate_secret(
-            environment, endpoint_id, overlap_s=wanted.overlap_s, actor=actor, idempotency=used
-        )
-        return endpoint_shown(context, rotated, in_full=True)
-
-    @routes.post("/{endpoint_id}/revoke_old_secret", response_model=OwnEndpoint, responses=answers(404, 409))
-    def revoke_old_endpoint_secret(environment: Caller, actor: Actor, endpoint_id: str, used: Action) -> dict[str, Any]:
-        """End a rotation now: the secret before the newest signs nothing more."""
-        return endpoint_shown(
-            context, context.registry.revoke_old_secret(environment, endpoint_id, actor=actor, idempotency=used)
-        )
+@routes.post("/{endpoint_id}/rotate_secret", response_model=OwnEndpoint, responses=answers(404, 409, 422))
+def rotate_endpoint_secret(
+    context: Context,
+    environment: Caller,
+    actor: Actor,
+    endpoint_id: str,
+    used: Action,
+    body: RotateSecret | None = None,
+) -> dict[str, Any]:
+    """A new secret, shown in full by this answer; the one before it stays usable for a while."""
+    wanted = body or RotateSecret()
+    rotated = context.registry.rotate_secret(
+        environment, endpoint_id, overlap_s=wanted.overlap_s, actor=actor, idempotency=used
+    )
+    return endpoint_shown(context, rotated, in_full=True)
 
 
-def _add_history(routes: APIRouter, context: CallContext) -> None:
-    @routes.get("/{endpoint_id}/versions", response_model=OwnEndpointVersionList, responses=answers(404, 422))
-    def list_endpoint_versions(environment: Caller, endpoint_id: str, paging: Paging) -> dict[str, Any]:
-        """What the endpoint was when, newest first; of a deleted one too."""
-        with context.database.snapshot() as connection:
-            endpoint = context.store.endpoint(connection, environment, endpoint_id, with_deleted=True)
-            if endpoint is None:
-                raise not_found(endpoint_id)
-            page = version_page(context.store, connection, endpoint.row_id, paging)
-        return listed([_version_shown(item) for item in page.items], before=page.before, after=page.after)
+@routes.post("/{endpoint_id}/revoke_old_secret", response_model=OwnEndpoint, responses=answers(404, 409))
+def revoke_old_endpoint_secret(
+    context: Context, environment: Caller, actor: Actor, endpoint_id: str, used: Action
+) -> dict[str, Any]:
+    """End a rotation now: the secret before the newest signs nothing more."""
+    return endpoint_shown(
+        context, context.registry.revoke_old_secret(environment, endpoint_id, actor=actor, idempotency=used)
+    )
+
+
+@routes.get("/{endpoint_id}/versions", response_model=OwnEndpointVersionList, responses=answers(404, 422))
+def list_endpoint_versions(context: Context, environment: Caller, endpoint_id: str, paging: Paging) -> dict[str, Any]:
+    """What the endpoint was when, newest first; of a deleted one too."""
+    with context.database.snapshot() as connection:
+        endpoint = context.store.endpoint(connection, environment, endpoint_id, with_deleted=True)
+        if endpoint is None:
+            raise not_found(endpoint_id)
+        page = version_page(context.store, connection, endpoint.row_id, paging)
+    return listed([_version_shown(item) for item in page.items], before=page.before, after=page.after)
 
 
 def _version_shown(version: EndpointVersion) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from hookline.errors import RequestError
-from hookline.sender.api_parts import BEARER, CallContext, Caller, answers, time_text
+from hookline.sender.api_parts import BEARER, Caller, Context, answers, time_text
 from hookline.sender.drafts import EVENT_TYPE, MAX_TYPE_LENGTH, is_event_type
 from hookline.sender.event_types import MAX_DESCRIPTION
 from hookline.sender.model import SchemaMode
@@ -95,68 +95,68 @@ class ChangeEventType(PutEventType):
 _Name = Annotated[str, Path(json_schema_extra={"pattern": f"^{EVENT_TYPE.pattern}$", "maxLength": MAX_TYPE_LENGTH})]
 
 
-def router(context: CallContext) -> APIRouter:
-    """The routes, over the parts they call."""
-    routes = APIRouter(prefix="/api/v1/event_types", dependencies=[BEARER], tags=["events"])
-    types, store = context.publisher.types, context.store
+routes = APIRouter(prefix="/api/v1/event_types", dependencies=[BEARER], tags=["events"])
 
-    @routes.get("", response_model=ListedEventTypes, responses=answers())
-    def list_event_types(environment: Caller) -> dict[str, Any]:
-        """The catalogue of known types, and types of your own. Publishing takes any well-formed name."""
-        with context.database.read() as connection:
-            own = {item.name: item for item in store.event_types(connection, environment)}
-        names = [*CATALOGUE, *(name for name in own if name not in CATALOGUE)]
-        return {"object": "list", "data": [_listed(name, own.get(name)) for name in names]}
 
-    @routes.get("/{name}", response_model=ShownEventType, responses=answers())
-    def get_event_type(environment: Caller, name: str) -> dict[str, Any]:
-        """One type of the catalogue or of your own."""
-        if not is_event_type(name):
+@routes.get("", response_model=ListedEventTypes, responses=answers())
+def list_event_types(context: Context, environment: Caller) -> dict[str, Any]:
+    """The catalogue of known types, and types of your own. Publishing takes any well-formed name."""
+    with context.database.read() as connection:
+        own = {item.name: item for item in context.store.event_types(connection, environment)}
+    names = [*CATALOGUE, *(name for name in own if name not in CATALOGUE)]
+    return {"object": "list", "data": [_listed(name, own.get(name)) for name in names]}
+
+
+@routes.get("/{name}", response_model=ShownEventType, responses=answers())
+def get_event_type(context: Context, environment: Caller, name: str) -> dict[str, Any]:
+    """One type of the catalogue or of your own."""
+    if not is_event_type(name):
+        raise _not_found(name)
+    with context.database.snapshot() as connection:
+        described = context.store.event_type(connection, environment, name)
+        if described is None and name not in CATALOGUE:
             raise _not_found(name)
-        with context.database.snapshot() as connection:
-            described = store.event_type(connection, environment, name)
-            if described is None and name not in CATALOGUE:
-                raise _not_found(name)
-            subscribers = len(store.endpoints_matching(connection, [(environment, name)]))
-        return _shown(name, described, subscribers)
+        subscribers = len(context.store.endpoints_matching(connection, [(environment, name)]))
+    return _shown(name, described, subscribers)
 
-    @routes.put(
-        "/{name}",
-        response_model=ShownEventType,
-        responses={201: {"model": ShownEventType, "description": "The type is new."}},
+
+@routes.put(
+    "/{name}",
+    response_model=ShownEventType,
+    responses={201: {"model": ShownEventType, "description": "The type is new."}},
+)
+def put_event_type(context: Context, environment: Caller, name: _Name, body: PutEventType) -> Response:
+    """Describe a type. A schema holds for events published from now on; elsewhere within two seconds."""
+    described, is_new = context.publisher.types.put(
+        environment,
+        name,
+        description=body.description,
+        schema=body.schema_,
+        mode=body.mode,
+        sample=body.sample,
     )
-    def put_event_type(environment: Caller, name: _Name, body: PutEventType) -> Response:
-        """Describe a type. A schema holds for events published from now on; elsewhere within two seconds."""
-        described, is_new = types.put(
-            environment,
-            name,
-            description=body.description,
-            schema=body.schema_,
-            mode=body.mode,
-            sample=body.sample,
-        )
-        with context.database.read() as connection:
-            subscribers = len(store.endpoints_matching(connection, [(environment, name)]))
-        return JSONResponse(_shown(name, described, subscribers), 201 if is_new else 200)
+    with context.database.read() as connection:
+        subscribers = len(context.store.endpoints_matching(connection, [(environment, name)]))
+    return JSONResponse(_shown(name, described, subscribers), 201 if is_new else 200)
 
-    @routes.patch("/{name}", response_model=ShownEventType, responses=answers(404, 422))
-    def update_event_type(environment: Caller, name: str, body: ChangeEventType) -> dict[str, Any]:
-        """Change a part of what was said of a type: its mode alone, for one."""
-        given = body.model_dump(exclude_unset=True, by_alias=True)
-        changed = types.change(environment, name, given) if is_event_type(name) else None
-        if changed is None:
-            raise _not_found(name)
-        with context.database.read() as connection:
-            subscribers = len(store.endpoints_matching(connection, [(environment, name)]))
-        return _shown(name, changed, subscribers)
 
-    @routes.delete("/{name}", status_code=204, response_class=Response, responses=answers())
-    def delete_event_type(environment: Caller, name: str) -> None:
-        """Forget what was said of a type. Events of it are still taken, unchecked."""
-        if not is_event_type(name) or not types.delete(environment, name):
-            raise _not_found(name)
+@routes.patch("/{name}", response_model=ShownEventType, responses=answers(404, 422))
+def update_event_type(context: Context, environment: Caller, name: str, body: ChangeEventType) -> dict[str, Any]:
+    """Change a part of what was said of a type: its mode alone, for one."""
+    given = body.model_dump(exclude_unset=True, by_alias=True)
+    changed = context.publisher.types.change(environment, name, given) if is_event_type(name) else None
+    if changed is None:
+        raise _not_found(name)
+    with context.database.read() as connection:
+        subscribers = len(context.store.endpoints_matching(connection, [(environment, name)]))
+    return _shown(name, changed, subscribers)
 
-    return routes
+
+@routes.delete("/{name}", status_code=204, response_class=Response, responses=answers())
+def delete_event_type(context: Context, environment: Caller, name: str) -> None:
+    """Forget what was said of a type. Events of it are still taken, unchecked."""
+    if not is_event_type(name) or not context.publisher.types.delete(environment, name):
+        raise _not_found(name)
 
 
 def _not_found(name: str) -> RequestError:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from hookline.sender.api_own import OwnDelivery, delivery_shown
-from hookline.sender.api_parts import BEARER, CallContext, Caller, ListMetadata, Paging, answers, listed, time_text
+from hookline.sender.api_parts import BEARER, Caller, Context, ListMetadata, Paging, answers, listed, time_text
 from hookline.sender.explain import Verdict, explain_event, tell_story
 from hookline.sender.queries import concerned_page, past_event
 
@@ -69,55 +69,50 @@ class DeliveryExplanation(BaseModel):
     planned: list[PlannedAttempt]
 
 
-def router(context: CallContext) -> APIRouter:
-    """The routes, over the parts they call."""
-    routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
+routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
 
-    @routes.get(
-        "/events/{event_id}/explain", tags=["events"], response_model=EventExplanation, responses=answers(404, 422)
-    )
-    def explain(
-        environment: Caller,
-        event_id: str,
-        paging: Paging,
-        endpoint_id: Annotated[
-            str | None, Query(alias="endpoint", description="One endpoint alone, by its id.")
-        ] = None,
-    ) -> dict[str, Any]:
-        """Say of each endpoint whether it got an event and why, from what was stored then."""
-        with context.database.snapshot() as connection:
-            event = past_event(context.store, connection, environment, event_id)
-            page = concerned_page(context.store, connection, environment, event, endpoint_id, paging)
-            findings = explain_event(context.store, connection, event, page.items)
-        shown = listed([_finding_shown(one) for one in findings], before=page.before, after=page.after)
-        return shown | {
-            "event_id": event_id,
-            "event": event.type,
-            "published_at": time_text(event.published_ms),
-            "pruned_at": time_text(event.pruned_ms),
-        }
 
-    @routes.get(
-        "/deliveries/{delivery_id}/explain",
-        tags=["deliveries"],
-        response_model=DeliveryExplanation,
-        responses=answers(404),
-    )
-    def explain_delivery(environment: Caller, delivery_id: str) -> dict[str, Any]:
-        """Tell what happened to a delivery, in order, and what is planned."""
-        with context.database.snapshot() as connection:
-            story = tell_story(context.store, connection, environment, delivery_id, context.schedules)
-        return {
-            "object": "delivery_explanation",
-            "delivery": delivery_shown(story.delivery),
-            "verdict": story.finding.verdict,
-            "code": story.finding.code,
-            "text": story.finding.text,
-            "story": [asdict(one) | {"at": time_text(one.at_ms)} for one in story.moments],
-            "planned": [{"at": time_text(at_ms), "kind": kind} for at_ms, kind in story.planned],
-        }
+@routes.get("/events/{event_id}/explain", tags=["events"], response_model=EventExplanation, responses=answers(404, 422))
+def explain(
+    context: Context,
+    environment: Caller,
+    event_id: str,
+    paging: Paging,
+    endpoint_id: Annotated[str | None, Query(alias="endpoint", description="One endpoint alone, by its id.")] = None,
+) -> dict[str, Any]:
+    """Say of each endpoint whether it got an event and why, from what was stored then."""
+    with context.database.snapshot() as connection:
+        event = past_event(context.store, connection, environment, event_id)
+        page = concerned_page(context.store, connection, environment, event, endpoint_id, paging)
+        findings = explain_event(context.store, connection, event, page.items)
+    shown = listed([_finding_shown(one) for one in findings], before=page.before, after=page.after)
+    return shown | {
+        "event_id": event_id,
+        "event": event.type,
+        "published_at": time_text(event.published_ms),
+        "pruned_at": time_text(event.pruned_ms),
+    }
 
-    return routes
+
+@routes.get(
+    "/deliveries/{delivery_id}/explain",
+    tags=["deliveries"],
+    response_model=DeliveryExplanation,
+    responses=answers(404),
+)
+def explain_delivery(context: Context, environment: Caller, delivery_id: str) -> dict[str, Any]:
+    """Tell what happened to a delivery, in order, and what is planned."""
+    with context.database.snapshot() as connection:
+        story = tell_story(context.store, connection, environment, delivery_id, context.schedules)
+    return {
+        "object": "delivery_explanation",
+        "delivery": delivery_shown(story.delivery),
+        "verdict": story.finding.verdict,
+        "code": story.finding.code,
+        "text": story.finding.text,
+        "story": [asdict(one) | {"at": time_text(one.at_ms)} for one in story.moments],
+        "planned": [{"at": time_text(at_ms), "kind": kind} for at_ms, kind in story.planned],
+    }
 
 
 def _finding_shown(finding: Finding) -> dict[str, Any]:

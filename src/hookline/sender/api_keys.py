@@ -14,8 +14,8 @@ from hookline.sender.api_parts import (
     NO_NUL,
     Action,
     Actor,
-    CallContext,
     Caller,
+    Context,
     ListMetadata,
     Paging,
     answers,
@@ -80,53 +80,55 @@ class OwnAuditList(BaseModel):
     list_metadata: ListMetadata
 
 
-def router(context: CallContext) -> APIRouter:
-    """The routes, over the parts they call."""
-    routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
+routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
 
-    @routes.get("/api_keys", tags=["api_keys"], response_model=OwnApiKeyList, responses=answers(422))
-    def list_api_keys(environment: Caller, paging: Paging) -> dict[str, Any]:
-        """List the environment's keys, revoked ones too; not those of the configuration, which are nowhere stored."""
-        page = key_page(context.api_keys.listed(environment), paging)
-        return listed([_shown(item) for item in page.items], before=page.before, after=page.after)
 
-    @routes.post("/api_keys", tags=["api_keys"], status_code=201, response_model=OwnApiKey, responses=answers(409, 422))
-    def create_api_key(
-        environment: Caller, actor: Actor, used: Action, body: CreateApiKey | None = None
-    ) -> dict[str, Any]:
-        """Make a key. This answer alone shows a production key."""
-        name = body.name if body else None
-        key, clear = context.api_keys.create(environment, name=name, actor=actor, idempotency=used)
-        return _shown(key, clear)
+@routes.get("/api_keys", tags=["api_keys"], response_model=OwnApiKeyList, responses=answers(422))
+def list_api_keys(context: Context, environment: Caller, paging: Paging) -> dict[str, Any]:
+    """List the environment's keys, revoked ones too; not those of the configuration, which are nowhere stored."""
+    page = key_page(context.api_keys.listed(environment), paging)
+    return listed([_shown(item) for item in page.items], before=page.before, after=page.after)
 
-    @routes.get("/api_keys/{key_id}", tags=["api_keys"], response_model=OwnApiKey, responses=answers(404))
-    def get_api_key(environment: Caller, key_id: str) -> dict[str, Any]:
-        """One key, masked."""
-        return _shown(context.api_keys.get(environment, key_id))
 
-    @routes.post("/api_keys/{key_id}/reveal", tags=["api_keys"], response_model=OwnApiKey, responses=answers(404, 409))
-    def reveal_api_key(environment: Caller, actor: Actor, key_id: str) -> dict[str, Any]:
-        """A staging key in clear; the audit trail keeps that it was asked for."""
-        return _shown(*context.api_keys.reveal(environment, key_id, actor=actor))
+@routes.post("/api_keys", tags=["api_keys"], status_code=201, response_model=OwnApiKey, responses=answers(409, 422))
+def create_api_key(
+    context: Context, environment: Caller, actor: Actor, used: Action, body: CreateApiKey | None = None
+) -> dict[str, Any]:
+    """Make a key. This answer alone shows a production key."""
+    name = body.name if body else None
+    key, clear = context.api_keys.create(environment, name=name, actor=actor, idempotency=used)
+    return _shown(key, clear)
 
-    @routes.delete(
-        "/api_keys/{key_id}", tags=["api_keys"], status_code=204, response_class=Response, responses=answers(404)
-    )
-    def revoke_api_key(environment: Caller, actor: Actor, key_id: str) -> None:
-        """Revoke a key; it stays listed. Every process refuses it within 5 s."""
-        context.api_keys.revoke(environment, key_id, actor=actor)
 
-    @routes.get("/audit", tags=["audit"], response_model=OwnAuditList, responses=answers(422))
-    def list_audit(
-        environment: Caller, paging: Paging, action: str | None = None, object_id: str | None = None
-    ) -> dict[str, Any]:
-        """Who did what, newest first; by action, as `endpoint.created`, and by what it was done to."""
-        wanted = AuditFilter(action, object_id)
-        with context.database.snapshot() as connection:
-            page = audit_page(context.store, connection, environment, wanted, paging)
-        return listed([_entry_shown(item) for item in page.items], before=page.before, after=page.after)
+@routes.get("/api_keys/{key_id}", tags=["api_keys"], response_model=OwnApiKey, responses=answers(404))
+def get_api_key(context: Context, environment: Caller, key_id: str) -> dict[str, Any]:
+    """One key, masked."""
+    return _shown(context.api_keys.get(environment, key_id))
 
-    return routes
+
+@routes.post("/api_keys/{key_id}/reveal", tags=["api_keys"], response_model=OwnApiKey, responses=answers(404, 409))
+def reveal_api_key(context: Context, environment: Caller, actor: Actor, key_id: str) -> dict[str, Any]:
+    """A staging key in clear; the audit trail keeps that it was asked for."""
+    return _shown(*context.api_keys.reveal(environment, key_id, actor=actor))
+
+
+@routes.delete(
+    "/api_keys/{key_id}", tags=["api_keys"], status_code=204, response_class=Response, responses=answers(404)
+)
+def revoke_api_key(context: Context, environment: Caller, actor: Actor, key_id: str) -> None:
+    """Revoke a key; it stays listed. Every process refuses it within 5 s."""
+    context.api_keys.revoke(environment, key_id, actor=actor)
+
+
+@routes.get("/audit", tags=["audit"], response_model=OwnAuditList, responses=answers(422))
+def list_audit(
+    context: Context, environment: Caller, paging: Paging, action: str | None = None, object_id: str | None = None
+) -> dict[str, Any]:
+    """Who did what, newest first; by action, as `endpoint.created`, and by what it was done to."""
+    wanted = AuditFilter(action, object_id)
+    with context.database.snapshot() as connection:
+        page = audit_page(context.store, connection, environment, wanted, paging)
+    return listed([_entry_shown(item) for item in page.items], before=page.before, after=page.after)
 
 
 def _shown(key: ApiKey, clear: str | None = None) -> dict[str, Any]:

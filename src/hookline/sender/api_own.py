@@ -13,8 +13,8 @@ from hookline.errors import RequestError
 from hookline.sender.api_parts import (
     BEARER,
     Action,
-    CallContext,
     Caller,
+    Context,
     Event,
     ListMetadata,
     Paging,
@@ -188,86 +188,83 @@ PUBLISH_OPERATION: Final = {
 }
 
 
-def router(context: CallContext) -> APIRouter:
-    """The routes, over the parts they call."""
-    routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
-    _add_deliveries(routes, context)
-    _add_events(routes, context)
-    return routes
+routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
 
 
-def _add_deliveries(routes: APIRouter, context: CallContext) -> None:
-    @routes.get("/deliveries", tags=["deliveries"], response_model=OwnDeliveryList, responses=answers(404, 422))
-    def list_deliveries(
-        environment: Caller,
-        paging: Paging,
-        state: DeliveryState | None = None,
-        endpoint_id: Annotated[str | None, Query(alias="endpoint")] = None,
-        event_id: Annotated[str | None, Query(alias="event")] = None,
-        event_type: Annotated[str | None, Query(alias="type")] = None,
-    ) -> dict[str, Any]:
-        """List deliveries, newest first, by state, endpoint id, event id and event type."""
-        query = DeliveryQuery(state, event_type, event_id, endpoint_id)
-        with context.database.snapshot() as connection:
-            page = delivery_page(context.store, connection, environment, query, paging)
-        return listed([delivery_shown(item) for item in page.items], before=page.before, after=page.after)
+@routes.get("/deliveries", tags=["deliveries"], response_model=OwnDeliveryList, responses=answers(404, 422))
+def list_deliveries(
+    context: Context,
+    environment: Caller,
+    paging: Paging,
+    state: DeliveryState | None = None,
+    endpoint_id: Annotated[str | None, Query(alias="endpoint")] = None,
+    event_id: Annotated[str | None, Query(alias="event")] = None,
+    event_type: Annotated[str | None, Query(alias="type")] = None,
+) -> dict[str, Any]:
+    """List deliveries, newest first, by state, endpoint id, event id and event type."""
+    query = DeliveryQuery(state, event_type, event_id, endpoint_id)
+    with context.database.snapshot() as connection:
+        page = delivery_page(context.store, connection, environment, query, paging)
+    return listed([delivery_shown(item) for item in page.items], before=page.before, after=page.after)
 
-    @routes.get(
-        "/deliveries/{delivery_id}",
-        tags=["deliveries"],
-        response_model=OwnDeliveryDetail,
-        responses=answers(404),
+
+@routes.get(
+    "/deliveries/{delivery_id}",
+    tags=["deliveries"],
+    response_model=OwnDeliveryDetail,
+    responses=answers(404),
+)
+def get_delivery(context: Context, environment: Caller, delivery_id: str) -> dict[str, Any]:
+    """One delivery with its attempts."""
+    with context.database.snapshot() as connection:
+        delivery, attempts = delivery_detail(context.store, connection, environment, delivery_id)
+    return delivery_shown(delivery) | {"attempts": [attempt_shown(item) for item in attempts]}
+
+
+@routes.post(
+    "/deliveries/{delivery_id}/retry",
+    operation_id="retry_delivery",
+    tags=["deliveries"],
+    response_model=OwnDelivery,
+    responses=answers(404, 409, 410),
+)
+def retry(context: Context, environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
+    """One more attempt now; it uses no slot of the schedule."""
+    now_ms = context.clock.now_ms()
+    delivery = context.database.run(
+        lambda tx: retry_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used)
     )
-    def get_delivery(environment: Caller, delivery_id: str) -> dict[str, Any]:
-        """One delivery with its attempts."""
-        with context.database.snapshot() as connection:
-            delivery, attempts = delivery_detail(context.store, connection, environment, delivery_id)
-        return delivery_shown(delivery) | {"attempts": [attempt_shown(item) for item in attempts]}
+    context.database.notify(DELIVERIES_CHANNEL)
+    return delivery_shown(delivery)
 
-    @routes.post(
-        "/deliveries/{delivery_id}/retry",
-        operation_id="retry_delivery",
-        tags=["deliveries"],
-        response_model=OwnDelivery,
-        responses=answers(404, 409, 410),
-    )
-    def retry(environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
-        """One more attempt now; it uses no slot of the schedule."""
-        now_ms = context.clock.now_ms()
-        delivery = context.database.run(
-            lambda tx: retry_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used)
+
+@routes.post(
+    "/deliveries/{delivery_id}/cancel",
+    operation_id="cancel_delivery",
+    tags=["deliveries"],
+    response_model=OwnDelivery,
+    responses=answers(404, 409),
+)
+def cancel(context: Context, environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
+    """Cancel a delivery that waits or is held."""
+    now_ms = context.clock.now_ms()
+    return delivery_shown(
+        context.database.run(
+            lambda tx: cancel_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used)
         )
-        context.database.notify(DELIVERIES_CHANNEL)
-        return delivery_shown(delivery)
-
-    @routes.post(
-        "/deliveries/{delivery_id}/cancel",
-        operation_id="cancel_delivery",
-        tags=["deliveries"],
-        response_model=OwnDelivery,
-        responses=answers(404, 409),
     )
-    def cancel(environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
-        """Cancel a delivery that waits or is held."""
-        now_ms = context.clock.now_ms()
-        return delivery_shown(
-            context.database.run(
-                lambda tx: cancel_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used)
-            )
-        )
 
 
-def _add_events(routes: APIRouter, context: CallContext) -> None:
-    @routes.get("/events/{event_id}", tags=["events"], response_model=Event, responses=answers(404, 410))
-    def get_event(environment: Caller, event_id: str) -> Response:
-        """One event, in the bytes its deliveries have."""
-        with context.database.read() as connection:
-            event = context.store.event(connection, environment, event_id)
-        if event is None:
-            raise RequestError(404, "entity_not_found", f"Event not found: '{event_id[:80]}'.")
-        if not event.body:
-            raise event_pruned(event.id)
-        return Response(event.body, media_type="application/json")
+@routes.get("/events/{event_id}", tags=["events"], response_model=Event, responses=answers(404, 410))
+def get_event(context: Context, environment: Caller, event_id: str) -> Response:
+    """One event, in the bytes its deliveries have."""
+    with context.database.read() as connection:
+        event = context.store.event(connection, environment, event_id)
+    if event is None:
+        raise RequestError(404, "entity_not_found", f"Event not found: '{event_id[:80]}'.")
+    if not event.body:
+        raise event_pruned(event.id)
+    return Response(event.body, media_type="application/json")
 
 
 def delivery_shown(delivery: Delivery) -> dict[str, Any]:

@@ -113,19 +113,25 @@ def dialect_of(path: str) -> Dialect:
     return "endpoints" if path.startswith("/webhook_endpoints") else "own"
 
 
-def environment_of(request: Request) -> Environment:
+async def context_of(request: Request) -> CallContext:
+    """What a call reaches, put into its scope by the shell: the routes are the process's, not one sender's."""
+    context: CallContext = request.scope["hookline.context"]
+    return context
+
+
+async def environment_of(request: Request) -> Environment:
     """The environment of the key this request came with; the shell has checked it."""
     environment: Environment = request.scope["hookline.environment"]
     return environment
 
 
-def actor_of(request: Request) -> str:
+async def actor_of(request: Request) -> str:
     """What the audit trail calls whose key this request came with."""
     actor: str = request.scope["hookline.actor"]
     return actor
 
 
-def page_request(
+async def page_request(
     limit: Annotated[int, Query(ge=1, le=100, description="How many, 1 to 100.")] = 10,
     before: Annotated[str | None, Query(description="An id: what lies before it.")] = None,
     after: Annotated[str | None, Query(description="An id: what lies after it.")] = None,
@@ -212,6 +218,7 @@ def whole_number(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+Context = Annotated[CallContext, Depends(context_of)]
 Caller = Annotated[Environment, Depends(environment_of)]
 Actor = Annotated[str, Depends(actor_of)]
 Paging = Annotated[PageRequest, Depends(page_request)]

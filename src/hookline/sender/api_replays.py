@@ -15,8 +15,8 @@ from hookline.sender.api_parts import (
     NO_NUL,
     Action,
     Actor,
-    CallContext,
     Caller,
+    Context,
     ListMetadata,
     Paging,
     answers,
@@ -124,73 +124,75 @@ class ResentList(BaseModel):
     data: list[OwnDelivery]
 
 
-def router(context: CallContext) -> APIRouter:
-    """The routes, over the parts they call."""
-    routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
-    replays = context.replays
+routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
 
-    @routes.post(
-        "/replays",
-        tags=["replays"],
-        status_code=201,
-        response_model=OwnReplayDetail | ReplayPreview,
-        responses=answers(404, 409, 422),
-    )
-    def create_replay(environment: Caller, body: CreateReplay, actor: Actor, used: Action) -> dict[str, Any]:
-        """Send events of the past again, as new deliveries of the same events; with `dry_run` count them."""
-        selection = _selection(body.filter)
-        if body.dry_run:
-            count = replays.count(environment, selection)
-            skipped = dict(count.skipped)
-            return {
-                "object": "replay_preview",
-                "total": count.total,
-                "to_make": count.total - sum(skipped.values()),
-                "skipped": skipped,
-            }
-        replay = replays.start(environment, selection, rate_per_s=body.rate_per_s, actor=actor, idempotency=used)
-        return _shown(replay) | {"deliveries": replays.read(environment, replay.id)[1]}
 
-    @routes.get("/replays", tags=["replays"], response_model=OwnReplayList, responses=answers(422))
-    def list_replays(environment: Caller, paging: Paging) -> dict[str, Any]:
-        """List replays, newest first."""
-        with context.database.snapshot() as connection:
-            page = replay_page(replays.jobs, connection, environment, paging)
-        return listed([_shown(item) for item in page.items], before=page.before, after=page.after)
+@routes.post(
+    "/replays",
+    tags=["replays"],
+    status_code=201,
+    response_model=OwnReplayDetail | ReplayPreview,
+    responses=answers(404, 409, 422),
+)
+def create_replay(
+    context: Context, environment: Caller, body: CreateReplay, actor: Actor, used: Action
+) -> dict[str, Any]:
+    """Send events of the past again, as new deliveries of the same events; with `dry_run` count them."""
+    selection = _selection(body.filter)
+    if body.dry_run:
+        count = context.replays.count(environment, selection)
+        skipped = dict(count.skipped)
+        return {
+            "object": "replay_preview",
+            "total": count.total,
+            "to_make": count.total - sum(skipped.values()),
+            "skipped": skipped,
+        }
+    replay = context.replays.start(environment, selection, rate_per_s=body.rate_per_s, actor=actor, idempotency=used)
+    return _shown(replay) | {"deliveries": context.replays.read(environment, replay.id)[1]}
 
-    @routes.get("/replays/{replay_id}", tags=["replays"], response_model=OwnReplayDetail, responses=answers(404))
-    def get_replay(environment: Caller, replay_id: str) -> dict[str, Any]:
-        """One replay, how far it came and what became of its deliveries."""
-        replay, deliveries = replays.read(environment, replay_id)
-        return _shown(replay) | {"deliveries": deliveries}
 
-    @routes.post(
-        "/replays/{replay_id}/cancel",
-        tags=["replays"],
-        response_model=OwnReplayDetail,
-        responses=answers(404, 409),
-    )
-    def cancel_replay(environment: Caller, replay_id: str, actor: Actor, used: Action) -> dict[str, Any]:
-        """Make no more deliveries, and cancel those that still wait."""
-        replay = replays.cancel(environment, replay_id, actor=actor, idempotency=used)
-        return _shown(replay) | {"deliveries": replays.read(environment, replay.id)[1]}
+@routes.get("/replays", tags=["replays"], response_model=OwnReplayList, responses=answers(422))
+def list_replays(context: Context, environment: Caller, paging: Paging) -> dict[str, Any]:
+    """List replays, newest first."""
+    with context.database.snapshot() as connection:
+        page = replay_page(context.replays.jobs, connection, environment, paging)
+    return listed([_shown(item) for item in page.items], before=page.before, after=page.after)
 
-    @routes.post(
-        "/events/{event_id}/resend",
-        tags=["events"],
-        status_code=201,
-        response_model=ResentList,
-        responses=answers(404, 409, 410, 422),
-    )
-    def resend_event(
-        environment: Caller, event_id: str, actor: Actor, used: Action, body: ResendEvent | None = None
-    ) -> dict[str, Any]:
-        """Send one event again: a new delivery with the same event id."""
-        endpoint_id = body.endpoint_id if body is not None else None
-        made = replays.resend(environment, event_id, endpoint_id=endpoint_id, actor=actor, idempotency=used)
-        return {"object": "list", "data": [delivery_shown(one) for one in made]}
 
-    return routes
+@routes.get("/replays/{replay_id}", tags=["replays"], response_model=OwnReplayDetail, responses=answers(404))
+def get_replay(context: Context, environment: Caller, replay_id: str) -> dict[str, Any]:
+    """One replay, how far it came and what became of its deliveries."""
+    replay, deliveries = context.replays.read(environment, replay_id)
+    return _shown(replay) | {"deliveries": deliveries}
+
+
+@routes.post(
+    "/replays/{replay_id}/cancel",
+    tags=["replays"],
+    response_model=OwnReplayDetail,
+    responses=answers(404, 409),
+)
+def cancel_replay(context: Context, environment: Caller, replay_id: str, actor: Actor, used: Action) -> dict[str, Any]:
+    """Make no more deliveries, and cancel those that still wait."""
+    replay = context.replays.cancel(environment, replay_id, actor=actor, idempotency=used)
+    return _shown(replay) | {"deliveries": context.replays.read(environment, replay.id)[1]}
+
+
+@routes.post(
+    "/events/{event_id}/resend",
+    tags=["events"],
+    status_code=201,
+    response_model=ResentList,
+    responses=answers(404, 409, 410, 422),
+)
+def resend_event(
+    context: Context, environment: Caller, event_id: str, actor: Actor, used: Action, body: ResendEvent | None = None
+) -> dict[str, Any]:
+    """Send one event again: a new delivery with the same event id."""
+    endpoint_id = body.endpoint_id if body is not None else None
+    made = context.replays.resend(environment, event_id, endpoint_id=endpoint_id, actor=actor, idempotency=used)
+    return {"object": "list", "data": [delivery_shown(one) for one in made]}
 
 
 def _selection(given: ReplayFilter) -> Selection:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hookline.sender.advice import advice_for
 from hookline.sender.api_own import OwnAttempt, OwnDelivery, attempt_shown, delivery_shown
-from hookline.sender.api_parts import BEARER, NO_NUL, Action, Actor, CallContext, Caller, answers
+from hookline.sender.api_parts import BEARER, NO_NUL, Action, Actor, Caller, Context, answers
 
 if TYPE_CHECKING:
     from hookline.sender.trials import Trial
@@ -59,26 +59,23 @@ class OwnTest(BaseModel):
     attempts: list[OwnAttempt]
 
 
-def router(context: CallContext) -> APIRouter:
-    """The route, over the parts it calls."""
-    routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
+routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
 
-    @routes.post(
-        "/endpoints/{endpoint_id}/test",
-        tags=["endpoints"],
-        response_model=OwnTest,
-        responses=answers(404, 409, 410, 422),
+
+@routes.post(
+    "/endpoints/{endpoint_id}/test",
+    tags=["endpoints"],
+    response_model=OwnTest,
+    responses=answers(404, 409, 410, 422),
+)
+async def test_endpoint(
+    context: Context, environment: Caller, endpoint_id: str, body: TestEvent, actor: Actor, used: Action
+) -> dict[str, Any]:
+    """Send one test event now and answer with what came of it. It is not tried again, and counts nowhere."""
+    trial = await context.trials.run(
+        environment, endpoint_id, body.event, data=body.data, actor=actor, idempotency=used
     )
-    async def test_endpoint(
-        environment: Caller, endpoint_id: str, body: TestEvent, actor: Actor, used: Action
-    ) -> dict[str, Any]:
-        """Send one test event now and answer with what came of it. It is not tried again, and counts nowhere."""
-        trial = await context.trials.run(
-            environment, endpoint_id, body.event, data=body.data, actor=actor, idempotency=used
-        )
-        return _shown(trial)
-
-    return routes
+    return _shown(trial)
 
 
 def _shown(trial: Trial) -> dict[str, Any]:

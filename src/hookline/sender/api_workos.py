@@ -23,6 +23,7 @@ from hookline.sender.api_parts import (
     Actor,
     CallContext,
     Caller,
+    Context,
     Event,
     ListMetadata,
     Paging,
@@ -111,129 +112,132 @@ class UpdateWebhookEndpoint(BaseModel):
     events: WebhookTypes | None = None
 
 
-def router(context: CallContext) -> APIRouter:
-    """The routes, over the parts they call."""
-    routes = APIRouter(dependencies=[BEARER])
+routes = APIRouter(dependencies=[BEARER])
 
-    def shown(endpoint: Endpoint) -> dict[str, Any]:
-        return {
-            "object": "webhook_endpoint",
-            "id": endpoint.id,
-            "endpoint_url": endpoint.url,
-            "secret": context.registry.secret_of(endpoint),
-            "status": endpoint.status,
-            "events": list(endpoint.events),
-            "created_at": time_text(endpoint.created_ms),
-            "updated_at": time_text(endpoint.updated_ms),
-        }
 
-    @routes.get(
-        "/webhook_endpoints",
-        tags=["webhook_endpoints"],
-        response_model=WebhookEndpointList,
-        responses=answers(422),
+def _shown(context: CallContext, endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "object": "webhook_endpoint",
+        "id": endpoint.id,
+        "endpoint_url": endpoint.url,
+        "secret": context.registry.secret_of(endpoint),
+        "status": endpoint.status,
+        "events": list(endpoint.events),
+        "created_at": time_text(endpoint.created_ms),
+        "updated_at": time_text(endpoint.updated_ms),
+    }
+
+
+@routes.get(
+    "/webhook_endpoints",
+    tags=["webhook_endpoints"],
+    response_model=WebhookEndpointList,
+    responses=answers(422),
+)
+def list_webhook_endpoints(context: Context, environment: Caller, paging: Paging) -> dict[str, Any]:
+    """List endpoints, newest first."""
+    with context.database.snapshot() as connection:
+        page = endpoint_page(context.store, connection, environment, paging)
+    return listed([_shown(context, item) for item in page.items], before=page.before, after=page.after)
+
+
+@routes.post(
+    "/webhook_endpoints",
+    tags=["webhook_endpoints"],
+    status_code=201,
+    response_model=WebhookEndpoint,
+    responses=answers(409, 422),
+)
+def create_webhook_endpoint(
+    context: Context, environment: Caller, actor: Actor, body: CreateWebhookEndpoint, used: Action
+) -> dict[str, Any]:
+    """Register an endpoint. Its secret is made here."""
+    check_webhook_types(body.events)
+    return _shown(
+        context,
+        context.registry.create(environment, url=body.endpoint_url, events=body.events, actor=actor, idempotency=used),
     )
-    def list_webhook_endpoints(environment: Caller, paging: Paging) -> dict[str, Any]:
-        """List endpoints, newest first."""
-        with context.database.snapshot() as connection:
-            page = endpoint_page(context.store, connection, environment, paging)
-        return listed([shown(item) for item in page.items], before=page.before, after=page.after)
 
-    @routes.post(
-        "/webhook_endpoints",
-        tags=["webhook_endpoints"],
-        status_code=201,
-        response_model=WebhookEndpoint,
-        responses=answers(409, 422),
-    )
-    def create_webhook_endpoint(
-        environment: Caller, actor: Actor, body: CreateWebhookEndpoint, used: Action
-    ) -> dict[str, Any]:
-        """Register an endpoint. Its secret is made here."""
+
+@routes.patch(
+    "/webhook_endpoints/{endpoint_id}",
+    tags=["webhook_endpoints"],
+    response_model=WebhookEndpoint,
+    responses=answers(404, 409, 422),
+)
+def update_webhook_endpoint(
+    context: Context, environment: Caller, actor: Actor, endpoint_id: str, body: UpdateWebhookEndpoint
+) -> dict[str, Any]:
+    """Change an endpoint's URL, status or event types."""
+    if body.events is not None:
         check_webhook_types(body.events)
-        return shown(
-            context.registry.create(
-                environment, url=body.endpoint_url, events=body.events, actor=actor, idempotency=used
-            )
-        )
-
-    @routes.patch(
-        "/webhook_endpoints/{endpoint_id}",
-        tags=["webhook_endpoints"],
-        response_model=WebhookEndpoint,
-        responses=answers(404, 409, 422),
+    return _shown(
+        context,
+        context.registry.change(
+            environment, endpoint_id, url=body.endpoint_url, status=body.status, events=body.events, actor=actor
+        ),
     )
-    def update_webhook_endpoint(
-        environment: Caller, actor: Actor, endpoint_id: str, body: UpdateWebhookEndpoint
-    ) -> dict[str, Any]:
-        """Change an endpoint's URL, status or event types."""
-        if body.events is not None:
-            check_webhook_types(body.events)
-        return shown(
-            context.registry.change(
-                environment, endpoint_id, url=body.endpoint_url, status=body.status, events=body.events, actor=actor
-            )
-        )
 
-    @routes.delete(
-        "/webhook_endpoints/{endpoint_id}",
-        tags=["webhook_endpoints"],
-        status_code=204,
-        response_class=Response,
-        responses=answers(404),
+
+@routes.delete(
+    "/webhook_endpoints/{endpoint_id}",
+    tags=["webhook_endpoints"],
+    status_code=204,
+    response_class=Response,
+    responses=answers(404),
+)
+def delete_webhook_endpoint(context: Context, environment: Caller, actor: Actor, endpoint_id: str) -> None:
+    """Delete an endpoint; what waits for it is canceled."""
+    context.registry.delete(environment, endpoint_id, actor=actor)
+
+
+@routes.get(
+    "/events",
+    tags=["events"],
+    response_model=EventList,
+    responses=answers(422),
+    openapi_extra={
+        "parameters": [
+            {
+                "name": "events",
+                "in": "query",
+                "required": True,
+                "description": "Event types: `a,b`, or the parameter repeated, or `events[]`, `events[0]`.",
+                "schema": {"type": "array", "items": {"type": "string"}},
+                "style": "form",
+                "explode": False,
+            }
+        ]
+    },
+)
+def list_events(
+    context: Context,
+    environment: Caller,
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+    after: str | None = None,
+    before: str | None = None,
+    organization_id: str | None = None,
+    range_start: str | None = None,
+    range_end: str | None = None,
+    order: Annotated[str | None, Query(description="Accepted and without effect: oldest first.")] = None,  # noqa: ARG001
+) -> Response:
+    """List events of the given types, oldest first whatever `order` says; `after` is exclusive."""
+    if after is not None and (before is not None or range_start is not None):
+        raise conflicting("after", "before" if before is not None else "range_start")
+    chosen = FeedFilter(
+        types=event_types(request.query_params.multi_items()),
+        organization_id=organization_id,
+        range_start_ms=time_ms("range_start", range_start),
+        range_end_ms=time_ms("range_end", range_end),
     )
-    def delete_webhook_endpoint(environment: Caller, actor: Actor, endpoint_id: str) -> None:
-        """Delete an endpoint; what waits for it is canceled."""
-        context.registry.delete(environment, endpoint_id, actor=actor)
-
-    @routes.get(
-        "/events",
-        tags=["events"],
-        response_model=EventList,
-        responses=answers(422),
-        openapi_extra={
-            "parameters": [
-                {
-                    "name": "events",
-                    "in": "query",
-                    "required": True,
-                    "description": "Event types: `a,b`, or the parameter repeated, or `events[]`, `events[0]`.",
-                    "schema": {"type": "array", "items": {"type": "string"}},
-                    "style": "form",
-                    "explode": False,
-                }
-            ]
-        },
-    )
-    def list_events(
-        environment: Caller,
-        request: Request,
-        limit: Annotated[int, Query(ge=1, le=100)] = 10,
-        after: str | None = None,
-        before: str | None = None,
-        organization_id: str | None = None,
-        range_start: str | None = None,
-        range_end: str | None = None,
-        order: Annotated[str | None, Query(description="Accepted and without effect: oldest first.")] = None,  # noqa: ARG001
-    ) -> Response:
-        """List events of the given types, oldest first whatever `order` says; `after` is exclusive."""
-        if after is not None and (before is not None or range_start is not None):
-            raise conflicting("after", "before" if before is not None else "range_start")
-        chosen = FeedFilter(
-            types=event_types(request.query_params.multi_items()),
-            organization_id=organization_id,
-            range_start_ms=time_ms("range_start", range_start),
-            range_end_ms=time_ms("range_end", range_end),
-        )
-        with context.database.snapshot() as connection:
-            page = event_page(context.store, connection, environment, chosen, after=after, before=before, limit=limit)
-        # Spliced, not decoded and written again: an event here has the very bytes its deliveries have.
-        data = b",".join(event.body for event in page.items)
-        end = json.dumps({"after": page.after}, separators=(",", ":")).encode()
-        content = b'{"object":"list","data":[' + data + b'],"list_metadata":' + end + b"}"
-        return Response(content, media_type="application/json")
-
-    return routes
+    with context.database.snapshot() as connection:
+        page = event_page(context.store, connection, environment, chosen, after=after, before=before, limit=limit)
+    # Spliced, not decoded and written again: an event here has the very bytes its deliveries have.
+    data = b",".join(event.body for event in page.items)
+    end = json.dumps({"after": page.after}, separators=(",", ":")).encode()
+    content = b'{"object":"list","data":[' + data + b'],"list_metadata":' + end + b"}"
+    return Response(content, media_type="application/json")
 
 
 def event_types(parameters: Sequence[tuple[str, str]]) -> tuple[str, ...]:
