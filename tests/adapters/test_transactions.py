@@ -20,10 +20,12 @@ import sqlalchemy
 from django.db import connections, transaction
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
 
+from hookline.adapters.django.transactions import AliasTransactions
 from hookline.adapters.sqlalchemy import SessionTransactions
 from hookline.errors import ConfigError, OutcomeUnknown, StorageUnavailable
 from hookline.receiver.app import Receiver
 from hookline.receiver.app_database import AppDatabase
+from hookline.receiver.handlers import LentTransaction, Transactions
 from hookline.testing.clock import TurnedClock
 from hookline.testing.signed import signed_request
 
@@ -287,6 +289,52 @@ def test_a_worker_on_sqlite_hears_of_what_is_kept(app: App, receiver: Receiver, 
         worker.join()
 
     assert heard == ["event_000001", "event_000002"]
+
+
+class Gate:
+    """An app's transactions, counted, and begun only while it is open."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+        self.begun = 0
+        self.is_open = threading.Event()
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[LentTransaction]:
+        self.begun += 1
+        assert self.is_open.wait(30)
+        with self._transactions.begin() as transaction:
+            yield transaction
+
+
+def test_webhooks_that_wait_share_a_commit(app: App, company: Company, clock: TurnedClock) -> None:
+    """Sixteen threads of a server would else queue for the disk, and on SQLite for the write lock, one by one."""
+    gate = Gate(app.transactions)
+    gate.is_open.set()
+    with Receiver(transactions=gate, secrets=[SECRET], clock=clock, tolerance_s=None) as receiver:
+        post(receiver, company.user("created"))
+        before, group = gate.begun, receiver.intake._group
+        gate.is_open.clear()
+        answers: list[int] = []
+
+        def post_here(event: dict[str, Any]) -> None:
+            answers.append(post(receiver, event))
+            if isinstance(app.transactions, AliasTransactions):
+                app.transactions.end_thread()  # as Django does after each request
+
+        threads = [threading.Thread(target=post_here, args=(company.user("updated"),)) for _ in range(17)]
+        threads[0].start()
+        wait_for(lambda: gate.begun == before + 1)
+        for thread in threads[1:]:
+            thread.start()
+        wait_for(lambda: len(group._slots) == 16)
+        gate.is_open.set()
+        for thread in threads:
+            thread.join(30)
+
+        assert answers == [200] * 17
+        assert gate.begun == before + 2
+    assert app.rows("select count(*) from hookline_inbox") == [(18,)]
 
 
 # -- what is particular about one of them

@@ -7,6 +7,7 @@ database is opened (and, where it is Hookline's own, migrated) at the first use.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -21,7 +22,7 @@ from hookline.receiver.app_database import AppDatabase
 from hookline.receiver.asgi import AsgiDoor
 from hookline.receiver.counters import Counters
 from hookline.receiver.handlers import Registry
-from hookline.receiver.intake import Intake, Opened, SeparateIntake, SharedIntake
+from hookline.receiver.intake import CHANNEL, Intake, Opened
 from hookline.receiver.model import Entry, PutKind, Receipt, Request
 from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
@@ -363,7 +364,8 @@ class Receiver:
 
     def _open(self) -> Opened:
         if self._app_database is not None:
-            return Opened(None, SeparateIntake(self._app_database, self._outage, self.counters))
+            app = self._app_database
+            return Opened(None, Intake(app, self._outage, self.counters, end_thread=app.end_thread))
         assert self._database_url is not None
         database = connect(self._database_url)
         try:
@@ -371,7 +373,8 @@ class Receiver:
         except BaseException:
             database.close()
             raise
-        return Opened(database, SharedIntake(database, self._outage, self.counters))
+        kept = functools.partial(database.notify, CHANNEL)
+        return Opened(database, Intake(database, self._outage, self.counters, kept=kept))
 
     @property
     def _reached(self) -> Database | AppDatabase:

@@ -1,19 +1,17 @@
 """Keeping entries durably: the answer 200 rests on what returns from here.
 
-Where Hookline owns the database, callers share commits (`storage.commit`); on the app's own transactions each
-entry has its own. Whatever goes wrong is a `StorageError`, logged once per outage and not once per request.
+Callers share commits (`storage.commit`). Whatever goes wrong is a `StorageError`, logged once per outage and not once
+per request.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hookline.errors import OutcomeUnknown, StorageError
-from hookline.receiver.counters import Counters
 from hookline.receiver.model import Entry, PutKind, RejectionRow, shown_id
 from hookline.receiver.store import InboxStore
 from hookline.storage.commit import GroupCommit
@@ -21,6 +19,7 @@ from hookline.storage.commit import GroupCommit
 if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.receiver.app_database import AppDatabase
+    from hookline.receiver.counters import Counters
     from hookline.receiver.model import Receipt
     from hookline.receiver.receive import Door
     from hookline.storage import Database
@@ -29,24 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("hookline.receiver")
 
 CHANNEL = "inbox"  # what a worker subscribes to: something was kept
-
-
-class Intake(Protocol):
-    """Where verified requests are kept. Everything here raises `StorageError` where nothing could be kept."""
-
-    @property
-    def put(self) -> Callable[[Entry], Awaitable[PutKind]]:
-        """For coroutines: returns after the commit."""
-
-    @property
-    def put_inline(self) -> Callable[[Entry], PutKind]:
-        """For threads: returns after the commit."""
-
-    def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
-        """Add to the counts of refusals."""
-
-    def close(self) -> None:
-        """Finish what is under way. What is put later begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +63,54 @@ class Reception(Protocol):
         """Write what is counted, finish what is under way, and close."""
 
 
-class SharedIntake:
-    """On a database of ours: whoever waits while a batch is being written shares the next commit."""
+class Intake:
+    """Whoever waits while a batch is being written shares the next commit (docs/decisions/0175).
 
-    def __init__(self, database: Database, outage: Outage, counters: Counters | None = None) -> None:
+    On a database of ours, or on the app's own transactions: then by one thread of ours for coroutines, and for threads
+    by the one of them that leads. Everything here raises `StorageError` where nothing could be kept.
+
+    Args:
+        kept: called after each commit, on the thread that made it.
+        end_thread: called on a thread of ours that has used the database, when it ends.
+
+    Attributes:
+        put: for coroutines: keeps an entry, and returns after the commit.
+        put_inline: the same for threads.
+    """
+
+    def __init__(
+        self,
+        database: Database | AppDatabase,
+        outage: Outage,
+        counters: Counters,
+        *,
+        kept: Callable[[], None] | None = None,
+        end_thread: Callable[[], None] | None = None,
+    ) -> None:
         self._database = database
-        self._store = InboxStore(database.dialect)
+        self._kept = kept
+        self._known: InboxStore | None = None
         self._outage = outage
-        self._counters = counters if counters is not None else Counters()
-        self._group: GroupCommit[Entry, PutKind] = GroupCommit(self._keep, name="hookline-inbox")
+        self._counters = counters
+        self._group: GroupCommit[Entry, PutKind] = GroupCommit(self._keep, name="hookline-inbox", end_thread=end_thread)
         # The group's own methods: a coroutine of ours around them would cost every request.
-        self.put = self._group.put
-        self.put_inline = self._group.put_inline
+        self.put: Callable[[Entry], Awaitable[PutKind]] = self._group.put
+        self.put_inline: Callable[[Entry], PutKind] = self._group.put_inline
 
     def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
+        """Add to the counts of refusals."""
         self._database.run(lambda connection: self._store.add_rejections(connection, rows))
 
     def close(self) -> None:
+        """Finish what is under way. What is put later begins anew."""
         self._group.close()
+
+    @property
+    def _store(self) -> InboxStore:
+        # Late: which SQL an app's database speaks is known once it was reached.
+        if self._known is None:
+            self._known = InboxStore(self._database.dialect)
+        return self._known
 
     def _keep(self, entries: Sequence[Entry]) -> list[PutKind]:
         try:
@@ -112,55 +123,15 @@ class SharedIntake:
             if len(entries) > 1:
                 raise  # the group runs them one by one, so that only the bad one fails
             self._outage.failed(error)
-            raise StorageError(f"the entry could not be kept: {type(error).__name__}") from error
+            # Whatever an app's transactions raise, during their commit or before: 200 cannot be said.
+            raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
         self._outage.is_over()
         self._counters.entries_kept(kinds)
         # After the commit and once per batch: a worker woken earlier would find nothing.
-        self._database.notify(CHANNEL)
+        if self._kept is not None:
+            self._kept()
         _log_kept(entries, kinds)
         return kinds
-
-
-class SeparateIntake:
-    """On the app's own transactions: one per entry, in the calling thread or, for coroutines, in one of asyncio's."""
-
-    def __init__(self, database: AppDatabase, outage: Outage, counters: Counters | None = None) -> None:
-        self._database = database
-        self._known: InboxStore | None = None
-        self._outage = outage
-        self._counters = counters if counters is not None else Counters()
-
-    async def put(self, entry: Entry) -> PutKind:
-        # Shielded: a client that goes away does not make a thread's transaction anybody's concern but its own.
-        return await asyncio.shield(asyncio.to_thread(self.put_inline, entry))
-
-    def put_inline(self, entry: Entry) -> PutKind:
-        try:
-            [kind] = self._database.run(lambda connection: self._store.put(connection, [entry]))
-        except StorageError as error:
-            self._outage.failed(error)
-            self._counters.storage_errors += 1
-            raise
-        except Exception as error:
-            # Whatever the app's transactions raise: 200 cannot be said.
-            self._outage.failed(error)
-            raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
-        self._outage.is_over()
-        self._counters.entries_kept([kind])
-        _log_kept([entry], [kind])
-        return kind
-
-    def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
-        self._database.run(lambda connection: self._store.add_rejections(connection, rows))
-
-    def close(self) -> None:
-        """Nothing is held open here."""
-
-    @property
-    def _store(self) -> InboxStore:
-        if self._known is None:
-            self._known = InboxStore(self._database.dialect)
-        return self._known
 
 
 def _log_kept(entries: Sequence[Entry], kinds: Sequence[PutKind]) -> None:

@@ -35,16 +35,25 @@ class GroupCommit(Generic[T, R]):
             the whole batch, and must then have written nothing.
         name: for the thread.
         max_batch: how many items one transaction takes at most.
+        end_thread: called last on the thread that writes for coroutines.
 
     A failing batch is rerun item by item. Not so when the commit's answer never came (`OutcomeUnknown`: a rerun could
     write twice), nor when the database is away (`StorageUnavailable`: every item fails alike, and so do those that
     wait for their loop's next batch).
     """
 
-    def __init__(self, commit: Callable[[Sequence[T]], Sequence[R]], *, name: str, max_batch: int = MAX_BATCH) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[T]], Sequence[R]],
+        *,
+        name: str,
+        max_batch: int = MAX_BATCH,
+        end_thread: Callable[[], None] | None = None,
+    ) -> None:
         self._commit = commit
         self._name = name
         self._max_batch = max_batch
+        self._end_thread = end_thread
         self._lock = threading.Lock()
         self._lanes: dict[asyncio.AbstractEventLoop, _Lane[T, R]] = {}
         self._slots: list[_Slot[T, R]] = []
@@ -90,6 +99,8 @@ class GroupCommit(Generic[T, R]):
         """Finish the batch under way and end the thread. Items put later start a new one."""
         executor, self._executor = self._executor, None
         if executor is not None and self._executor_pid == os.getpid():
+            if self._end_thread is not None:
+                executor.submit(self._end_thread)
             executor.shutdown(wait=True)
 
     def _open_lane(self, loop: asyncio.AbstractEventLoop) -> _Lane[T, R]:
