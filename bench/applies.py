@@ -1,4 +1,4 @@
-"""Applied events per second, mirror only, against a bare bulk upsert of the rows that applying left.
+"""Applied events per second, with and without a handler, against a bare bulk upsert of the rows that applying left.
 
 Twice: an upsert that sets every column, as one must that has not read the rows, and one that leaves the columns alone
 that indexes are over, as applying does where a user stays in its directory.
@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from bench.databases import Databases
 from bench.measure import BenchError, Options, Run, cost, pinned, spread
+from hookline.receiver.handlers import Change, Registry
 from hookline.receiver.model import Entry
 from hookline.receiver.store import InboxStore
 from hookline.receiver.work import BATCH, Access, Worker
@@ -28,6 +29,7 @@ from hookline.wire.timestamps import format_ms
 USERS, DIRECTORIES, ORGANIZATIONS = 100_000, 200, 20
 EVENTS = 6_000  # a round
 STRETCH = 10 * BATCH  # how many are applied before the bare side has its turn
+TOLD = 2 * BATCH  # of those so many to the side with a handler, where each costs a transaction
 START_US = 1_790_000_000_000_000
 TABLE = "hookline_directory_users"
 PADDING = "x" * 400  # the whole event is about 1.1 KiB
@@ -166,7 +168,7 @@ class Side:
 def measure(databases: Databases, options: Options) -> Iterator[str]:
     """The lines of the report."""
     users, events = options.sized(USERS, 2 * BATCH), options.sized(EVENTS, STRETCH)
-    ours = Side(databases)
+    ours, told = Side(databases), Side(databases)
     sides = {"bare upsert, every column": Side(databases), "bare, indexed ones left": Side(databases)}
     with contextlib.ExitStack() as stack:
         source = Source(users)
@@ -181,36 +183,69 @@ def measure(databases: Databases, options: Options) -> Iterator[str]:
             worker.drain()
         database.close()
         others = [connect(stack.enter_context(databases.fresh(url))) for _ in sides]
+        handled = connect(stack.enter_context(databases.fresh(url)))
         verbs = [bare_upsert(others[0]), bare_upsert(others[1], ("directory_id", "organization_id"))]
         database = connect(url)
-        for one in (database, *others):
+        for one in (database, handled, *others):
             stack.callback(one.close)
         worker = Worker(Access(database))
+        telling = Worker(Access(handled), with_a_handler(handled))
+        telling.register()
         stack.enter_context(pinned(0))
         for _ in range(options.rounds):
             done = 0
             while done < events:
                 batches = [source.batch(BATCH) for _ in range(STRETCH // BATCH)]
-                put(database, inbox, [body for batch in batches for _, body in batch])
-                count = sum(map(len, batches))
-                with ours.working(count):
-                    worker.drain()
+                bodies = [body for batch in batches for _, body in batch]
+                count = len(bodies)
+                for one, working, side, share in (
+                    (database, worker, ours, bodies),
+                    (handled, telling, told, bodies[:TOLD]),
+                ):
+                    put(one, inbox, share)
+                    with side.working(len(share)):
+                        working.drain()
                 done += count
                 rows = [rows_of(database, verbs[0].columns, [id_ for id_, _ in batch]) for batch in batches]
                 for other, verb, side in zip(others, verbs, sides.values(), strict=True):
                     with side.working(sum(map(len, rows))):
                         upsert(other, verb, rows)
-            for side in (ours, *sides.values()):
+            for side in (ours, told, *sides.values()):
                 side.end_round()
         for other in others:
             check(database, other)
+        check_told(handled)
     size = f"{users:,} users (rounds: {options.rounds} of {events:,})"
     yield f"applied events/s, {databases.described}, mirror only, one process on one core, batches of {BATCH}, {size}"
-    for label, side in ({"applied, change feed and all": ours} | sides).items():
+    shown = {"applied, change feed and all": ours, "the same, a handler for each": told}
+    for label, side in (shown | sides).items():
         yield f"  {label:<28} {statistics.median(run.per_s for run in side.runs):>8,.0f}/s  {cost(side.runs)}"
     for label, side in sides.items():
         ratios = [applied.per_s / bare.per_s for applied, bare in zip(ours.runs, side.runs, strict=True)]
         yield f"  ratio  {spread(ratios)}  to {label}"
+    ratios = [with_.per_s / without.per_s for with_, without in zip(told.runs, ours.runs, strict=True)]
+    yield f"  ratio  {spread(ratios)}  with a handler to without"
+
+
+def with_a_handler(database: Database) -> Registry:
+    """A handler that writes a row of the app's for every change: each of its runs is a transaction."""
+    database.run(lambda connection: connection.execute("create table told (seq bigint primary key)"))
+    registry = Registry()
+
+    @registry.on_change("directory_user", name="tell")
+    def tell(change: Change, tx: Any) -> None:
+        tx.execute(f"insert into told values ({change.seq})")
+
+    return registry
+
+
+def check_told(database: Database) -> None:
+    """The handler was told of every change once, and is through."""
+    with database.read() as connection:
+        (told,) = connection.execute("select count(*) from told").fetchone()
+        states = dict(connection.execute("select state, count(*) from hookline_runs group by state").fetchall())
+    if states != {"succeeded": told}:
+        raise BenchError(f"expected {told:,} runs that succeeded, got {states}")
 
 
 def upsert(database: Database, verb: Verb, batches: Sequence[Sequence[tuple[Any, ...]]]) -> None:

@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from soak import crash, merge, races, schema, senders
+from soak import crash, drain, merge, races, schema, senders
 from soak.report import Report
 
 SOAKS: dict[str, Callable[..., Report]] = {
     "crash": crash.soak,
+    "drain": drain.soak,
     "merge": merge.soak,
     "races": races.soak,
     "schema": schema.soak,
@@ -23,7 +24,7 @@ SOAKS: dict[str, Callable[..., Report]] = {
 
 
 DATABASES = ("sqlite", "postgresql")
-ON_EITHER = ("merge", "races")
+ON_EITHER = ("drain", "merge", "races")
 
 
 def main() -> int:

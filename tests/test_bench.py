@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="th
 # What a report has of each part, besides its title.
 SAYS = {
     "accepts": r"ratio +\d+\.\d+ \(",
-    "applies": r"ratio +\d+\.\d+ \(.*to bare upsert, every column",
+    "applies": r"ratio +\d+\.\d+ \(.*to bare upsert, every column(.*\n)+ +ratio +\d+\.\d+.*with a handler",
     "claims": r"10,000 against 1,000: slower by \d+\.\d+",
     "deliveries": r"ratio by CPU +\d+\.\d+ \(",
     "hanging": r"p95 with to without +\d+\.\d+",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from soak import merge
+from bench.backlog import add_entries
+from soak import drain, merge
 from soak.report import Report
 
+from hookline.storage import connect
+from hookline.storage.migrate import migrate
 from tests.model import stored
 from tests.postgres import Cluster
 
@@ -31,6 +35,32 @@ def test_the_merge_soak_reports_and_finds_nothing_wrong() -> None:
     assert "| Hookline's rules | 0 | 0 | 0 | 0 | 0 |" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("`make soak ARGS='merge --seed 1 --scale 0.002'`")
     assert "tables, workers 4: 40 of 40 histories; 0 wrong" in done.stderr
+
+
+def test_a_backlog_is_drained_and_every_entry_accounted_for() -> None:
+    """By a worker that is a process; what it holds of memory is said for each tenth."""
+    said: list[str] = []
+
+    report = drain.soak(seed=1, scale=0.0005, say=said.append)
+
+    assert report.wrong == []
+    rows = [line for line in report.lines if re.fullmatch(r"(\| [\d,.]+ ){4}\|", line)]
+    assert len(rows) == 10
+    assert rows[-1].startswith("| 500 |")
+    assert said[0] == "drain: 500 entries wait, SQLite"
+
+
+def test_a_backlog_that_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
+    """Entries that were set aside, or users that are missing, are what the soak calls wrong."""
+    database = connect(f"sqlite:///{tmp_path / 'inbox.db'}")
+    migrate(database, "receiver", "hookline.receiver")
+    add_entries(database, 100)
+
+    assert drain._amiss(database, 100) == [
+        "expected 100 applied or stale, got {}",
+        "expected 100 users in the mirror, got 0",
+    ]
+    database.close()
 
 
 @pytest.mark.parametrize("code", [0, 1])
