@@ -271,8 +271,7 @@ def test_kill_9_between_the_mark_and_the_commit(
     assert (told(app), runs(app)) == ([("event_000001", "second")], [("h", "succeeded", 2)])
 
 
-@pytest.mark.parametrize("app", ["sqlite3", "SQLAlchemy on SQLite", "Django on SQLite"], indirect=True)
-def test_a_worker_on_sqlite_hears_of_what_is_kept(app: App, receiver: Receiver, company: Company) -> None:
+def test_a_worker_hears_of_what_is_kept(app: App, receiver: Receiver, company: Company) -> None:
     """It would come by its timer as well; here that stands still."""
     heard: list[str] = []
     receiver.on("*", name="h")(lambda event, tx: heard.append(event.id))

@@ -365,7 +365,9 @@ class Receiver:
     def _open(self) -> Opened:
         if self._app_database is not None:
             app = self._app_database
-            return Opened(None, Intake(app, self._outage, self.counters, end_thread=app.end_thread))
+            keeping = functools.partial(app.announce, channel=CHANNEL)
+            intake = Intake(app, self._outage, self.counters, keeping=keeping, end_thread=app.end_thread)
+            return Opened(None, intake)
         assert self._database_url is not None
         database = connect(self._database_url)
         try:

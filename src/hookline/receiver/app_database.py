@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 from hookline.errors import HooklineError, StorageUnavailable
+from hookline.storage import connect
 from hookline.storage.app_connection import (
     PlainPostgres,
     PlainSqlite,
+    announce,
     begin_ours,
     meant,
     meant_at_begin,
     meant_at_commit,
     plain_or_refused,
+    url_of,
     watched,
 )
 from hookline.storage.reruns import with_reruns
-from hookline.storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from hookline.receiver.handlers import LentTransaction, Transactions
-    from hookline.storage import Connection, Dialect
+    from hookline.storage import Connection, Database, Dialect
 
 T = TypeVar("T")
 
@@ -60,6 +61,8 @@ class AppDatabase:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
         self._dialect: Dialect | None = None
+        # Ours, each held by one subscription.
+        self._beside: list[Database] = []
 
     @property
     def dialect(self) -> Dialect:
@@ -106,20 +109,38 @@ class AppDatabase:
             transaction.check = check
             yield transaction
 
-    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+    def subscribe(self, channel: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Have `callback` called, on any thread, after commits of others; returns what ends that.
 
-        On SQLite within a tenth of a second, by a connection of ours that only looks (`PRAGMA data_version`). On
-        PostgreSQL never: an app's own connections are not there to listen. Nor where the database is away by now.
+        By a connection of ours beside the app's: on SQLite it only looks (`PRAGMA data_version`), after any commit and
+        within a tenth of a second; on PostgreSQL it listens. Never where the database is away by now, or no other
+        connection reaches it.
         """
-        file: Path | None = None
-        with contextlib.suppress(StorageUnavailable), self.read() as connection:
-            file = _file_of(connection) if self.dialect == "sqlite" else None
-        if file is None:
+        url: str | None = None
+        with contextlib.suppress(StorageUnavailable), self._begun() as transaction:
+            url = url_of(transaction.dbapi)
+        if url is None:
             return lambda: None
-        watching = SqliteDatabase(file)
-        watching.subscribe("", callback)
-        return watching.close
+        beside = connect(url, setting="transactions")
+        end = beside.subscribe(channel, callback)
+        self._beside.append(beside)
+
+        def unsubscribe() -> None:
+            end()
+            self._beside.remove(beside)
+            beside.close()
+
+        return unsubscribe
+
+    def notify(self, channel: str) -> None:
+        """Tell subscribers, here and in other processes; where nobody of this process listens, nobody is told."""
+        for beside in self._beside[:1]:
+            beside.notify(channel)
+
+    @staticmethod
+    def announce(connection: PlainSqlite | PlainPostgres, channel: str) -> None:
+        """Tell subscribers with the commit: the door's way, which is to open no connection beside the app's."""
+        announce(connection, channel)
 
     def end_thread(self) -> None:
         """A thread of ours that used this ends: what the app keeps for each thread may be closed."""
@@ -150,16 +171,6 @@ class AppDatabase:
             if isinstance(error, HooklineError):
                 raise
             _raise(meant_at_commit(error) if is_done else meant_at_begin(error), error)
-
-
-def _file_of(connection: Connection) -> Path | None:
-    """The file of an SQLite connection; None where it has none."""
-    cursor = connection.cursor()
-    cursor.execute("pragma database_list")
-    for _, name, file in cursor.fetchall():
-        if name == "main" and file:
-            return Path(file)
-    return None
 
 
 def _raise(meaning: Exception, error: Exception) -> NoReturn:

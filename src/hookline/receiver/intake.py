@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hookline.errors import OutcomeUnknown, StorageError
 from hookline.receiver.model import Entry, PutKind, RejectionRow, shown_id
@@ -70,6 +70,7 @@ class Intake:
     by the one of them that leads. Everything here raises `StorageError` where nothing could be kept.
 
     Args:
+        keeping: called in each transaction, with its connection.
         kept: called after each commit, on the thread that made it.
         end_thread: called on a thread of ours that has used the database, when it ends.
 
@@ -84,10 +85,12 @@ class Intake:
         outage: Outage,
         counters: Counters,
         *,
+        keeping: Callable[[Any], None] | None = None,
         kept: Callable[[], None] | None = None,
         end_thread: Callable[[], None] | None = None,
     ) -> None:
         self._database = database
+        self._keeping = keeping
         self._kept = kept
         self._known: InboxStore | None = None
         self._outage = outage
@@ -113,8 +116,14 @@ class Intake:
         return self._known
 
     def _keep(self, entries: Sequence[Entry]) -> list[PutKind]:
+        def put(connection: Any) -> list[PutKind]:
+            kinds = self._store.put(connection, entries)
+            if self._keeping is not None:
+                self._keeping(connection)
+            return kinds
+
         try:
-            kinds = self._database.run(lambda connection: self._store.put(connection, entries))
+            kinds = self._database.run(put)
         except StorageError as error:
             self._outage.failed(error)
             self._counters.storage_errors += 1

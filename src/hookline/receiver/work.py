@@ -122,10 +122,11 @@ class Access:
 
     def subscribe(self, callback: Callable[[], None]) -> list[Callable[[], None]]:
         """Have `callback` called where something was kept, or runs were made, as far as that is heard of."""
-        if self._app is not None:
-            return [self._app.subscribe(callback)]
-        assert self.database is not None
-        return [self.database.subscribe(channel, callback) for channel in ("inbox", "runs")]
+        return [self._reached.subscribe(channel, callback) for channel in ("inbox", "runs")]
+
+    def tell(self, channel: str) -> None:
+        """Say that something was committed."""
+        self._reached.notify(channel)
 
     def end_thread(self) -> None:
         """A thread of the worker ends."""
@@ -413,8 +414,7 @@ class Worker:
         return min([idle_ms, *(time_ms for time_ms in times if time_ms is not None and time_ms > now_ms)])
 
     def _tell(self, channel: str) -> None:
-        if self._access.database is not None:
-            self._access.database.notify(channel)
+        self._access.tell(channel)
 
     # -- entries -----------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from hookline.errors import ConfigError, OutcomeUnknown, StorageUnavailable, TransactionMisuse
 from hookline.storage.sqlite import meant_by_sqlite
@@ -124,6 +125,25 @@ def commits_by_itself(connection: sqlite3.Connection) -> bool:
     # Python 3.12 has a mode of its own beside the old one, where None stands for autocommit.
     mode = getattr(connection, "autocommit", -1)
     return connection.isolation_level is None if mode == -1 else bool(mode)
+
+
+def url_of(connection: PlainSqlite | PlainPostgres) -> str | None:
+    """Where it leads, as `connect` takes it, for a connection of ours beside the app's; None where no other can."""
+    if isinstance(connection, PlainSqlite):
+        cursor = connection.cursor()
+        cursor.execute("pragma database_list")
+        files = [file for _, name, file in cursor.fetchall() if name == "main" and file]
+        return f"sqlite:///{files[0]}" if files else None
+    info = connection.driver.info
+    return "postgresql://?" + urlencode(info.get_parameters() | ({"password": info.password} if info.password else {}))
+
+
+def announce(connection: PlainSqlite | PlainPostgres, channel: str) -> None:
+    """Have a `Database`'s subscribers called with the commit of this transaction; SQLite's see each by themselves."""
+    if isinstance(connection, PlainPostgres):
+        from hookline.storage.postgres_wakeups import CHANNEL
+
+        connection.cursor().execute("select pg_notify(%s, %s)", (CHANNEL, channel))
 
 
 def begin_ours(connection: PlainSqlite | PlainPostgres, lock_timeout_ms: int) -> None:
