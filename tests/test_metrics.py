@@ -185,12 +185,12 @@ def test_the_receiver_tells_what_it_did(tmp_path: Path) -> None:
     def value(samples: Samples, name: str, *labels: str) -> float:
         return samples[f"hookline_receiver_{name}", labels]
 
-    assert value(before, "entries_total", "accepted") == 2
-    assert value(before, "entries_total", "duplicate") == 1
-    assert value(before, "refused_total", "mismatch") == 1
-    assert value(before, "refused_total", "path") == 1
+    assert value(before, "entries_total", "accepted", "default") == 2
+    assert value(before, "entries_total", "duplicate", "default") == 1
+    assert value(before, "refused_total", "mismatch", "default") == 1
+    assert value(before, "refused_total", "path", "default") == 1
     assert (value(before, "waiting"), value(after, "waiting")) == (2, 0)
-    assert value(after, "applied_total", "applied") == 1
+    assert value(after, "applied_total", "applied", "default") == 1
     assert value(after, "apply_lag_seconds_sum") == 20
     assert value(after, "runs_total", "welcome", "succeeded") == 2
     assert value(after, "runs_total", "broken", "pending") == 2

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hookline.receiver.app import Receiver
     from hookline.receiver.handlers import Change, CurrentRun, current_run
     from hookline.receiver.retention import Retention
+    from hookline.receiver.sources import Source
     from hookline.receiver.verify import verify, verify_signature
     from hookline.sender.outbox import Outbox as Outbox
     from hookline.wire.event import Event
@@ -44,6 +45,7 @@ __all__ = [
     "OutcomeUnknown",
     "Receiver",
     "Retention",
+    "Source",
     "StorageError",
     "StorageUnavailable",
     "TransactionMisuse",
@@ -61,6 +63,7 @@ _HOMES = {
     "Outbox": "hookline.sender.outbox",
     "Receiver": "hookline.receiver.app",
     "Retention": "hookline.receiver.retention",
+    "Source": "hookline.receiver.sources",
     "current_run": "hookline.receiver.handlers",
     "verify": "hookline.receiver.verify",
     "verify_signature": "hookline.receiver.verify",

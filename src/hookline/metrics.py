@@ -163,15 +163,15 @@ class ReceiverMetrics(Collector):
         yield _counter(
             "hookline_receiver_entries",
             "Signed requests kept: accepted, duplicate, or conflict (other bytes under a known id).",
-            ("kind",),
+            ("source", "kind"),
             counted.kept,
         )
-        yield _counter("hookline_receiver_refused", "Requests refused.", ("reason",), counted.refused)
+        yield _counter("hookline_receiver_refused", "Requests refused.", ("source", "reason"), counted.refused)
         yield _histogram("hookline_receiver_commit_entries", "Entries per commit of the door.", counted.commits)
         yield _counter(
             "hookline_receiver_storage_errors", "Times the door could not store.", (), counted.storage_errors
         )
-        yield _counter("hookline_receiver_applied", "Entries worked on.", ("outcome",), counted.outcomes)
+        yield _counter("hookline_receiver_applied", "Entries worked on.", ("source", "outcome"), counted.outcomes)
         yield _histogram(
             "hookline_receiver_apply_lag_seconds", "From an entry's arrival to its application.", counted.lags
         )

@@ -196,7 +196,7 @@ def test_replay_counts_first_and_then_does_it(desk: Desk, capsys: pytest.Capture
     assert told(capsys, "inbox", "replay", "--type", "*", "--dry-run") == {"would_replay": 2}
     assert desk.one("select count(*) from hookline_replays") == 0
     done = told(capsys, "inbox", "replay", "--type", "dsync.*")
-    assert done == {"replay": 1, "entries": 1, "runs": 0, "failed": 0, "gone": 0}
+    assert done == {"replays": [1], "entries": 1, "runs": 0, "failed": 0, "gone": 0}
 
     done = told(capsys, "inbox", "replay", "--type", "*", code=Exit.PARTLY_DONE)
     assert (done["entries"], done["failed"]) == (1, 1)

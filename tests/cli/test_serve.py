@@ -485,7 +485,7 @@ def test_metrics_of_both_ends_on_one_port(start: Callable[..., Served]) -> None:
     assert (status, proxied) == (200, 401)
     for name in (
         'hookline_build_info{python="',
-        'hookline_receiver_entries_total{kind="accepted"} 1.0',
+        'hookline_receiver_entries_total{kind="accepted",source="default"} 1.0',
         'hookline_sender_backlog{environment="production",state="due"} 0.0',
         "process_resident_memory_bytes",
     ):

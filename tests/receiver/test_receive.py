@@ -13,7 +13,7 @@ import pytest
 
 from hookline.errors import OutcomeUnknown, StorageUnavailable
 from hookline.receiver.model import Entry, PutKind, Receipt, Request
-from hookline.receiver.receive import Door, header_pairs
+from hookline.receiver.receive import NO_PATH, Door, Doors, header_pairs
 from hookline.storage import Verbs
 from hookline.wire.signature import sign
 
@@ -57,7 +57,8 @@ def with_header(request: Request, name: bytes, value: bytes | None) -> Request:
 
 
 def receive(door: Door, request: Request, kept: Kept | None = None) -> Receipt:
-    return door.receive(request, (kept or Kept()).put, NOW_MS)
+    at_path = Doors([door]).find(request.path)
+    return NO_PATH if at_path is None else at_path.receive(request, (kept or Kept()).put, NOW_MS)
 
 
 def test_a_signed_event_is_kept_under_its_id_with_its_bytes() -> None:

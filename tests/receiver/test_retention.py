@@ -30,7 +30,7 @@ KEPT = Retention()
 
 def pruning(desk: Desk, kept: Retention = KEPT, source: str = "default", **settings: Any) -> Worker:
     verbs = Verbs("hookline.receiver", desk.database.dialect)
-    return desk.new_worker(pruner=Pruner(verbs, source, kept), **settings)
+    return desk.new_worker(pruners=[Pruner(verbs, source, kept)], **settings)
 
 
 def after_days(desk: Desk, days: float) -> None:

@@ -23,12 +23,13 @@ def list_(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJ
         print_json([asdict(row) for row in rows])
         return
     print_table(
-        ("HANDLER", "KIND", "LISTENS TO", "WAITING", "RUNNING", "DEAD", "PAUSED", "TRIED AGAIN"),
+        ("HANDLER", "KIND", "LISTENS TO", "OF SOURCE", "WAITING", "RUNNING", "DEAD", "PAUSED", "TRIED AGAIN"),
         (
             (
                 row.name,
                 row.kind,
                 row.pattern,
+                row.source or "(all)",
                 row.pending,
                 row.running,
                 row.dead,

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from hookline.cli import Exit, fail
 from hookline.cli.parameters import AsJson
-from hookline.cli.receiver_app import AppName, DatabaseUrl, receiver_in_force
+from hookline.cli.receiver_app import AppName, DatabaseUrl, SourceName, receiver_in_force
 from hookline.cli.tables import print_json, print_table, printable, time_of
 from hookline.errors import ConfigError
 from hookline.receiver.model import InboxEntry, RunRow
@@ -33,6 +33,7 @@ def list_(
     state: str | None = None,
     before: int = NEWEST,
     limit: int = PAGE,
+    source: SourceName = None,
     app: AppName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -48,7 +49,7 @@ def list_(
     limit:
         How many at most.
     """
-    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+    with receiver_in_force(app, database_url) as receiver, receiver.look(source) as (queries, connection):
         entries = queries.entries(connection, state=state, before_seq=before, limit=limit)
     if as_json:
         print_json([_entry(entry) for entry in entries])
@@ -62,6 +63,7 @@ def show(
     /,
     *,
     body: Annotated[bool, Parameter(negative=(), help="Print the body: it holds personal data.")] = False,
+    source: SourceName = None,
     app: AppName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -73,8 +75,11 @@ def show(
     event_id:
         As `inbox list` shows it.
     """
-    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
-        entry = queries.entry(connection, event_id)
+    with receiver_in_force(app, database_url) as receiver, receiver.look(source) as (queries, connection):
+        found = queries.entries(connection, event_id=event_id)
+        if len(found) > 1:
+            raise ConfigError("--source", f"several have an event of this id: {', '.join(one.source for one in found)}")
+        entry = found[0] if found else None
         runs = [] if entry is None else queries.runs(connection, entry_seq=entry.seq, limit=1_000)
         raw = queries.body(connection, event_id) if body else None
     if entry is None:
@@ -95,7 +100,14 @@ def show(
 
 
 @inbox.command
-def dead(*, limit: int = PAGE, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+def dead(
+    *,
+    limit: int = PAGE,
+    source: SourceName = None,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
     """Entries that cannot be applied, and runs that failed for good.
 
     Parameters
@@ -103,7 +115,7 @@ def dead(*, limit: int = PAGE, app: AppName = None, database_url: DatabaseUrl = 
     limit:
         How many of each at most.
     """
-    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+    with receiver_in_force(app, database_url) as receiver, receiver.look(source) as (queries, connection):
         entries = queries.entries(connection, state="dead", limit=limit)
         runs = queries.runs(connection, state="failed", limit=limit)
     if as_json:
@@ -118,6 +130,7 @@ def rejected(
     *,
     since: str = "1d",
     limit: int = PAGE,
+    source: SourceName = None,
     app: AppName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -131,22 +144,24 @@ def rejected(
     limit:
         How many rows at most.
     """
-    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+    with receiver_in_force(app, database_url) as receiver, receiver.look(source) as (queries, connection):
         rows = queries.rejections(connection, since_ms=_moment("--since", since) or 0, limit=limit)
     if as_json:
         print_json([row._asdict() for row in rows])
         return
     print_table(
-        ("MINUTE", "REASON", "TIMES", "THE FIRST"),
-        ((time_of(row.minute_ms), row.reason, row.times, row.sample) for row in rows),
+        ("MINUTE", "SOURCE", "REASON", "TIMES", "THE FIRST"),
+        ((time_of(row.minute_ms), row.source or "(none)", row.reason, row.times, row.sample) for row in rows),
         empty="nothing was refused",
     )
 
 
 @inbox.command
-def stats(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+def stats(
+    *, source: SourceName = None, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJson = False
+) -> None:
     """The inbox in numbers; refusals of the last day."""
-    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+    with receiver_in_force(app, database_url) as receiver, receiver.look(source) as (queries, connection):
         found = asdict(queries.stats(connection, since_ms=_now_ms() - DAY_MS))
     if as_json:
         print_json(found)
@@ -162,6 +177,7 @@ def stats(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJ
 def retry(
     *targets: str,
     walks: Annotated[bool, Parameter(negative=())] = False,
+    source: SourceName = None,
     app: AppName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -178,7 +194,7 @@ def retry(
     if walks and targets:
         raise ConfigError("retry", "expected runs and events, or --walks for all walks that failed")
     with receiver_in_force(app, database_url) as receiver:
-        worker, source = receiver.worker(), receiver.source
+        worker = receiver.worker()
         if walks:
             count = worker.retry_walks()
             if as_json:
@@ -187,8 +203,14 @@ def retry(
                 print(f"retried: {count} walks")
             return Exit.OK
 
+        with receiver.look(source) as (queries, connection):
+            sources = queries.sources(connection)
+
         def once_more(target: str) -> bool:
-            return worker.retry_run(int(target)) if _is_run(target) else worker.retry_entry(source, target)
+            if _is_run(target):
+                return worker.retry_run(int(target))
+            # Every dead one of that id, of whatever source.
+            return sum(worker.retry_entry(one, target) for one in sources) > 0
 
         return _each(targets, once_more, "retried", "nothing of that name is there to retry", as_json)
 
@@ -225,6 +247,7 @@ def replay(
     handler: str | None = None,
     all_handlers: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
+    source: SourceName = None,
     app: AppName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -272,7 +295,9 @@ def replay(
     mode: Mode = "handler" if handler is not None else "all" if all_handlers else "mirror"
     with receiver_in_force(app, database_url) as receiver:
         worker = receiver.worker()
-        count = worker.count_replay(receiver.source, selection)
+        with receiver.look(source) as (queries, connection):
+            counts = {one: worker.count_replay(one, selection) for one in queries.sources(connection)}
+        count = sum(counts.values())
         if count == 0 or dry_run:
             if event_ids and count == 0:
                 return fail("not_found", "none of these events is there to replay", Exit.NOT_FOUND, as_json=as_json)
@@ -282,20 +307,26 @@ def replay(
                 print(f"{'would replay' if dry_run else 'replayed'} {count} entries")
             return Exit.OK
         try:
-            number = worker.start_replay(receiver.source, selection, mode=mode, handler=handler)
+            numbers = [
+                worker.start_replay(one, selection, mode=mode, handler=handler) for one, some in counts.items() if some
+            ]
         except LookupError:
             return fail("not_found", f"{printable(handler)}: no handler of that name", Exit.NOT_FOUND, as_json=as_json)
-        done = worker.step_replay(number)
-        while done.finished_ms is None:
+        told = dict.fromkeys(("entries", "runs", "failed", "gone"), 0)
+        for number in numbers:
             done = worker.step_replay(number)
+            while done.finished_ms is None:
+                done = worker.step_replay(number)
+            for name in told:
+                told[name] += getattr(done, name)
     if as_json:
-        told = {"entries": done.entries, "runs": done.runs, "failed": done.failed, "gone": done.gone}
-        print_json({"replay": number, **told})
+        print_json({"replays": numbers, **told})
     else:
-        gone = f", {done.gone} of them no longer kept whole" if done.gone else ""
-        print(f"replayed {done.entries} of {count} entries; runs made due: {done.runs}; failed: {done.failed}{gone}")
+        gone = f", {told['gone']} of them no longer kept whole" if told["gone"] else ""
+        entries, runs, failed = told["entries"], told["runs"], told["failed"]
+        print(f"replayed {entries} of {count} entries; runs made due: {runs}; failed: {failed}{gone}")
     missing = len(event_ids) - count if event_ids and selection == Selection(event_ids=event_ids) else 0
-    return Exit.PARTLY_DONE if done.failed or missing > 0 else Exit.OK
+    return Exit.PARTLY_DONE if told["failed"] or missing > 0 else Exit.OK
 
 
 @inbox.command
@@ -333,10 +364,11 @@ def _each(names: Sequence[str], do: Callable[[str], bool], word: str, problem: s
 
 def _print_entries(entries: Sequence[InboxEntry], *, empty: str) -> None:
     print_table(
-        ("NUMBER", "EVENT", "TYPE", "ARRIVED", "STATE", "REASON", "REPEATS"),
+        ("NUMBER", "SOURCE", "EVENT", "TYPE", "ARRIVED", "STATE", "REASON", "REPEATS"),
         (
             (
                 entry.seq,
+                entry.source,
                 entry.event_id,
                 entry.type,
                 time_of(entry.received_ms),
@@ -352,10 +384,11 @@ def _print_entries(entries: Sequence[InboxEntry], *, empty: str) -> None:
 
 def _print_runs(runs: Sequence[RunRow], *, empty: str) -> None:
     print_table(
-        ("RUN", "HANDLER", "STATE", "TRIES", "EVENT", "OBJECT", "DUE OR DONE", "ERROR"),
+        ("RUN", "SOURCE", "HANDLER", "STATE", "TRIES", "EVENT", "OBJECT", "DUE OR DONE", "ERROR"),
         (
             (
                 run.row_id,
+                run.source,
                 run.handler,
                 run.state,
                 run.tries,
@@ -373,6 +406,7 @@ def _print_runs(runs: Sequence[RunRow], *, empty: str) -> None:
 def _entry(entry: InboxEntry) -> dict[str, Any]:
     return {
         "seq": entry.seq,
+        "source": entry.source,
         "event_id": entry.event_id,
         "type": entry.type,
         "state": entry.state,

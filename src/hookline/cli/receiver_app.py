@@ -17,6 +17,7 @@ from hookline.receiver.app import Receiver
 from hookline.receiver.configured import kept_by
 
 AppName: TypeAlias = Annotated[str | None, Parameter("--app", help=f"{SETTINGS['app'].about} Else HOOKLINE_APP.")]
+SourceName: TypeAlias = Annotated[str | None, Parameter("--source", help="Of this source alone; else of all.")]
 DatabaseUrl: TypeAlias = Annotated[
     str | None, Parameter("--database-url", help=f"{SETTINGS['database_url'].about} Else HOOKLINE_DATABASE_URL.")
 ]

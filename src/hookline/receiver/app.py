@@ -10,11 +10,11 @@ import contextlib
 import functools
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 from hookline.errors import ConfigError, StorageError
 from hookline.loop import Clock, SystemClock
@@ -23,17 +23,18 @@ from hookline.receiver.asgi import AsgiDoor
 from hookline.receiver.counters import Counters
 from hookline.receiver.handlers import Registry
 from hookline.receiver.intake import CHANNEL, Intake, Opened
-from hookline.receiver.model import Entry, PutKind, Receipt, Request
-from hookline.receiver.receive import MAX_BODY, Door, HeadersLike, answer, header_pairs
+from hookline.receiver.model import NO_SOURCE, Entry, PutKind, Receipt, Request
+from hookline.receiver.receive import MAX_BODY, NO_PATH, Doors, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
 from hookline.receiver.resources import OPTIONAL
 from hookline.receiver.retention import Pruner, Retention
+from hookline.receiver.sources import DEFAULT, DEFAULT_PATH, Source
 from hookline.receiver.wsgi import WsgiDoor
-from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
-from hookline.rules.redaction import SECRETS, Secrets
+from hookline.rules.address import parse_networks
 from hookline.storage import Connection, Database, Verbs, connect
 from hookline.storage.migrate import migrate
 from hookline.storage.outage import Outage
+from hookline.wire.catalogue import nearest
 from hookline.wire.signature import TOLERANCE_S
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from hookline.receiver.handlers import Transactions
     from hookline.receiver.queries import InboxQueries
+    from hookline.receiver.receive import Door
     from hookline.receiver.work import Worker
 
 log = logging.getLogger("hookline.receiver")
@@ -51,38 +53,32 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 BODY_TIMEOUT_S = 10.0  # for a whole body: senders give the whole exchange 5 to 30 s
 FLUSH_EVERY_S = 1.0
 RETENTION = Retention()
-_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 _PART, _PACKAGE = "receiver", "hookline.receiver"
 
 
 class Receiver:
-    """Receives, keeps and applies the webhooks of one source.
+    """Receives, keeps and applies the webhooks of one source, or of several.
 
         hooks = Receiver("sqlite:///app.db", secrets=[os.environ["WEBHOOK_SECRET"]])
 
         @hooks.on("dsync.user.created")
         def welcome(event, tx): ...
 
+    Several sources are given as `sources=`; of one, its name is `source` and the rest of it (see `Source`) is given
+    here directly: `secrets`, `path` (always `/webhooks` if not given), `path_token`, `allowed_ips`, `tolerance_s`,
+    `max_body`, `redact`, `retention`.
+
     Args:
         database_url: a database of Hookline's: `sqlite:///app.db` or `postgresql://…`. Its tables are made at the first
             use.
         transactions: instead, the app's own database access; call `migrate()` once to make the tables.
-        secrets: every signing secret in force. None at all: POST is answered 503, nothing is accepted unproved.
-        source: the name everything is kept under, where one database mirrors several sources.
+        sources: several sources, each with its name, its path and its rules; and then nothing that is of one.
+        secrets: every signing secret in force.
+        source: the name everything is kept under.
         mirror: resources to mirror besides the usual ones: `invitation`, `session`. They say much about people and
             change often, so they are mirrored only where asked for; every worker of a database should be asked alike.
-        tolerance_s: how far a signature's time may lie from now, either way; None for no limit.
-        path: where the door is, relative to the mount.
-        path_token: a further, unguessable part of the path.
-        allowed_ips: addresses or networks that may call, as a list or with commas between; `workos` stands for the
-            published ones. Without any, everybody may.
         trusted_proxies: addresses or networks whose `X-Forwarded-For` is believed.
-        max_body: bytes.
         body_timeout_s: how long a client may take to send its body, where the server leaves that to us (ASGI).
-        redact: pattern of types to places in `data` (`{"invoice.*": ["card.number"]}`) that are cut out before a body
-            is kept, besides the one-time codes and tokens that are known (`hookline.rules.redaction.SECRETS`); None
-            cuts nothing. Neither the inbox nor a handler ever sees what is cut.
-        retention: how long what of an entry is kept; None keeps everything for ever.
         clock: what time it is.
 
     Raises:
@@ -97,11 +93,12 @@ class Receiver:
         database_url: str | None = None,
         *,
         transactions: Transactions | None = None,
+        sources: Sequence[Source] | None = None,
         secrets: Sequence[str] | None = None,
-        source: str = "default",
+        source: str = DEFAULT,
         mirror: Collection[str] = (),
         tolerance_s: float | None = TOLERANCE_S,
-        path: str = "/webhooks",
+        path: str = DEFAULT_PATH,
         path_token: str | None = None,
         allowed_ips: str | Sequence[str] = (),
         trusted_proxies: str | Sequence[str] = (),
@@ -113,34 +110,28 @@ class Receiver:
     ) -> None:
         if (database_url is None) == (transactions is None):
             raise ConfigError("database_url", "expected either database_url= or transactions=, and not both")
-        if path_token is not None and not _TOKEN.fullmatch(path_token):
-            raise ConfigError("path_token", "expected letters, digits and . _ ~ - alone")
-        if path and (not path.startswith("/") or path.endswith("/")):
-            raise ConfigError("path", f"expected a path as in /webhooks, or nothing, got {path!r}")
-        if tolerance_s is not None and not 0 <= tolerance_s < float("inf"):
-            raise ConfigError("tolerance_s", f"expected seconds, 0 or more, or None for no limit; got {tolerance_s}")
-        for setting, value in (("max_body", max_body), ("body_timeout_s", body_timeout_s)):
-            if not value > 0:
-                raise ConfigError(setting, f"expected more than 0, got {value}")
+        if not body_timeout_s > 0:
+            raise ConfigError("body_timeout_s", f"expected more than 0, got {body_timeout_s}")
         if isinstance(mirror, str) or not set(mirror) <= OPTIONAL:
             raise ConfigError("mirror", f"expected a list of some of {', '.join(sorted(OPTIONAL))}; got {mirror!r}")
-        self.source = source
+        alone = Source(
+            source,
+            () if secrets is None else secrets,
+            path=path,
+            path_token=path_token,
+            allowed_ips=allowed_ips,
+            tolerance_s=tolerance_s,
+            max_body=max_body,
+            redact=redact,
+            retention=retention,
+        )
+        self.sources: Final = _several(sources, alone) if sources is not None else (alone,)
         self._optional = frozenset(mirror)
-        self._retention = retention
         self.clock: Clock = SystemClock() if clock is None else clock
         self.body_timeout_s = body_timeout_s
         self.handlers = Registry()
-        self.door = Door(
-            _checked_secrets(secrets),
-            source=source,
-            tolerance_s=tolerance_s,
-            path=path,
-            path_token=path_token,
-            allowed=_allowed(allowed_ips),
-            trusted_proxies=parse_networks(trusted_proxies, setting="trusted_proxies"),
-            max_body=max_body,
-            redact=None if redact is None else _secret_places(redact),
-        )
+        proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
+        self.doors = Doors([one.door(proxies) for one in self.sources])
         if database_url is not None:
             database = connect(database_url)  # says now what is wrong with the URL; opens nothing
             database.close()
@@ -153,7 +144,7 @@ class Receiver:
             after="keeping webhooks again",
             now_ms=self.clock.now_ms,
         )
-        self._rejections = Rejections(source)
+        self._rejections = Rejections()
         self.counters = Counters()
         self._lock = threading.RLock()
         self._compiled: Verbs | None = None
@@ -164,16 +155,22 @@ class Receiver:
 
     # -- handlers ----------------------------------------------------------------------------------------------
 
-    def on(self, pattern: str, *, name: str | None = None, unlisted: bool = False) -> Callable[[Function], Function]:
+    def on(
+        self, pattern: str, *, source: str | None = None, name: str | None = None, unlisted: bool = False
+    ) -> Callable[[Function], Function]:
         """Call a function once for every event of a type, as `function(event, tx)`: see `Registry.on`."""
-        return self.handlers.on(pattern, name=name, unlisted=unlisted)
+        self._check_source("on", source)
+        return self.handlers.on(pattern, source=source, name=name, unlisted=unlisted)
 
-    def on_change(self, resource: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def on_change(
+        self, resource: str, *, source: str | None = None, name: str | None = None
+    ) -> Callable[[Function], Function]:
         """Call a function for every accepted change of a resource, as `function(change, tx)`."""
+        self._check_source("on_change", source)
         if resource in OPTIONAL - self._optional:
             asked = f"Receiver(mirror=[{resource!r}])"
             raise ConfigError("on_change", f"{resource!r} is mirrored only where asked for: {asked}")
-        return self.handlers.on_change(resource, name=name)
+        return self.handlers.on_change(resource, source=source, name=name)
 
     # -- the door ----------------------------------------------------------------------------------------------
 
@@ -191,16 +188,22 @@ class Receiver:
         Returns: status, headers and body of the answer; 200 to a POST means that the entry is committed.
         """
         request = Request(method.upper(), path, header_pairs(headers), body, peer)
-        receipt = self.door.receive(request, self._put_inline, self.clock.now_ms())
+        door = self.doors.find(path)
+        receipt = NO_PATH if door is None else door.receive(request, self._put_inline, self.clock.now_ms())
         if receipt.kind == "refused":
-            self.note(receipt, peer)
+            self.note(receipt, peer, door)
         pairs, content = answer(receipt)
         return receipt.status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs], content
 
-    def note(self, receipt: Receipt, peer: str | None) -> None:
-        """Count a refusal. It is written within a second or so, together with all others of that time."""
-        self._rejections.note(receipt, peer, self.clock.now_ms())
-        self.counters.request_refused(str(receipt.reason))
+    def note(self, receipt: Receipt, peer: str | None, door: Door | None) -> None:
+        """Count a refusal by a door; None: there was none at that path.
+
+        It is written within a second or so, together with all others of that time.
+        """
+        # Where nothing is, is no source's; but of one source everything is.
+        source = door.source if door is not None else self._only_source or NO_SOURCE
+        self._rejections.note(receipt, source, peer, self.clock.now_ms())
+        self.counters.request_refused(source, str(receipt.reason))
         if self._flush_timer is not None and self._flush_pid == os.getpid():
             return
         with self._lock:
@@ -224,7 +227,13 @@ class Receiver:
             log.debug("counts of refusals are not written yet: %s", error)
             return
         for row in rows:
-            log.warning("refused %d request(s): %s, the first: %s", row.times, row.reason, row.sample)
+            log.warning(
+                "refused %d request(s): %s, the first: %s",
+                row.times,
+                row.reason,
+                row.sample,
+                extra={"source": row.source},
+            )
 
     # -- the ends of it ----------------------------------------------------------------------------------------
 
@@ -239,7 +248,9 @@ class Receiver:
             concurrency=concurrency,
             optional=self._optional,
             counters=self.counters,
-            pruner=None if self._retention is None else Pruner(self._verbs(), self.source, self._retention),
+            pruners=[
+                Pruner(self._verbs(), one.name, one.retention) for one in self.sources if one.retention is not None
+            ],
         )
 
     def run_worker(self, stop: threading.Event, *, concurrency: int = 4) -> None:
@@ -257,7 +268,7 @@ class Receiver:
         """Apply and run handlers on this thread until nothing is due: for tests, and for scripts."""
         self.worker().drain()
 
-    def is_active(self, resource: str, id: str) -> bool:  # noqa: A002 - what the tables call it
+    def is_active(self, resource: str, id: str, *, source: str | None = None) -> bool:  # noqa: A002 - as in the tables
         """Whether an object is alive in the mirror, its parents too, and in an active state: for permission checks.
 
         Fails closed: what is unknown, not of this source, or in a state nobody knows is not active.
@@ -265,23 +276,27 @@ class Receiver:
         Args:
             resource: `directory_user`, `directory_membership`, …
             id: the object's; of a membership `group_id/user_id`.
+            source: whose mirror; needed only where there are several.
 
         Raises:
-            ConfigError: no such resource.
+            ConfigError: no such resource or source, or none is named where there are several.
             StorageUnavailable: it cannot be looked up; refuse access then.
         """
         from hookline.receiver.queries import is_active  # as for the worker
 
+        self._check_source("is_active", source)
+        if source is None and (source := self._only_source) is None:
+            raise ConfigError("source", f"expected one of {', '.join(one.name for one in self.sources)}: who is asked?")
         with self._reached.read() as connection:
-            return is_active(connection, self._verbs(), self.source, resource, id)
+            return is_active(connection, self._verbs(), source, resource, id)
 
     @contextlib.contextmanager
-    def look(self) -> Iterator[tuple[InboxQueries, Connection]]:
-        """The queries of this source and a connection to run them on: for commands and dashboards."""
+    def look(self, source: str | None = None) -> Iterator[tuple[InboxQueries, Connection]]:
+        """The queries of a source, or of all that are in the database, and a connection to run them on."""
         from hookline.receiver.queries import InboxQueries
 
         with self._reached.read() as connection:
-            yield InboxQueries(self._verbs(), self.source), connection
+            yield InboxQueries(self._verbs(), source), connection
 
     def asgi(self) -> AsgiDoor:
         """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""
@@ -306,8 +321,8 @@ class Receiver:
         return migrate(self._reached, _PART, _PACKAGE)
 
     def is_ready(self) -> bool:
-        """Whether a POST could be answered 200 now: there is a secret, and the inbox can be reached."""
-        if not self.door.has_secret:
+        """Whether a POST could be answered 200 now: a source has a secret, and the inbox can be reached."""
+        if not any(door.has_secret for door in self.doors):
             return False
         try:
             self._probe()
@@ -359,6 +374,17 @@ class Receiver:
 
     # -- the inside --------------------------------------------------------------------------------------------
 
+    @property
+    def _only_source(self) -> str | None:
+        return self.sources[0].name if len(self.sources) == 1 else None
+
+    def _check_source(self, setting: str, source: str | None) -> None:
+        names = [one.name for one in self.sources]
+        if source is not None and source not in names:
+            near = nearest(source, names)
+            hint = f"did you mean {near!r}?" if near else f"there is {', '.join(names)}"
+            raise ConfigError(setting, f"no source is {source!r}; {hint}")
+
     def _put_inline(self, entry: Entry) -> PutKind:
         return self.intake.put_inline(entry)
 
@@ -400,24 +426,15 @@ class Receiver:
         self.flush()
 
 
-def _checked_secrets(secrets: Sequence[str] | None) -> Sequence[str]:
-    if isinstance(secrets, str | bytes):
-        raise ConfigError("secrets", "expected a list of secrets, got one string: write secrets=[…]")
-    for secret in secrets or ():
-        if not isinstance(secret, str) or not secret.strip():
-            raise ConfigError("secrets", "expected every secret as text that is not empty")
-    return secrets or ()
+def _several(sources: Sequence[Source], alone: Source) -> tuple[Source, ...]:
+    """The sources, unless something is said besides that is of one: `alone` is made of that."""
+    if not sources or not all(isinstance(one, Source) for one in sources):
+        raise ConfigError("sources", "expected a list of Source(…), at least one")
+    for one in fields(Source):
+        if getattr(alone, one.name) != getattr(_NOTHING_SAID, one.name):
+            argument = "source" if one.name == "name" else one.name
+            raise ConfigError(argument, f"expected as Source({one.name}=…) in sources=, and not besides that")
+    return tuple(sources)
 
 
-def _secret_places(besides: Mapping[str, Sequence[str]]) -> Secrets:
-    try:
-        known = {pattern: [*places, *besides.get(pattern, ())] for pattern, places in SECRETS.items()}
-        return Secrets({**besides, **known})
-    except (TypeError, ValueError) as error:
-        raise ConfigError("redact", str(error)) from None
-
-
-def _allowed(texts: str | Sequence[str]) -> tuple[Network, ...]:
-    entries = [entry.strip() for entry in (texts.split(",") if isinstance(texts, str) else texts)]
-    networks = parse_networks([entry for entry in entries if entry != WORKOS_ADDRESSES.provider], setting="allowed_ips")
-    return networks + (WORKOS_ADDRESSES.networks if WORKOS_ADDRESSES.provider in entries else ())
+_NOTHING_SAID: Final = Source()

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hookline.errors import HooklineError, StorageError
 from hookline.receiver.model import Receipt
-from hookline.receiver.receive import DISCARD, TIMEOUT, UNAVAILABLE, answer
+from hookline.receiver.receive import DISCARD, NO_PATH, TIMEOUT, UNAVAILABLE, answer
 from hookline.receiver.spans import begin_receiving, note_received
 from hookline.tracing import within
 
 if TYPE_CHECKING:
     from hookline.receiver.intake import Opened, Reception
+    from hookline.receiver.receive import Door
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -38,7 +39,7 @@ class AsgiDoor:
 
     def __init__(self, receiver: Reception) -> None:
         self._receiver = receiver
-        self._door = receiver.door
+        self._find = receiver.doors.find
         self._now_ms = receiver.clock.now_ms
         self._deadlines = _Deadlines(receiver.body_timeout_s)
         self._waiting = 0
@@ -53,42 +54,47 @@ class AsgiDoor:
             path = path[len(root) :]
         client = scope.get("client")
         peer: str | None = client[0] if client else None
-        admission = self._door.admit(scope["method"], path, scope["headers"], peer)
-        if isinstance(admission, Receipt):
-            if admission.reason == "path" and path in {"/healthz", "/readyz"}:
+        door = self._find(path)
+        if door is None:
+            if path in {"/healthz", "/readyz"}:
                 await self._health(path, send)
-            elif admission.kind == "greeted":
+            else:
+                await self._refuse(NO_PATH, peer, None, send)
+            return
+        admission = door.admit(scope["method"], scope["headers"], peer)
+        if isinstance(admission, Receipt):
+            if admission.kind == "greeted":
                 await _send(send, admission.status, *answer(admission))
             else:
                 if admission.reason == "size" and not _asks_first(scope):
-                    await self._discard(receive)
-                await self._refuse(admission, peer, send)
+                    await self._discard(receive, door.max_body * DISCARD)
+                await self._refuse(admission, peer, door, send)
             return
-        body = await self._read(receive)
+        body = await self._read(receive, door)
         if body is None:
             return
         if isinstance(body, Receipt):
-            await self._refuse(body, peer, send)
+            await self._refuse(body, peer, door, send)
             return
-        entry = self._door.check(admission, body, self._now_ms())
+        entry = door.check(admission, body, self._now_ms())
         if isinstance(entry, Receipt):
-            await self._refuse(entry, peer, send)
+            await self._refuse(entry, peer, door, send)
             return
         size = len(body)
         if self._waiting + size > MAX_WAITING:
-            await self._refuse(UNAVAILABLE, peer, send)
+            await self._refuse(UNAVAILABLE, peer, door, send)
             return
         self._waiting += size
         try:
             opened = self._receiver.opened or await self._open()
-            span = begin_receiving(entry, scope["headers"], self._door.route)
+            span = begin_receiving(entry, scope["headers"], door.route)
             if span is None:
                 await opened.intake.put(entry)
             else:
                 with within(span):
                     note_received(span, await opened.intake.put(entry._replace(traceparent=span.traceparent)))
         except StorageError:
-            await self._refuse(UNAVAILABLE, peer, send)
+            await self._refuse(UNAVAILABLE, peer, door, send)
             return
         finally:
             self._waiting -= size
@@ -96,15 +102,15 @@ class AsgiDoor:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _read(self, receive: Receive) -> bytes | Receipt | None:
+    async def _read(self, receive: Receive, door: Door) -> bytes | Receipt | None:
         """The whole body; or why it is refused; or None when the client went away in the middle of it."""
         task = self._deadlines.start()
         try:
             message = await receive()
             if not message.get("more_body") and message["type"] == "http.request":
                 body: bytes = message.get("body", b"")
-                return body if len(body) <= self._door.max_body else self._door.too_large
-            return await self._read_rest(message, receive)
+                return body if len(body) <= door.max_body else door.too_large
+            return await self._read_rest(message, receive, door)
         except asyncio.CancelledError:
             if not self._deadlines.is_over(task):
                 raise
@@ -113,9 +119,9 @@ class AsgiDoor:
         finally:
             self._deadlines.finish(task)
 
-    async def _read_rest(self, message: Message, receive: Receive) -> bytes | Receipt | None:
+    async def _read_rest(self, message: Message, receive: Receive, door: Door) -> bytes | Receipt | None:
         chunks: list[bytes] = []
-        size, limit = 0, self._door.max_body
+        size, limit = 0, door.max_body
         while message["type"] == "http.request":
             chunk = message.get("body", b"")
             size += len(chunk)
@@ -124,7 +130,7 @@ class AsgiDoor:
             else:
                 chunks.clear()
             if size > limit * DISCARD or not message.get("more_body"):
-                return b"".join(chunks) if size <= limit else self._door.too_large
+                return b"".join(chunks) if size <= limit else door.too_large
             message = await receive()
         return None
 
@@ -132,14 +138,13 @@ class AsgiDoor:
         # In a thread: opening may wait for another process that is migrating.
         return await asyncio.get_running_loop().run_in_executor(None, self._receiver.open)
 
-    async def _refuse(self, receipt: Receipt, peer: str | None, send: Send) -> None:
-        self._receiver.note(receipt, peer)
+    async def _refuse(self, receipt: Receipt, peer: str | None, door: Door | None, send: Send) -> None:
+        self._receiver.note(receipt, peer, door)
         await _send(send, receipt.status, *answer(receipt))
 
-    async def _discard(self, receive: Receive) -> None:
-        """Read what is declared too large, as far as it is worth it, so that the client reads the answer."""
+    async def _discard(self, receive: Receive, left: int) -> None:
+        """Read what is declared too large, up to so many bytes, so that the client reads the answer."""
         task = self._deadlines.start()
-        left = self._door.max_body * DISCARD
         try:
             while left > 0:
                 message = await receive()

@@ -13,11 +13,11 @@ class Counters:
     """The numbers of one process.
 
     Attributes:
-        kept: entries at the door by what became of them: `accepted`, `duplicate`, `conflict`.
-        refused: requests by reason.
+        kept: entries at the door by source and what became of them: `accepted`, `duplicate`, `conflict`.
+        refused: requests by source ("" where there is no door) and reason.
         commits: entries per commit of the door.
         storage_errors: batches of the door that could not be kept.
-        outcomes: entries worked on, by outcome (`applied`, `stale`, `dead`, …).
+        outcomes: entries worked on, by source and outcome (`applied`, `stale`, `dead`, …).
         lags: seconds from an entry's arrival to its application.
         batches: entries per transaction that applied any.
         runs: ends of handler runs, by handler and result: `succeeded`, `pending` (tried again), `failed` (dead),
@@ -41,11 +41,11 @@ class Counters:
     )
 
     def __init__(self) -> None:
-        self.kept: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
+        self.kept: Counter[tuple[str, ...]] = Counter()
+        self.refused: Counter[tuple[str, ...]] = Counter()
         self.commits = Histogram(BATCHES)
         self.storage_errors = 0
-        self.outcomes: Counter[str] = Counter()
+        self.outcomes: Counter[tuple[str, ...]] = Counter()
         self.lags = Histogram(LAG_SECONDS)
         self.batches = Histogram(BATCHES)
         self.runs: Counter[tuple[str, ...]] = Counter()
@@ -53,19 +53,21 @@ class Counters:
         self.heartbeat_ms: int | None = None
         self._lock = threading.Lock()  # handlers run on several threads, and so may a door
 
-    def entries_kept(self, kinds: Sequence[str]) -> None:
-        """A commit of the door held."""
+    def entries_kept(self, kinds: Sequence[tuple[str, str]]) -> None:
+        """A commit of the door held: source and kind of each entry."""
         with self._lock:
             self.kept.update(kinds)
             self.commits.add(len(kinds))
 
-    def request_refused(self, reason: str) -> None:
+    def request_refused(self, source: str, reason: str) -> None:
         """A request was refused."""
         with self._lock:
-            self.refused[reason] += 1
+            self.refused[source, reason] += 1
 
-    def entries_applied(self, outcomes: Sequence[str], received_ms: Iterable[int], now_ms: int) -> None:
-        """A transaction that settled entries is committed; `received_ms` of those that it took out of the queue."""
+    def entries_applied(self, outcomes: Sequence[tuple[str, str]], received_ms: Iterable[int], now_ms: int) -> None:
+        """A transaction that settled entries is committed: source and outcome of each, and `received_ms` of those that
+        it took out of the queue.
+        """
         if outcomes:
             self.outcomes.update(outcomes)
             self.batches.add(len(outcomes))

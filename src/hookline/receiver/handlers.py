@@ -101,12 +101,15 @@ def idempotency_key(handler: str, source: str, subject: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """One registered function. `pattern` is an event type, a prefix or `*` for facts, a resource for changes."""
+    """One registered function. `pattern` is an event type, a prefix or `*` for facts, a resource for changes; `source`
+    is the one it hears of, None for all.
+    """
 
     name: str
     kind: HandlerKind
     pattern: str
     function: Callable[..., Any]
+    source: str | None = None
 
 
 class LentTransaction(Protocol):
@@ -134,11 +137,14 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
 
-    def on(self, pattern: str, *, name: str | None = None, unlisted: bool = False) -> Callable[[Function], Function]:
+    def on(
+        self, pattern: str, *, source: str | None = None, name: str | None = None, unlisted: bool = False
+    ) -> Callable[[Function], Function]:
         """Have a function called once for every event of a type: `function(event, tx)`.
 
         Args:
             pattern: a type (`dsync.user.created`), a prefix (`dsync.*`) or `*`.
+            source: the one source it is to hear of; None for all.
             name: under which its runs are kept; without one `module:qualname`, so that moving or renaming the
                 function makes it a new handler, which starts at now.
             unlisted: the type is newer than this version's catalogue; without it an unknown one is refused, since
@@ -149,13 +155,16 @@ class Registry:
         """
         if not unlisted:
             _check_pattern(pattern)
-        return self._adder("fact", pattern, name)
+        return self._adder("fact", pattern, source, name)
 
-    def on_change(self, resource: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def on_change(
+        self, resource: str, *, source: str | None = None, name: str | None = None
+    ) -> Callable[[Function], Function]:
         """Have a function called for every transition of a resource's objects: `function(change, tx)`.
 
         Args:
             resource: `directory_user`, `directory_membership`, …
+            source: as for `on`.
             name: as for `on`.
 
         Raises:
@@ -166,7 +175,7 @@ class Registry:
             raise ConfigError(
                 "on_change", f"expected a mirrored resource, got {resource!r}{_suggestion(resource, known)}"
             )
-        return self._adder("change", resource, name)
+        return self._adder("change", resource, source, name)
 
     def get(self, name: str) -> Handler | None:
         """The handler of that name, if this process has it."""
@@ -178,7 +187,9 @@ class Registry:
     def __len__(self) -> int:
         return len(self._handlers)
 
-    def _adder(self, kind: HandlerKind, pattern: str, name: str | None) -> Callable[[Function], Function]:
+    def _adder(
+        self, kind: HandlerKind, pattern: str, source: str | None, name: str | None
+    ) -> Callable[[Function], Function]:
         def add(function: Function) -> Function:
             where = "on" if kind == "fact" else "on_change"
             known = name or f"{function.__module__}:{function.__qualname__}"
@@ -191,7 +202,7 @@ class Registry:
                 raise ConfigError(
                     where, f"a handler named {known!r} is registered already: give this one a name=… of its own"
                 )
-            self._handlers[known] = Handler(known, kind, pattern, function)
+            self._handlers[known] = Handler(known, kind, pattern, function, source)
             return function
 
         return add

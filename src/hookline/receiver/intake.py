@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hookline.receiver.app_database import AppDatabase
     from hookline.receiver.counters import Counters
     from hookline.receiver.model import Receipt
-    from hookline.receiver.receive import Door
+    from hookline.receiver.receive import Door, Doors
     from hookline.storage import Database
     from hookline.storage.outage import Outage
 
@@ -41,7 +41,7 @@ class Opened:
 class Reception(Protocol):
     """What a server's shell (asgi.py, wsgi.py) needs of a receiver: `Receiver` in app.py is one."""
 
-    door: Door
+    doors: Doors
     clock: Clock
     body_timeout_s: float
     opened: Opened | None
@@ -53,8 +53,8 @@ class Reception(Protocol):
     def intake(self) -> Intake:
         """Where entries are kept, opened."""
 
-    def note(self, receipt: Receipt, peer: str | None) -> None:
-        """Count a refusal."""
+    def note(self, receipt: Receipt, peer: str | None, door: Door | None) -> None:
+        """Count a refusal by a door; None: there was none at that path."""
 
     def is_ready(self) -> bool:
         """Whether a POST could be answered 200 now."""
@@ -135,7 +135,7 @@ class Intake:
             # Whatever an app's transactions raise, during their commit or before: 200 cannot be said.
             raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
         self._outage.is_over()
-        self._counters.entries_kept(kinds)
+        self._counters.entries_kept([(entry.source, kind) for entry, kind in zip(entries, kinds, strict=True)])
         # After the commit and once per batch: a worker woken earlier would find nothing.
         if self._kept is not None:
             self._kept()

@@ -147,7 +147,7 @@ def apply(
     facts = [
         NewRun(handler, None, one.entry.seq, None)
         for one in read
-        for handler in _fact_handlers(registered, one.event.type, one.entry.seq)
+        for handler in _fact_handlers(registered, one.entry.source, one.event.type, one.entry.seq)
     ]
     heard = {run.inbox_seq for run in facts}
     done.outcomes += [batch.outcome(one, one.entry.seq in heard) for one in read]
@@ -197,11 +197,14 @@ def _read(entry: Claimed, optional: Collection[str]) -> _Read | Outcome:
     return _Read(entry, event, observed, Cause(entry.seq, entry.event_id))
 
 
-def _fact_handlers(registered: Sequence[Registered], type_: str, seq: int) -> list[str]:
+def _fact_handlers(registered: Sequence[Registered], source: str, type_: str, seq: int) -> list[str]:
     return [
         handler.name
         for handler in registered
-        if handler.kind == "fact" and handler.from_seq < seq and matches(handler.pattern, type_)
+        if handler.kind == "fact"
+        and handler.from_seq < seq
+        and handler.hears(source)
+        and matches(handler.pattern, type_)
     ]
 
 
@@ -638,14 +641,15 @@ class _Batch:
         cascades = self._cascades()
         store.add_cascades(connection, cascades, self._now_ms)
         seqs = store.add_changes(connection, self._changes, self._now_ms)
-        by_resource: dict[str, list[str]] = defaultdict(list)
+        by_resource: dict[str, list[Registered]] = defaultdict(list)
         for handler in registered:
             if handler.kind == "change":
-                by_resource[handler.pattern].append(handler.name)
+                by_resource[handler.pattern].append(handler)
         runs = runs + [
-            NewRun(handler, f"{change.source}/{change.resource}/{change.object_id}", None, seq)
+            NewRun(handler.name, f"{change.source}/{change.resource}/{change.object_id}", None, seq)
             for seq, change in zip(seqs, self._changes, strict=True)
             for handler in by_resource.get(change.resource, ())
+            if handler.hears(change.source)
         ]
         store.add_runs(connection, runs, self._now_ms)
         done.changes, done.runs, done.cascades = len(seqs), len(runs), len(cascades)

@@ -105,12 +105,19 @@ class Cascade(NamedTuple):
 
 
 class Registered(NamedTuple):
-    """A handler as some process registered it: it hears of what comes after `from_seq`."""
+    """A handler as some process registered it: it hears of what comes after `from_seq`, from `source` or, where that is
+    None, from any.
+    """
 
     name: str
     kind: HandlerKind
     pattern: str
     from_seq: int
+    source: str | None = None
+
+    def hears(self, source: str) -> bool:
+        """Whether it is for what comes from there."""
+        return self.source is None or self.source == source
 
 
 # The two below are working copies inside one transaction, and the only mutable values of the mirror.

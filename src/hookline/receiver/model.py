@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from hookline.errors import BodyReason, SignatureReason
 
@@ -23,6 +23,9 @@ RefusalReason: TypeAlias = (
 Redacted: TypeAlias = Literal["secrets", "people"]
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+# What is refused at a path where there is no door is counted under this, where there are several sources.
+NO_SOURCE: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +154,19 @@ class RunRow:
     resource: str | None
     object_id: str | None
     replay_id: int | None
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerRow:
-    """A handler as people read it: `probe_ms` is when a paused one is tried next by itself, None for never."""
+    """A handler as people read it: `source` is the one it is for, None for all; `probe_ms` is when a paused one is
+    tried next by itself, None for never.
+    """
 
     name: str
     kind: str
     pattern: str
+    source: str | None
     paused_reason: str | None
     probe_ms: int | None
     registered_ms: int

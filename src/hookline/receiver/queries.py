@@ -36,26 +36,51 @@ class InboxBacklog(NamedTuple):
 
 
 class InboxQueries:
-    """Reads one source's inbox, on any connection."""
+    """Reads the inbox of one source, or of all where `source` is None, on any connection."""
 
-    def __init__(self, verbs: Verbs, source: str = "default") -> None:
+    def __init__(self, verbs: Verbs, source: str | None = None) -> None:
         self._verbs = verbs
         self._source = source
 
+    def sources(self, connection: Connection) -> list[str]:
+        """The one source, or all of which something was ever kept, in order."""
+        return known_sources(connection, self._verbs) if self._source is None else [self._source]
+
     def entries(
-        self, connection: Connection, *, state: str | None = None, before_seq: int = NEWEST, limit: int = PAGE
+        self,
+        connection: Connection,
+        *,
+        state: str | None = None,
+        event_id: str | None = None,
+        before_seq: int = NEWEST,
+        limit: int = PAGE,
     ) -> list[InboxEntry]:
-        """The newest entries before `before_seq`, newest first; of one state (`waiting`, `applied`, …) if given."""
-        return self._page(connection, before_seq=before_seq, limit=limit, state=state)
+        """The newest entries before `before_seq`, newest first; of one state (`waiting`, `applied`, …) if given, and of
+        one event id, which each source may have.
+        """
+        named = {
+            "source": self._source,
+            "before_seq": before_seq,
+            "limit": limit,
+            "state": state,
+            "event_id": event_id,
+        }
+        rows = self._verbs["inbox_list"].run(connection, named)
+        return [InboxEntry(*(*kept, bool(has_body), redacted)) for *kept, has_body, redacted in rows]
 
     def entry(self, connection: Connection, event_id: str) -> InboxEntry | None:
-        """The entry of one event id, or None."""
-        found = self._page(connection, before_seq=NEWEST, limit=1, event_id=event_id)
+        """The newest entry of one event id, or None."""
+        found = self.entries(connection, event_id=event_id, limit=1)
         return found[0] if found else None
 
     def body(self, connection: Connection, event_id: str) -> bytes | None:
-        """What is kept of the bytes (`InboxEntry.redacted`); None where there is no such entry, or no body any more."""
-        rows = self._verbs["inbox_body"].run(connection, {"source": self._source, "event_id": event_id})
+        """What is kept of `entry`'s bytes (`InboxEntry.redacted`); None where there is no such entry, or no body any
+        more.
+        """
+        source = self._source
+        if source is None and (found := self.entry(connection, event_id)) is not None:
+            source = found.source
+        rows = self._verbs["inbox_body"].run(connection, {"source": source, "event_id": event_id})
         return None if not rows or rows[0][0] is None else bytes(rows[0][0])
 
     def stats(self, connection: Connection, *, since_ms: int) -> InboxStats:
@@ -85,7 +110,7 @@ class InboxQueries:
     def rejections(self, connection: Connection, *, since_ms: int, limit: int = PAGE) -> list[RejectionRow]:
         """What was refused from the minute of `since_ms` on, newest first."""
         named = {"source": self._source, "since_ms": since_ms - since_ms % 60_000, "limit": limit}
-        return [RejectionRow(self._source, *row) for row in self._verbs["rejections_list"].run(connection, named)]
+        return [RejectionRow(*row) for row in self._verbs["rejections_list"].run(connection, named)]
 
     def backlog(self, connection: Connection) -> InboxBacklog:
         """What waits, of all sources: cheap enough to be asked every few seconds."""
@@ -96,26 +121,10 @@ class InboxQueries:
         """Every handler of any process, with its pause and its runs in numbers."""
         return [HandlerRow(*row) for row in self._verbs["handlers_list"].run(connection, {})]
 
-    def _page(
-        self,
-        connection: Connection,
-        *,
-        before_seq: int,
-        limit: int,
-        state: str | None = None,
-        event_id: str | None = None,
-    ) -> list[InboxEntry]:
-        rows = self._verbs["inbox_list"].run(
-            connection,
-            {
-                "source": self._source,
-                "before_seq": before_seq,
-                "limit": limit,
-                "state": state,
-                "event_id": event_id,
-            },
-        )
-        return [InboxEntry(*(*kept, bool(has_body), redacted)) for *kept, has_body, redacted in rows]
+
+def known_sources(connection: Connection, verbs: Verbs) -> list[str]:
+    """The sources of which something was ever kept, in order."""
+    return [source for (source,) in verbs["sources_list"].run(connection, {})]
 
 
 def is_active(connection: Connection, verbs: Verbs, source: str, resource: str, id_: str) -> bool:

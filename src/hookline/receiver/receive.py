@@ -5,8 +5,9 @@ The questions in their order, each a reason to refuse:
     path and token 404 → method 405 → size 413 → content type 415 → address 403 → configured 503
     → signature 400 missing or malformed, 401 mismatch, expired or future → keep → 200
 
-The first five need no body, so a server asks them before it reads one (`Door.admit`); `Door.check` needs the whole
-body and gives the entry to keep. In between nothing is written, and afterwards nothing is said about what becomes
+The first is `Doors.find`: a receiver has a door for each of its sources, and the path says which. The next four need no
+body either, so a server asks them before it reads one (`Door.admit`); `Door.check` needs the whole body and gives the
+entry to keep. In between nothing is written, and afterwards nothing is said about what becomes
 of the entry: bodies that are no event, ids that are known already and types nobody handles are all answered 200
 (DESIGN §2; workos-protocol §13.2 R1 to R10).
 """
@@ -15,11 +16,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from hookline.errors import InvalidBody, InvalidSignature, StorageError
+from hookline.errors import ConfigError, InvalidBody, InvalidSignature, StorageError
 from hookline.receiver.model import Entry, Headers, PutKind, Receipt, Redacted, RefusalReason, Request
 from hookline.receiver.spans import begin_receiving, note_received
 from hookline.rules.address import Network, client_address, may_call
@@ -72,14 +73,14 @@ class Admission:
 
 
 class Door:
-    """The questions above, with one configuration.
+    """The questions above, with the rules of one source.
 
     Args:
         secrets: every secret in force. None at all: nothing can be proved, and POST is answered 503.
         source: the name under which the entries are kept.
         tolerance_s: how far the signature's time may lie from now, either way; None for no limit.
         path: where the door is, relative to the mount.
-        path_token: a further, unguessable part of the path, compared in constant time; None for none.
+        path_token: a further, unguessable part of the path; None for none.
         allowed: networks that may call; without any, everybody may.
         trusted_proxies: networks whose `X-Forwarded-For` is believed; without any, the peer is the client.
         max_body: bytes.
@@ -101,21 +102,18 @@ class Door:
     ) -> None:
         self.source = source
         self.max_body = max_body
+        self.path = path
+        self.path_token = path_token
         # The path as a template: its token is a secret.
         self.route = path if path_token is None else f"{path}/{{token}}"
         self.has_secret = bool(secrets)
         self._verifier = Verifier(secrets, tolerance_s=tolerance_s)
-        self._is_open_path = frozenset((path, path + "/")).__contains__ if path_token is None else None
-        self._secret_path = f"{path}/{path_token or ''}".encode()
         self._allowed = allowed
         self._trusted_proxies = trusted_proxies
         self._secret_places = None if redact is None else redact.of
 
-    def admit(self, method: str, path: str, headers: Headers, peer: str | None) -> Admission | Receipt:
+    def admit(self, method: str, headers: Headers, peer: str | None) -> Admission | Receipt:
         """Look at everything but the body. A `Receipt` is the answer to GET and HEAD, which registrars send."""
-        # First, and for every method: who does not know the token learns nothing, not even that there is a door.
-        if not (self._is_open_path(path) if self._is_open_path is not None else self._is_secret_path(path)):
-            return NO_PATH
         if method != "POST":
             return GREETING if method in {"GET", "HEAD"} else NO_METHOD
         signatures: tuple[bytes, ...] = ()
@@ -167,7 +165,7 @@ class Door:
 
     def receive(self, request: Request, put: Callable[[Entry], PutKind], now_ms: int) -> Receipt:
         """All of it at once, for servers that have the whole request: admit, check, keep by `put`, answer."""
-        admission = self.admit(request.method, request.path, request.headers, request.peer)
+        admission = self.admit(request.method, request.headers, request.peer)
         if isinstance(admission, Receipt):
             return admission
         entry = self.check(admission, request.body, now_ms)
@@ -194,13 +192,49 @@ class Door:
         """The answer to a body beyond `max_body`, declared or counted."""
         return refuse(413, "size", f"expected at most {self.max_body} bytes of body", connection="close")
 
-    def _is_secret_path(self, path: str) -> bool:
-        given = path.encode("utf-8", "surrogatepass")
-        return hmac.compare_digest(given.removesuffix(b"/"), self._secret_path)
-
     def _is_allowed(self, peer: str | None, forwarded: list[bytes]) -> bool:
         lines = [value.decode("latin-1") for value in forwarded]
         return may_call(client_address(peer, lines, self._trusted_proxies), self._allowed)
+
+
+class Doors:
+    """The doors of one receiver, and which of them is at a path.
+
+    Attributes:
+        find: the door at a path (decoded, relative to the mount), or None. The first question of all, for every method:
+            who does not know a token learns nothing, not even that there is a door.
+
+    Raises: ConfigError for two sources of one name, or at one path.
+    """
+
+    def __init__(self, doors: Sequence[Door]) -> None:
+        self._doors = tuple(doors)
+        names, places = [door.source for door in doors], [_place(door) for door in doors]
+        for index, door in enumerate(doors):
+            if door.source in names[:index]:
+                raise ConfigError("sources", f"expected each name once, got two of {door.source!r}")
+            # A token may spell the path of another source.
+            if door.path in [one.path for one in doors[:index]] or places[index] in places[:index]:
+                raise ConfigError("sources", f"{door.source!r} has the path of another source: give it one of its own")
+        self._open = {path: door for door in doors if door.path_token is None for path in (door.path, door.path + "/")}
+        self._secret = [(_place(door).encode(), door) for door in doors if door.path_token is not None]
+        self.find: Callable[[str], Door | None] = self._find if self._secret else self._open.get
+
+    def __iter__(self) -> Iterator[Door]:
+        return iter(self._doors)
+
+    def _find(self, path: str) -> Door | None:
+        given = path.encode("utf-8", "surrogatepass").removesuffix(b"/")
+        found = self._open.get(path)
+        # Each in constant time, and all of them whichever it is.
+        for secret_path, door in self._secret:
+            if hmac.compare_digest(given, secret_path):
+                found = door
+        return found
+
+
+def _place(door: Door) -> str:
+    return door.path if door.path_token is None else f"{door.path}/{door.path_token}"
 
 
 def answer(receipt: Receipt) -> tuple[list[tuple[bytes, bytes]], bytes]:

@@ -181,7 +181,7 @@ class Replays:
         return [
             one
             for one in self._mirror.registered(connection)
-            if one.kind == kind and replay.handler in (None, one.name)
+            if one.kind == kind and replay.handler in (None, one.name) and one.hears(replay.source)
         ]
 
     def _page(

@@ -76,13 +76,19 @@ class RunStore:
     def register(self, connection: Connection, handlers: Iterable[Handler], now_ms: int) -> None:
         """Make handlers known to every process; a new one starts at now."""
         for handler in handlers:
-            named = {"name": handler.name, "kind": handler.kind, "pattern": handler.pattern, "now_ms": now_ms}
+            named = {
+                "name": handler.name,
+                "kind": handler.kind,
+                "pattern": handler.pattern,
+                "source": handler.source,
+                "now_ms": now_ms,
+            }
             self._verbs["handlers_register"].run(connection, named)
 
-    def due(self, connection: Connection, handlers: Sequence[str], now_ms: int, *, source: str | None) -> Due:
-        """When something is due next: one statement. `source` is the one whose retention is looked at, if any."""
+    def due(self, connection: Connection, handlers: Sequence[str], now_ms: int, *, sources: Sequence[str]) -> Due:
+        """When something is due next: one statement. `sources` are those whose retention is looked at."""
         named = {
-            "source": source,
+            "sources": json.dumps(list(sources)),
             "handlers": json.dumps(list(handlers)),
             "now_ms": now_ms,
             "latest_ms": now_ms + LONGEST_WALK_WAIT_MS,

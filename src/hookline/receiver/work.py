@@ -32,6 +32,8 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from hookline import tracing
@@ -158,7 +160,7 @@ class Worker:
         pause_after: on how many different objects a handler may fail in a row before it is paused; None for never.
         optional: resources to mirror that are mirrored only where asked for (`resources.OPTIONAL`).
         counters: what is counted here.
-        pruner: what lets entries of its source go when their time is over; None keeps them for ever.
+        pruners: what lets entries of each its source go when their time is over; others are kept for ever.
     """
 
     def __init__(
@@ -173,7 +175,7 @@ class Worker:
         pause_after: int | None = PAUSE_AFTER,
         optional: Collection[str] = (),
         counters: Counters | None = None,
-        pruner: Pruner | None = None,
+        pruners: Sequence[Pruner] = (),
     ) -> None:
         self._access = access
         self._counters = counters if counters is not None else Counters()
@@ -188,8 +190,8 @@ class Worker:
         self._mirror = MirrorStore(verbs)
         self._runs = RunStore(verbs)
         self._replays = Replays(verbs, optional=self._optional)
-        self._pruner = pruner
-        self._kept_source = None if pruner is None else pruner.source
+        self._pruners = tuple(pruners)
+        self._kept_sources = [pruner.source for pruner in self._pruners]
         self.wake = threading.Event()
         self._is_registered = False
         self._is_first_batch = True
@@ -212,8 +214,8 @@ class Worker:
                 self._pull_runs(connection, now_ms)
                 # What made walks fail may be what this start has mended.
                 self._mirror.retry_cascades(connection)
-                if self._pruner is not None:
-                    self._pruner.plan(connection, now_ms)
+                for pruner in self._pruners:
+                    pruner.plan(connection, now_ms)
                 return self._runs.absent(connection, [handler.name for handler in self._registry])
 
             absent = self._access.run(work)
@@ -335,17 +337,16 @@ class Worker:
 
     def prune(self) -> Pruned:
         """Let go of all whose time is over, now; how much that was. Other workers may go on beside it."""
-        pruner, now_ms = self._pruner, self._clock.now_ms()
-        total = Pruned()
-        if pruner is None:
-            return total
+        total, now_ms = Pruned(), self._clock.now_ms()
 
         def start(connection: Connection) -> None:
-            pruner.plan(connection, now_ms)
-            pruner.start(connection, now_ms)
+            for pruner in self._pruners:
+                pruner.plan(connection, now_ms)
+                pruner.start(connection, now_ms)
 
-        self._access.run(start)
-        while (part := self._access.run(lambda connection: pruner.step(connection, now_ms))) is not None:
+        if self._pruners:
+            self._access.run(start)
+        while (part := self._next_part(now_ms)) is not None:
             total += part
         return total
 
@@ -365,7 +366,7 @@ class Worker:
         self._latest_ms = now_ms
         # What is committed after this look sets `wake`, and `run_loop` comes again.
         with self._access.read() as connection:
-            due = self._runs.due(connection, names, now_ms, source=self._kept_source)
+            due = self._runs.due(connection, names, now_ms, sources=self._kept_sources)
         more = made_runs = False
         is_walking = due.cascade_ms is not None
         if due.entry_ms is not None and due.entry_ms > now_ms + ENTRY_WAIT_MS:
@@ -399,12 +400,17 @@ class Worker:
 
     def _prune_part(self, now_ms: int) -> bool:
         """The next part of what is due of retention; False where another worker had it."""
-        pruner = self._pruner
-        assert pruner is not None
-        pruned = self._access.run(lambda connection: pruner.step(connection, now_ms))
-        if pruned:
-            log.info("retention of %s: %s", pruner.source, pruned)
-        return pruned is not None
+        return self._next_part(now_ms) is not None
+
+    def _next_part(self, now_ms: int) -> Pruned | None:
+        """The next part of what is due of any source's retention, done; None where nothing is."""
+        for pruner in self._pruners:
+            pruned = self._access.run(partial(pruner.step, now_ms=now_ms))
+            if pruned is not None:
+                if pruned:
+                    log.info("retention of %s: %s", pruner.source, pruned)
+                return pruned
+        return None
 
     def _next_ms(self, due: Due, now_ms: int) -> int:
         with self._guard:
@@ -462,8 +468,9 @@ class Worker:
                         "reason": outcome.reason,
                     },
                 )
+        sources = {entry.seq: entry.source for entry in entries}
         self._counters.entries_applied(
-            [outcome.outcome for outcome in done.outcomes],
+            [(sources[outcome.seq], outcome.outcome) for outcome in done.outcomes],
             [entry.received_ms for entry in entries],
             self._clock.now_ms(),
         )
@@ -534,12 +541,13 @@ class Worker:
     def _set_aside(self, seq: int, reason: str, now_ms: int) -> Applied:
         outcome = Outcome(seq, "dead", reason)
 
-        def work(connection: Connection) -> None:
-            if self._mirror.claim_one(connection, seq):
+        def work(connection: Connection) -> Sequence[Claimed]:
+            if entries := self._mirror.claim_one(connection, seq):
                 self._mirror.note(connection, [outcome], now_ms)
+            return entries
 
-        self._access.run(work)
-        return self._counted(Applied([outcome]), ())
+        entries = self._access.run(work)
+        return self._counted(Applied([outcome]), entries) if entries else Applied()
 
     def _walk(self, now_ms: int) -> Applied | None:
         """Walk on; None where there was nothing to take."""
@@ -746,7 +754,7 @@ class Worker:
             else:
                 assert run.inbox_seq is not None
                 source, subject, body = self._runs.entry(connection, run.inbox_seq)
-                what, event_id = Event.from_bytes(body), subject
+                what, event_id = replace(Event.from_bytes(body), source=source), subject
             parent = self._runs.traceparent(connection, source, event_id) if tracing.is_on() else None
         key = idempotency_key(run.handler, source, subject)
         with tracing.within(begin_run(run, what, parent)), self._access.lent() as transaction:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hookline.errors import StorageError
 from hookline.receiver.model import Receipt
-from hookline.receiver.receive import CONSUMED, DISCARD, UNAVAILABLE, answer
+from hookline.receiver.receive import CONSUMED, DISCARD, NO_PATH, UNAVAILABLE, Door, answer
 
 if TYPE_CHECKING:
     from hookline.receiver.intake import Reception
@@ -43,20 +43,20 @@ class WsgiDoor:
         Returns: status, headers and body of the answer.
         """
         peer = environ.get("REMOTE_ADDR") or None
-        receipt = self._receipt(environ, environ["REQUEST_METHOD"], path, peer)
+        door = self._receiver.doors.find(path)
+        if door is None and path in {"/healthz", "/readyz"}:
+            return self._health(path)
+        receipt = NO_PATH if door is None else self._receipt(environ, door, peer)
         if receipt.kind == "refused":
-            if receipt.reason == "path" and path in {"/healthz", "/readyz"}:
-                return self._health(path)
-            if receipt.reason == "size":
-                _discard(environ, self._receiver.door.max_body * DISCARD)
-            self._receiver.note(receipt, peer)
+            if door is not None and receipt.reason == "size":
+                _discard(environ, door.max_body * DISCARD)
+            self._receiver.note(receipt, peer, door)
         headers, content = answer(receipt)
         return receipt.status, _shown(headers), content
 
-    def _receipt(self, environ: Mapping[str, Any], method: str, path: str, peer: str | None) -> Receipt:
-        door = self._receiver.door
+    def _receipt(self, environ: Mapping[str, Any], door: Door, peer: str | None) -> Receipt:
         headers = _headers(environ)
-        admission = door.admit(method, path, headers, peer)
+        admission = door.admit(environ["REQUEST_METHOD"], headers, peer)
         if isinstance(admission, Receipt):
             return admission
         body = _read(environ, door.max_body)

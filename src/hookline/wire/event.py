@@ -58,7 +58,8 @@ class Event:
 
     `data` is what it happened to (`wire.catalogue` says what a known type's data holds); `created_us` is
     when, in microseconds, None where the body does not say so in a readable way. `context` says on whose
-    behalf. `raw` are the bytes everything else was read from. What may be personal stays out of the repr.
+    behalf. `raw` are the bytes everything else was read from. What may be personal stays out of the repr. `source` is
+    the name of the receiver's source it came from; None where no receiver read it.
     """
 
     id: str | None
@@ -68,6 +69,7 @@ class Event:
     context: dict[str, Any] | None = field(repr=False)
     object: str | None
     raw: bytes = field(repr=False)
+    source: str | None = None
 
     @property
     def created_at(self) -> datetime | None:

@@ -46,12 +46,12 @@ def _secrets(given: Any) -> list[CheckMessage]:
 
 
 def _body() -> list[CheckMessage]:
-    limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    if limit is None or limit >= hooks.door.max_body:
+    limit, most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, max(door.max_body for door in hooks.doors)
+    if limit is None or limit >= most:
         return []
     return [
         Warning(
-            f"DATA_UPLOAD_MAX_MEMORY_SIZE ({limit}) is less than what Hookline takes ({hooks.door.max_body}): where a "
+            f"DATA_UPLOAD_MAX_MEMORY_SIZE ({limit}) is less than what Hookline takes ({most}): where a "
             "middleware asks for request.body, Django answers larger webhooks 400.",
             hint='Raise it, or set HOOKLINE["MAX_BODY"].',
             id="hookline.W002",

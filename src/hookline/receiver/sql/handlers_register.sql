@@ -1,7 +1,7 @@
 -- Keeps a handler once: a new one starts at what is not applied yet, a known one goes on, with what it now listens to.
-insert into hookline_handlers (name, kind, pattern, from_seq, registered_ms)
+insert into hookline_handlers (name, kind, pattern, source, from_seq, registered_ms)
 values (
-    :name, :kind, :pattern,
+    :name, :kind, :pattern, :source,
     case :kind
         when 'fact' then coalesce(
             (select min(seq) - 1 from hookline_inbox_queue),
@@ -12,4 +12,4 @@ values (
     end,
     :now_ms
 )
-on conflict (name) do update set kind = excluded.kind, pattern = excluded.pattern
+on conflict (name) do update set kind = excluded.kind, pattern = excluded.pattern, source = excluded.source

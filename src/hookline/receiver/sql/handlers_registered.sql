@@ -1,2 +1,2 @@
--- Every handler of any process, and where it starts.
-select name, kind, pattern, from_seq from hookline_handlers order by name
+-- Every handler of any process, where it starts, and which source it is for.
+select name, kind, pattern, from_seq, source from hookline_handlers order by name

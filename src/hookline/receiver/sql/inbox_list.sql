@@ -14,7 +14,7 @@ from hookline_inbox i
 left join hookline_inbox_queue q on q.seq = i.seq
 left join hookline_inbox_outcomes o on o.seq = i.seq
 where i.seq < :before_seq
-    and i.source = :source
+    and (cast(:source as text) is null or i.source = :source)
     and (cast(:event_id as text) is null or i.event_id = :event_id)
     and (cast(:state as text) is null or coalesce(o.outcome, 'waiting') = :state)
 order by i.seq desc

@@ -1,2 +1,2 @@
--- Forgets refusals of long ago.
-delete from hookline_rejections where source = :source and minute_ms < :before_ms
+-- Forgets refusals of long ago, also those at paths of no source.
+delete from hookline_rejections where source in (:source, '') and minute_ms < :before_ms

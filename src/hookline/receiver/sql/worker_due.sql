@@ -13,4 +13,4 @@ select
         join hookline_handlers p on p.name = h.value and p.paused_reason is null),
     (select min(leased_until_ms) from hookline_runs where state = 'running'),
     (select row_id from hookline_replays where finished_ms is null order by row_id limit 1),
-    (select min(due_ms) from hookline_retention where source = cast(:source as text))
+    (select min(due_ms) from hookline_retention where source in (select value from json_each(:sources)))
