@@ -712,3 +712,20 @@ def test_nothing_is_loaded_that_the_app_has_not() -> None:
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=30)
 
     assert done.stdout == "['sqlite3']\nFalse False\n"
+
+
+def test_a_forked_process_leaves_the_pool_to_its_parent(postgres: Cluster) -> None:
+    """Two processes that speak on one connection at the same time would read each other's answers."""
+    name = postgres.create()
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.adapters.forked_app", postgres.url(name)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    before, first, second, after = (line.split() for line in done.stdout.splitlines())
+
+    assert before == after
+    assert first[0] == first[1]
+    assert len({*before, *first, *second}) == 3

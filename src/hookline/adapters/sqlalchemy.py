@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from hookline.errors import ConfigError, TransactionMisuse
@@ -38,14 +41,40 @@ class SessionTransactions:
                 "pass a sessionmaker of the same engine",
             )
         self._make_session = make_session
+        self._pid = os.getpid()
+        self._forked = threading.Lock()
 
     @contextlib.contextmanager
     def begin(self) -> Iterator[LentSession]:
-        with self._make_session() as session, session.begin() as transaction:
-            lent = LentSession(session, transaction)
-            yield lent
-            lent.check()
-            lent.may_commit = True
+        with self._make_session() as session:
+            if self._pid != os.getpid():
+                self._leave_to_parent(session)
+            with session.begin() as transaction:
+                lent = LentSession(session, transaction)
+                yield lent
+                lent.check()
+                lent.may_commit = True
+
+    def database_url(self) -> str | None:
+        """The same database in Hookline's words, for commands that open it by themselves; None where it has none."""
+        with self._make_session() as session:
+            url = session.get_bind().engine.url
+        if url.get_backend_name() == "sqlite":
+            # Not one in memory, nor one that is opened with options of its own.
+            if not url.database or url.database == ":memory:" or url.query:
+                return None
+            return f"sqlite:///{Path(url.database).absolute()}"
+        if url.get_backend_name() == "postgresql":
+            return url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return None
+
+    def _leave_to_parent(self, session: Session) -> None:
+        """After a fork (`gunicorn --preload`) the pool holds connections that the parent and its other children use."""
+        with self._forked:
+            bind = session.get_bind()
+            if self._pid != os.getpid() and isinstance(bind, Engine):
+                bind.dispose(close=False)
+            self._pid = os.getpid()
 
 
 class LentSession:

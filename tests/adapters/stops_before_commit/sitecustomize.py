@@ -1,24 +1,33 @@
-"""Loaded by every Python that has this folder on its path: a worker stops when all is written and nothing committed."""
+"""Loaded by every Python that has this folder on its path: a worker stops when all is written and nothing committed.
+
+`LETTERS` is the table that the handler of the example writes to.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import sys
+import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
-if "worker" in sys.argv or "worker" in sys.orig_argv:
-    from hookline.adapters.django.transactions import AliasTransactions, LentAlias
+from hookline.receiver.work import Access
 
-    begin = AliasTransactions.begin
+lent = Access.lent
 
-    @contextlib.contextmanager
-    def begin_and_stop(self: AliasTransactions) -> Iterator[LentAlias]:
-        """As `begin`, up to the commit of a letter."""
-        with begin(self) as lent:
-            yield lent
-            if lent.dbapi.execute("select count(*) from shop_letter").fetchone()[0]:
-                print("written, not committed", flush=True)
-                threading.Event().wait()
 
-    AliasTransactions.begin = begin_and_stop  # type: ignore[method-assign]
+@contextlib.contextmanager
+def lent_and_stopped(self: Access) -> Iterator[Any]:
+    """As `lent`, up to the commit of a letter."""
+    with lent(self) as transaction:
+        yield transaction
+        if hasattr(transaction.app, "flush"):
+            transaction.app.flush()  # as a session's commit begins
+        cursor = transaction.dbapi.cursor()
+        cursor.execute(f"select * from {os.environ['LETTERS']}")
+        if cursor.fetchall():
+            print("written, not committed", flush=True)
+            threading.Event().wait()
+
+
+Access.lent = lent_and_stopped  # type: ignore[method-assign]

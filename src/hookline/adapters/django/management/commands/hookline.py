@@ -6,17 +6,14 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from hookline.adapters.command import run_command
 from hookline.adapters.django.receiving import hooks
-from hookline.cli import main
-
-# What has another name, or is part of a command that does more.
-_SHORT: Final[Mapping[str, Sequence[str]]] = {"worker": ("serve", "worker"), "status": ("inbox", "stats")}
 
 
 class Command(BaseCommand):  # type: ignore[misc]
@@ -39,10 +36,8 @@ class Command(BaseCommand):  # type: ignore[misc]
 
 
 def _run(arguments: Sequence[str]) -> int:
-    first, *rest = arguments or ("--help",)
-    os.environ.setdefault("HOOKLINE_APP", "hookline.adapters.django:hooks")
-    os.environ.setdefault("HOOKLINE_DATABASE_URL", _url(connections[hooks.alias].settings_dict))
-    return main([*_SHORT.get(first, (first,)), *rest])
+    url = _url(connections[hooks.alias].settings_dict)
+    return run_command(arguments, app="hookline.adapters.django:hooks", database_url=url)
 
 
 def _url(database: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""examples/django, started as its README says and killed at the worst moment. What its README shows, test_docs runs."""
+"""The examples, started as their READMEs say and killed at the worst moment. What the READMEs show, test_docs runs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from hookline.testing.signed import signed_request
 
 from ..apps import rows_at
@@ -24,13 +26,14 @@ from ..receiver.company import Company, wait_for
 from ..test_docs import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "examples" / "django"
+# Where each of them writes its letters and its accounts.
+EXAMPLES = {"django": ("shop_letter", "shop_account"), "flask": ("letter", "account")}
 SECRET = "whsec_of_this_example"
 NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
 
 
 @contextlib.contextmanager
-def running(folder: Path, port: int, *more: Path) -> Iterator[Path]:
+def running(folder: Path, port: int, letters: str, *more: Path) -> Iterator[Path]:
     """The README's command; its log. Ends as a power cut would end it."""
     commands = folder / "bin"
     commands.mkdir(exist_ok=True)
@@ -42,6 +45,7 @@ def running(folder: Path, port: int, *more: Path) -> Iterator[Path]:
         "PYTHONPATH": os.pathsep.join(map(str, (*more, ROOT / "src"))),
         "PORT": str(port),
         "WEBHOOK_SECRET": SECRET,
+        "LETTERS": letters,
     }
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     log = folder / "run.log"
@@ -75,37 +79,39 @@ def post(port: int) -> int:
     raise AssertionError("the example's door did not open")
 
 
-def test_killed_with_everything_written_and_nothing_committed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_killed_with_everything_written_and_nothing_committed(tmp_path: Path, name: str) -> None:
     """kill -9 of all of it, between the handler's writes and mark and their commit: after a restart, one letter."""
-    folder = tmp_path / "shop"
-    shutil.copytree(EXAMPLE, folder)
+    folder, (letters, accounts) = tmp_path / "shop", EXAMPLES[name]
+    shutil.copytree(ROOT / "examples" / name, folder)
     url, port = f"sqlite:///{folder / 'shop.db'}", free_port()
-    with running(folder, port, Path(__file__).with_name("stops_before_commit")) as log:
+    with running(folder, port, letters, Path(__file__).with_name("stops_before_commit")) as log:
         answer = post(port)
         wait_for(lambda: "written, not committed" in log.read_text("utf-8"), seconds=40)
     assert answer == 200
-    assert rows_at(url, "select count(*) from shop_letter") == [(0,)]
+    assert rows_at(url, f"select count(*) from {letters}") == [(0,)]
     assert ("running",) in rows_at(url, "select state from hookline_runs")
 
     # What the minute does until its lease has passed.
     rows_at(url, "update hookline_runs set leased_until_ms = 1 where state = 'running'")
-    with running(folder, port):
+    with running(folder, port, letters):
         again = post(port)
         wait_for(lambda: rows_at(url, "select distinct state from hookline_runs") == [("succeeded",)], seconds=40)
 
     assert again == 200
-    assert rows_at(url, "select address from shop_letter") == [("user_1@acme.example",)]
-    assert rows_at(url, "select workos_id, is_open from shop_account") == [("user_1", 1)]
+    assert rows_at(url, f"select address from {letters}") == [("user_1@acme.example",)]
+    assert rows_at(url, f"select workos_id, is_open from {accounts}") == [("user_1", 1)]
 
 
-def test_the_examples_own_code_is_as_short_as_its_readme_says() -> None:
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_own_code_is_as_short_as_its_readme_says(name: str) -> None:
     """Lines with code in them, of every file."""
-    count = 0
-    for path in sorted(EXAMPLE.rglob("*.py")):
+    example, count = ROOT / "examples" / name, 0
+    for path in sorted(example.rglob("*.py")):
         with path.open("rb") as source:
             tokens = [token for token in tokenize.tokenize(source.readline) if token.type not in NOT_CODE]
         count += len({token.start[0] for token in tokens if token.type != tokenize.ENDMARKER})
-    said = re.search(r"Its own code is (\d+) lines", (EXAMPLE / "README.md").read_text("utf-8"))
+    said = re.search(r"Its own code is (\d+) lines", (example / "README.md").read_text("utf-8"))
 
     assert said is not None
     assert count == int(said[1])
