@@ -180,9 +180,9 @@ def read_to_its_end(app: Flask) -> None:
     app.before_request(read)
 
 
-def read_as_a_form(app: Flask) -> None:
+def read_as_json(app: Flask) -> None:
     def read() -> None:
-        request.form.get("field")
+        assert request.get_json()
 
     app.before_request(read)
 
@@ -208,7 +208,7 @@ def told_its_hosts(app: Flask) -> None:
         guarded_by_a_login,
         moved_to_https,
         read_to_its_end,
-        read_as_a_form,
+        read_as_json,
         failing_afterwards,
         limited_in_size,
         told_its_hosts,
