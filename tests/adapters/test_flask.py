@@ -13,14 +13,11 @@ from typing import Any
 import pytest
 from flask import Flask, current_app, redirect, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import create_engine
-from sqlalchemy.orm import sessionmaker
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 
 from hookline.adapters.dbapi import SqliteTransactions
 from hookline.adapters.flask import Hooks
-from hookline.adapters.sqlalchemy import SessionTransactions
 from hookline.errors import ConfigError
 from hookline.testing.signed import SignedRequest, signed_request
 
@@ -286,6 +283,24 @@ def test_proxy_fix_changes_nothing_for_the_door(
     assert answer.status_code == status
 
 
+def test_who_does_not_know_the_token_hears_nothing_of_the_app(make: Callable[..., tuple[Flask, Hooks]]) -> None:
+    """Below the door all paths are alike, and alike for every method."""
+    app, _ = make(PATH_TOKEN="tok3n_of_the_tests")
+    guarded_by_a_login(app)
+    client = app.test_client()
+
+    answers = {
+        client.open(path, method=method).status_code
+        for path in (DOOR, f"{DOOR}/", f"{DOOR}/other", f"{DOOR}/tok3n_of_the_tests/more")
+        for method in ("GET", "POST", "PUT")
+    }
+
+    assert answers == {404}
+    assert [
+        post(app, path=path).status_code for path in (f"{DOOR}/tok3n_of_the_tests", f"{DOOR}/tok3n_of_the_tests/")
+    ] == [200, 200]
+
+
 @pytest.mark.parametrize(
     "path", ["/hooks/webhooks/more", "/hooks/webhooksx", "/webhooks", "/hooks", "/x/hooks/webhooks"]
 )
@@ -387,34 +402,16 @@ def test_the_command_is_hooklines_own_on_the_apps_database(shop: Flask) -> None:
     assert "Commands" in runner.invoke(args=["hookline", "--help"]).stdout
 
 
-def test_commands_that_open_the_database_themselves_find_it(
-    make: Callable[..., tuple[Flask, Hooks]], tmp_path: Path
-) -> None:
+def test_commands_that_open_the_database_themselves_find_it(make: Callable[..., tuple[Flask, Hooks]]) -> None:
     """By its URL, which is that of each app; where the app alone knows it, they say so and make none."""
     app, _ = make()
     migrated = app.test_cli_runner().invoke(args=["hookline", "migrate"])
     current = json.loads(app.test_cli_runner().invoke(args=["hookline", "db", "current", "--json"]).stdout)
     unknown = Flask("unknown")
-    Hooks(unknown, transactions=SqliteTransactions(lambda: sqlite3.connect(tmp_path / "x.db")))
+    Hooks(unknown, transactions=SqliteTransactions(lambda: sqlite3.connect(":memory:")))
 
     assert migrated.stdout == "up to date\n"  # one of Hookline's own is, once it is open
     assert [one["applied"] == one["known"] for one in current if one["part"] == "receiver"] == [True]
     refused = unknown.test_cli_runner().invoke(args=["hookline", "db", "upgrade"])
     assert (refused.exit_code, "flask hookline migrate" in refused.stderr) == (2, True)
     assert "HOOKLINE_APP" not in os.environ
-
-
-@pytest.mark.parametrize(
-    ("engine", "url"),
-    [
-        ("sqlite:////srv/shop.db", "sqlite:////srv/shop.db"),
-        ("sqlite://", None),
-        (
-            "postgresql+psycopg://u%40x:p%2Fw@db.example:5433/shop?sslmode=verify-full",
-            "postgresql://u%40x:p%2Fw@db.example:5433/shop?sslmode=verify-full",
-        ),
-    ],
-)
-def test_urls_of_engines_are_those_of_hookline(engine: str, url: str | None) -> None:
-    """With what a URL must escape, and the options about TLS."""
-    assert SessionTransactions(sessionmaker(create_engine(engine))).database_url() == url

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -54,19 +53,6 @@ class SessionTransactions:
                 yield lent
                 lent.check()
                 lent.may_commit = True
-
-    def database_url(self) -> str | None:
-        """The same database in Hookline's words, for commands that open it by themselves; None where it has none."""
-        with self._make_session() as session:
-            url = session.get_bind().engine.url
-        if url.get_backend_name() == "sqlite":
-            # Not one in memory, nor one that is opened with options of its own.
-            if not url.database or url.database == ":memory:" or url.query:
-                return None
-            return f"sqlite:///{Path(url.database).absolute()}"
-        if url.get_backend_name() == "postgresql":
-            return url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return None
 
     def _leave_to_parent(self, session: Session) -> None:
         """After a fork (`gunicorn --preload`) the pool holds connections that the parent and its other children use."""

@@ -26,6 +26,7 @@ from hookline.errors import ConfigError
 from hookline.loop import Clock
 from hookline.receiver.handlers import Handler, LentTransaction, Registry, Transactions
 from hookline.receiver.resources import OPTIONAL
+from hookline.storage.app_connection import plain_or_refused, url_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -93,13 +94,17 @@ class Hooks:
         app.wsgi_app = _DoorBeforeApp(app.wsgi_app, receiver, self._url_prefix)  # type: ignore[method-assign]
         app.cli.add_command(command)
 
-    def on(self, pattern: str, *, name: str | None = None, unlisted: bool = False) -> Callable[[Function], Function]:
+    def on(
+        self, pattern: str, *, source: str | None = None, name: str | None = None, unlisted: bool = False
+    ) -> Callable[[Function], Function]:
         """Call a function once for every event of a type, as `function(event, tx)`, within the app's context."""
-        return self.handlers.on(pattern, name=name, unlisted=unlisted)
+        return self.handlers.on(pattern, source=source, name=name, unlisted=unlisted)
 
-    def on_change(self, resource: str, *, name: str | None = None) -> Callable[[Function], Function]:
+    def on_change(
+        self, resource: str, *, source: str | None = None, name: str | None = None
+    ) -> Callable[[Function], Function]:
         """Call a function for every accepted change of a resource, as `function(change, tx)`, likewise."""
-        return self.handlers.on_change(resource, name=name)
+        return self.handlers.on_change(resource, source=source, name=name)
 
     @property
     def receiver(self) -> AppReceiver:
@@ -114,22 +119,21 @@ class AppReceiver(ConfiguredReceiver):
     def __init__(
         self, app: Flask, handlers: Registry, *, transactions: Transactions | None, clock: Clock | None
     ) -> None:
-        super().__init__(
-            app.config.get(NAME, {}),
-            name=NAME,
-            transactions=None if transactions is None else _InContext(transactions, app),
-            clock=clock,
-        )
+        self._app_transactions = None if transactions is None else _InContext(transactions, app)
+        super().__init__(app.config.get(NAME, {}), name=NAME, transactions=self._app_transactions, clock=clock)
         self.handlers = _HandlersInContext(handlers, app)
-        self._url_of: Callable[[], str | None] = getattr(transactions, "database_url", lambda: self.configured_url)
 
     def database_url(self) -> str | None:
-        """The URL of its database, for commands that open it by themselves; None where the app alone knows it."""
-        return self._url_of()
+        """The URL of its database, for commands that open it by themselves; None where only the app can."""
+        if self._app_transactions is None:
+            return self.configured_url
+        with self._app_transactions.begin() as lent:
+            return url_of(plain_or_refused(lent.dbapi))
 
     def worker(self, *, concurrency: int = 4) -> Worker:
-        """As of any receiver. ConfigError where a handler waits for a resource that is not mirrored."""
+        """As of any receiver. ConfigError where a handler waits for what never comes: the extension cannot know."""
         for handler in self.handlers:
+            self._check_source(handler.name, handler.source)
             if handler.kind == "change" and handler.pattern in OPTIONAL - self._optional:
                 raise ConfigError(
                     f'{NAME}["MIRROR"]', f"{handler.name} waits for changes of {handler.pattern!r}, which it leaves out"
@@ -146,11 +150,11 @@ class _DoorBeforeApp:
 
     def __init__(self, app: WSGIApplication, receiver: AppReceiver, url_prefix: str) -> None:
         self._app = app
-        self._door = receiver.wsgi()
+        self._door, self._find = receiver.wsgi(), receiver.doors.find
+        # Below these everything may be a token: who tries one hears nothing of the app's either.
+        self._guarded = tuple(f"{door.path}/" for door in receiver.doors if door.path_token is not None)
         # PEP 3333's paths are bytes dressed up as Latin-1.
         self._prefix = url_prefix.encode().decode("latin-1")
-        self._path, has_token, _ = receiver.door.route.partition("/{token}")
-        self._has_token = bool(has_token)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
@@ -163,9 +167,8 @@ class _DoorBeforeApp:
         return self._door(within, start_response)
 
     def _is_doors(self, path: str) -> bool:
-        below = path.removeprefix(self._path)
-        # With a token all that might be one: who tries learns nothing from the app's own answer either.
-        return len(below) < len(path) and (below in {"", "/"} or (self._has_token and below.startswith("/")))
+        decoded = path.encode("latin-1").decode("utf-8", "surrogateescape")
+        return self._find(decoded) is not None or f"{decoded}/".startswith(self._guarded)
 
 
 @contextlib.contextmanager
