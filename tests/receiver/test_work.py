@@ -443,6 +443,56 @@ def test_a_child_that_a_walk_fails_on_waits_alone(
     assert desk.rows("select * from hookline_cascades") == []
 
 
+@pytest.mark.parametrize(("bad", "died"), [(0, 4), (250, 5), (299, 5)], ids=["first", "late", "last"])
+def test_a_child_that_ends_its_worker_on_a_walk_is_found(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch, bad: int, died: int
+) -> None:
+    """Workers that die on it come back and walk in smaller parts, until it waits alone: that costs one at each try.
+    What the first of them had not marked, since a part before it went well, costs one more.
+    """
+    told: list[str] = []
+    desk.hooks.on_change("directory_user", name="h")(lambda change, tx: told.append(change.id))
+    users = [f"user_{number:03d}" for number in range(300)]
+    desk.take(company.directory("activated"), *(company.user("created", id_) for id_ in users))
+    told.clear()
+
+    def deadly(state: ObjectState) -> tuple[int, str]:
+        if state.key == users[bad]:
+            raise Killed
+        return proof_of(state)
+
+    def deaths() -> int:
+        for count in range(30):
+            try:
+                desk.new_worker().drain()
+            except Killed:
+                continue
+            return count
+        raise AssertionError("no end of it")
+
+    monkeypatch.setattr(mirror, "proof_of", deadly)
+    desk.put(company.directory("deleted"))
+    assert deaths() == died
+    desk.clock.advance(1_000)
+    assert deaths() == 1
+
+    assert sorted(told) == [id_ for id_ in users if id_ != users[bad]]
+    with desk.database.read() as connection:
+        (walk,) = MirrorQueries(Verbs("hookline.receiver", desk.database.dialect)).walks(connection)
+    assert (json.loads(walk.child or "[]")[1:], walk.error) == ([users[bad]], "walking on ended the worker")
+    assert walk.due_ms == desk.clock.now_ms() + 10_000
+    desk.take(company.directory("activated", "another"), company.user("created", "user_new", directory_id="another"))
+    assert told[-1] == "user_new"
+    desk.clock.advance(10_000)
+    assert deaths() == 1
+
+    monkeypatch.undo()
+    desk.clock.advance(100_000)
+    desk.new_worker().drain()
+    assert told[-1] == users[bad]
+    assert desk.rows("select * from hookline_cascades") == []
+
+
 @pytest.mark.parametrize("ahead_ms", [365 * 86_400_000, 2 * 3_600_000], ids=["a year", "two hours"])
 def test_a_clock_that_goes_back_strands_no_run(desk: Desk, company: Company, ahead_ms: int) -> None:
     """Runs, leases and pauses made while the clock stood ahead end now, not then: under the worker that was there, and

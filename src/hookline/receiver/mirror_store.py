@@ -91,7 +91,8 @@ class NewRun(NamedTuple):
 
 class Cascade(NamedTuple):
     """A walk over the children of one object; `position` is where it stands ('' at the start), `tries` how often it
-    failed there. `child`, JSON [table, *key], is the only one it is about, where it failed on that before.
+    failed there. `child`, JSON [table, *key], is the only one it is about, where it failed on that before. `begun`: how
+    many workers took it up there that have not come back, or not yet.
     """
 
     row_id: int
@@ -102,6 +103,7 @@ class Cascade(NamedTuple):
     cause: Cause
     tries: int = 0
     child: str | None = None
+    begun: int = 0
 
 
 class Registered(NamedTuple):
@@ -439,9 +441,14 @@ class MirrorStore:
         for row in self._verbs["cascades_next"].run(
             connection, {"now_ms": now_ms, "latest_ms": now_ms + LONGEST_WALK_WAIT_MS}
         ):
-            row_id, source, resource, object_id, position, cause_seq, cause, tries, child = row
-            return Cascade(row_id, source, resource, object_id, position, Cause(cause_seq, cause), tries, child)
+            row_id, source, resource, object_id, position, cause_seq, cause, tries, child, begun = row
+            known = Cause(cause_seq, cause)
+            return Cascade(row_id, source, resource, object_id, position, known, tries, child, begun)
         return None
+
+    def mark_cascade(self, connection: Connection, cascade: Cascade, begun: int) -> None:
+        """Note how many workers have taken a walk up; whoever goes on with it or fails on it takes that back."""
+        self._verbs["cascades_mark"].run(connection, {"row_id": cascade.row_id, "begun": begun})
 
     def fail_cascade(self, connection: Connection, cascade: Cascade, due_ms: int, error: str) -> None:
         """Let a walk wait that failed where it stands."""

@@ -81,6 +81,10 @@ ENTRY_WAIT_MS: Final = 600_000
 # On so many children of one object a walk may fail and go on behind them; with more it is not the children's fault.
 MOST_SET_APART: Final = 20
 # A walk is never given up: the loss of access that it has to tell of stays untold until then.
+# A walk that has ended a worker is taken up in parts so much smaller each time: 200, 25, 3, 1 children. After so many
+# workers the next child is the one.
+WALK_SHRINKS: Final = 8
+WALK_DEATHS: Final = 4
 WALK_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=3_600, tries=2**31)
 BUSY_WAIT_MS: Final = 1_000
 CONFLICT_WAIT_MS: Final = 50
@@ -195,6 +199,8 @@ class Worker:
         self.wake = threading.Event()
         self._is_registered = False
         self._is_first_batch = True
+        self._marks_walks, self._is_walking_carefully = True, False
+        self._marked_walk: int | None = None
         self._given_back: dict[int, int] = {}
         self._extended_ms = 0
         self._latest_ms = 0
@@ -551,8 +557,51 @@ class Worker:
 
     def _walk(self, now_ms: int) -> Applied | None:
         """Walk on; None where there was nothing to take."""
+        if self._marks_walks and (marked := self._walk_marked(now_ms)) is not None:
+            return marked
         try:
             return self._access.run(lambda connection: walk(self._mirror, connection, now_ms))
+        except (StorageUnavailable, OutcomeUnknown):
+            raise
+        except Exception as error:
+            log.warning("a part of a walk failed (%s), trying walks one by one", _place(error))
+        return self._walk_each(now_ms)
+
+    def _walk_marked(self, now_ms: int) -> Applied | None:
+        """Mark the next walk first, in a transaction of its own. Where workers before this one marked it and did not
+        come back, walk in smaller parts the more they were, until the child that ends them is found; and so on until
+        no walk waits. None: walks may be taken up as ever.
+        """
+
+        def mark(connection: Connection) -> Cascade | None:
+            cascade = self._mirror.next_cascade(connection, now_ms)
+            if cascade is not None and cascade.row_id != self._marked_walk:
+                self._mirror.mark_cascade(connection, cascade, cascade.begun + 1)
+            return cascade
+
+        cascade = self._access.run(mark)
+        if cascade is None or not (cascade.begun or self._is_walking_carefully):
+            self._marks_walks = self._is_walking_carefully = False
+            return None
+        self._is_walking_carefully = True
+        begun = cascade.begun if cascade.row_id == self._marked_walk else cascade.begun + 1
+        self._marked_walk = cascade.row_id
+        if begun > (1 if cascade.child is not None else WALK_DEATHS):
+            self._put_off(cascade, "walking on ended the worker", now_ms)
+            return Applied()
+        limit = max(1, WALKED_AT_ONCE // WALK_SHRINKS ** (begun - 1))
+
+        def work(connection: Connection) -> Applied | None:
+            taken = self._mirror.next_cascade(connection, now_ms)
+            if taken is None or (taken.row_id, taken.position) != (cascade.row_id, cascade.position):
+                return Applied()  # another worker was quicker
+            done = walk(self._mirror, connection, now_ms, limit=limit, alone=taken)
+            # Going on took it back; this worker is not through with it.
+            self._mirror.mark_cascade(connection, taken, begun)
+            return done
+
+        try:
+            return self._access.run(work)
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
@@ -585,7 +634,7 @@ class Worker:
                 if limit > 1 and taken[0].child is None:
                     limit //= 2
                     continue
-                self._put_off(taken[0], error, now_ms)
+                self._put_off(taken[0], _place(error), now_ms)
                 break
             if done is None:
                 break
@@ -594,11 +643,11 @@ class Worker:
             together.cascades += done.cascades
         return together
 
-    def _put_off(self, cascade: Cascade, error: Exception, now_ms: int) -> None:
+    def _put_off(self, cascade: Cascade, place: str, now_ms: int) -> None:
         """Let the child that a walk stands at wait longer and longer, or the walk where that does not help. Neither is
         ever given up: handlers have yet to hear of what it comes to.
         """
-        tries, place = cascade.tries + 1, _place(error)
+        tries = cascade.tries + 1
         due_ms = WALK_BACKOFF.due_ms(tries_made=tries, now_ms=now_ms, jitter=0)
         assert due_ms is not None
         if not self._set_apart(cascade, due_ms, place):
