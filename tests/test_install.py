@@ -79,6 +79,7 @@ def test_the_wheel_names_the_command_and_one_dependency(wheel: Path) -> None:
     extras = {line.split()[1] for line in metadata.splitlines() if line.startswith("Provides-Extra:")}
 
     assert "hookline = hookline.cli:main" in scripts
+    assert "[pytest11]\nhookline = hookline.testing.plugin" in scripts
     assert extras == {"all", "django", "fastapi", "flask", "otel", "postgres", "server"}
     assert [line.split()[1].split(">")[0] for line in required] == ["msgspec"]
 

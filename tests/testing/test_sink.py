@@ -229,6 +229,7 @@ def test_requests_that_are_none_harm_nobody(sink: Sink, data: bytes) -> None:
 
 def test_the_page_names_every_word() -> None:
     """docs/testing.md describes the words there are, in their order."""
-    rows = re.findall(r"^\| `([a-z-]+)[^`]*` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    text = DOCS.read_text(encoding="utf-8").partition("## A server that misbehaves")[2]
+    rows = re.findall(r"^\| `([a-z-]+)[^`]*` \|", text, re.MULTILINE)
 
     assert rows == list(FAULTS)

@@ -40,7 +40,6 @@ class AsgiDoor:
     def __init__(self, receiver: Reception) -> None:
         self._receiver = receiver
         self._find = receiver.doors.find
-        self._now_ms = receiver.clock.now_ms
         self._deadlines = _Deadlines(receiver.body_timeout_s)
         self._waiting = 0
 
@@ -76,7 +75,7 @@ class AsgiDoor:
         if isinstance(body, Receipt):
             await self._refuse(body, peer, door, send)
             return
-        entry = door.check(admission, body, self._now_ms())
+        entry = door.check(admission, body, self._receiver.clock.now_ms())
         if isinstance(entry, Receipt):
             await self._refuse(entry, peer, door, send)
             return

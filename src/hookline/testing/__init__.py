@@ -1,8 +1,54 @@
-"""For users too: signed requests, samples, a clock to turn, a Sink that misbehaves, a Pair of both ends."""
+"""For users too: signed requests, samples, a clock to turn, an inbox to drain, chaos, a Sink that misbehaves.
 
-from hookline.testing.clock import TurnedClock
-from hookline.testing.samples import sample_event
-from hookline.testing.signed import SignedRequest, signed_request
-from hookline.testing.sink import Sink, SinkRequest
+Names are loaded when they are first asked for: the pytest plugin lives here, and costs nothing where it is not used.
+"""
 
-__all__ = ["SignedRequest", "Sink", "SinkRequest", "TurnedClock", "sample_event", "signed_request"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hookline.testing.clock import TurnedClock
+    from hookline.testing.inbox import Inbox
+    from hookline.testing.samples import sample_event
+    from hookline.testing.signed import SignedRequest, Signing, signed_request
+    from hookline.testing.sink import Sink, SinkRequest
+    from hookline.testing.story import Story
+
+__all__ = [
+    "Inbox",
+    "SignedRequest",
+    "Signing",
+    "Sink",
+    "SinkRequest",
+    "Story",
+    "TurnedClock",
+    "sample_event",
+    "signed_request",
+]
+
+_HOMES = {
+    "Inbox": "inbox",
+    "SignedRequest": "signed",
+    "Signing": "signed",
+    "Sink": "sink",
+    "SinkRequest": "sink",
+    "Story": "story",
+    "TurnedClock": "clock",
+    "sample_event": "samples",
+    "signed_request": "signed",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

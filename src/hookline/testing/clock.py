@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+from unittest import mock
+
+if TYPE_CHECKING:
+    from hookline.loop import Clock
+    from hookline.receiver.app import Receiver
 
 
 class TurnedClock:
@@ -75,3 +82,19 @@ class TurnedClock:
         if key is not None:
             with self._lock:
                 self._sleepers.pop(key, None)
+
+
+@contextlib.contextmanager
+def on_clock(clock: Clock, *receivers: Receiver) -> Iterator[None]:
+    """Have these receivers, and those that are made meanwhile without a clock of their own, live by this clock."""
+    from hookline.receiver import app
+
+    before = [receiver.clock for receiver in receivers]
+    with mock.patch.object(app, "SystemClock", return_value=clock):
+        for receiver in receivers:
+            receiver.clock = clock
+        try:
+            yield
+        finally:
+            for receiver, its_own in zip(receivers, before, strict=True):
+                receiver.clock = its_own

@@ -46,6 +46,21 @@ def sample_event(
         after_ms = 1_000 if CATALOGUE[event_type].kind == "D" else 100
         newest_us = max(_times_us(data), default=0)
         created_us = max(sample_created_us(event_type), newest_us + after_ms * 1_000)
+    return made_event(event_type, data, created_us=created_us, context=context, event_id=event_id)
+
+
+def made_event(
+    event_type: str,
+    data: Mapping[str, Any],
+    *,
+    created_us: int,
+    context: Mapping[str, Any] | None,
+    event_id: str | None = None,
+) -> Event:
+    """An event of these parts; without an id of its own it gets the one that follows from them.
+
+    Raises: NotCanonical: a part is no JSON.
+    """
     if event_id is None:
         event_id = _id_of(created_us, canonical_bytes([event_type, created_us, data, context and dict(context)]))
     return Event.from_bytes(
