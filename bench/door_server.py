@@ -6,8 +6,10 @@ is one process, as its framework's documentation has it served.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +53,7 @@ def hookline(mode: str, url: str, secret: str, listener: socket.socket) -> None:
 
 
 def django(mode: str, url: str, secret: str, listener: socket.socket) -> None:
-    """A project on its own database, a transaction for each webhook."""
+    """A project on its own database."""
 
     def load() -> Any:
         import django
@@ -79,7 +81,6 @@ def django(mode: str, url: str, secret: str, listener: socket.socket) -> None:
 def of_django(url: str) -> dict[str, Any]:
     """A database of the bench's as one of Django's; its connections are kept, as in production."""
     if url.startswith("sqlite:"):
-        # As Hookline's own: with less, every commit waits for others' checkpoints.
         wal = {"init_command": "pragma journal_mode=wal; pragma synchronous=full", "transaction_mode": "IMMEDIATE"}
         return {
             "ENGINE": "django.db.backends.sqlite3",
@@ -99,6 +100,42 @@ def of_django(url: str) -> dict[str, Any]:
     }
 
 
+def flask(mode: str, url: str, secret: str, listener: socket.socket) -> None:
+    """An app on its own SQLAlchemy engine, as `transactions=` has it."""
+
+    def load() -> Any:
+        from flask import Flask
+        from sqlalchemy import create_engine
+        from sqlalchemy.orm import sessionmaker
+
+        from hookline.adapters.flask import Hooks
+        from hookline.adapters.sqlalchemy import SessionTransactions
+
+        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), pool_size=THREADS)
+        app = Flask(__name__)
+        app.config["HOOKLINE"] = {"WEBHOOK_SECRETS": [secret]}
+        Hooks(app, transactions=SessionTransactions(sessionmaker(engine)))
+        receiver = app.extensions["hookline"]
+        receiver.migrate()
+        prepared(receiver, mode)
+        return app
+
+    if url.startswith("sqlite:"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.execute("pragma journal_mode=wal")
+    under_gunicorn(load, listener)
+
+
+def fastapi(mode: str, url: str, secret: str, listener: socket.socket) -> None:
+    """An app with the receiver mounted, on a database of Hookline's."""
+    from fastapi import FastAPI
+
+    with Receiver(url, secrets=[secret]) as receiver:
+        app = FastAPI()
+        app.mount("/", prepared(receiver, mode).asgi())
+        under_uvicorn(app, listener)
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """One way to serve the door: how people know it, and what serves it on a socket until told to stop."""
@@ -109,7 +146,9 @@ class Server:
 
 SERVERS: Final = {
     "hookline": Server("Hookline's own: raw ASGI on uvicorn", hookline),
-    "django": Server(f"Django under gunicorn, {THREADS} threads, a transaction each", django),
+    "django": Server(f"Django under gunicorn, {THREADS} threads, on its own database", django),
+    "flask": Server(f"Flask under gunicorn, {THREADS} threads, on its own SQLAlchemy", flask),
+    "fastapi": Server("FastAPI under uvicorn, the receiver mounted", fastapi),
 }
 
 
