@@ -1,14 +1,15 @@
-"""The table of docs/configuration.md, from the settings themselves: `python -m docs.configuration` writes it anew."""
+"""The tables of docs/configuration.md, from the settings themselves: `python -m docs.configuration` writes them anew."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from hookline.config import SETTINGS, Setting
+from hookline.config import SETTINGS, SOURCE_SETTINGS, Setting
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = "| variable | what it does | takes | default |\n|---|---|---|---|\n"
+SOURCES_HEAD = "| key of a source | what it does | takes | default |\n|---|---|---|---|\n"
 
 
 def row(setting: Setting) -> str:
@@ -18,10 +19,20 @@ def row(setting: Setting) -> str:
     return f"| `{setting.variable}` | {about} | {setting.expected} | {default} |\n"
 
 
+def source_row(setting: Setting) -> str:
+    """The line of one that each source may set for itself."""
+    about = setting.about + (" Secret." if setting.secret else "")
+    default = "none" if setting.secret else f"as `{setting.name}`" if setting.name in SETTINGS else setting.unset
+    return f"| `{setting.name}` | {about} | {setting.expected} | {default} |\n"
+
+
 def page(text: str) -> str:
-    """The page's text with its table made anew."""
-    table = HEAD + "".join(map(row, SETTINGS.values()))
-    return re.sub(re.escape(HEAD) + r"(\|.*\n)*", lambda _: table, text)
+    """The page's text with its tables made anew."""
+    tables = {HEAD: map(row, SETTINGS.values()), SOURCES_HEAD: map(source_row, SOURCE_SETTINGS.values())}
+    for head, rows in tables.items():
+        table = head + "".join(rows)
+        text = re.sub(re.escape(head) + r"(\|.*\n)*", table.replace("\\", r"\\"), text)
+    return text
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hookline.config import SETTINGS, Settings, load, refuse_secret_flags
+from hookline.config import SETTINGS, SOURCE_SETTINGS, Settings, load, refuse_secret_flags
 from hookline.errors import ConfigError
 from hookline.rules.address import WORKOS_ADDRESSES
 from hookline.rules.schedule import Schedule
@@ -37,8 +37,8 @@ def test_unset_is_none(tmp_path: Path) -> None:
     """What has no default stays None: the component's own default is not repeated here."""
     settings = loaded(tmp_path)
 
-    assert settings.receiver().webhook_secrets is None
-    assert settings.receiver().max_body_bytes is None
+    assert settings.receiver().alone.webhook_secrets is None
+    assert settings.receiver().alone.max_body_bytes is None
     assert settings.sender().api_key is None
 
 
@@ -336,4 +336,114 @@ def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
         pair = ("tls_cert", "tls_key") if name.startswith("tls") else (name,)
         changed = dataclasses.asdict(loaded(tmp_path, **{key.upper(): other[key] for key in pair}).serve())
 
+        assert changed != plain, name
+
+
+SOURCES = """
+max_body = "1 KiB"
+
+[sources.production]
+webhook_secrets_file = "production.txt"
+allowed_ips = "workos"
+
+[sources.staging]
+path = "/from-staging"
+max_body = 10
+"""
+
+
+def test_each_source_has_a_table_of_its_own(tmp_path: Path) -> None:
+    """What it does not say is as for all of them; secrets and the path are its own alone."""
+    (tmp_path / "production.txt").write_text("whsec_of_production\n", encoding="utf-8")
+
+    sources = loaded(tmp_path, SOURCES, INBOX_RETENTION="20d").receiver().sources
+
+    assert list(sources) == ["production", "staging"]
+    production, staging = sources.values()
+    assert (production.webhook_secrets, staging.webhook_secrets) == (("whsec_of_production",), None)
+    assert (production.path, staging.path) == (None, "/from-staging")
+    assert (production.allowed_ips, staging.allowed_ips) == (WORKOS_ADDRESSES.networks, None)
+    assert (production.max_body_bytes, staging.max_body_bytes) == (1024, 10)
+    assert production.bodies_s == staging.bodies_s == 20 * 86_400
+    assert "whsec_of_production" not in repr(sources)
+
+
+def test_a_variable_of_a_source_beats_its_table(tmp_path: Path) -> None:
+    """Secrets need not be in the file; what is no letter in a name is an underscore."""
+    secret = tmp_path / "secret"
+    secret.write_text("whsec_in_a_file", encoding="utf-8")
+    settings = loaded(
+        tmp_path,
+        '[sources."acme.eu-1"]\nmax_body = 10\n[sources.other]\n',
+        SOURCES_ACME_EU_1_WEBHOOK_SECRETS="whsec_a,whsec_b",
+        SOURCES_ACME_EU_1_MAX_BODY="20",
+        SOURCES_OTHER_WEBHOOK_SECRETS_FILE=str(secret),
+    )
+
+    acme, other = settings.receiver().sources.values()
+    assert (acme.webhook_secrets, acme.max_body_bytes) == (("whsec_a", "whsec_b"), 20)
+    assert other.webhook_secrets == ("whsec_in_a_file",)
+    assert settings.sources["acme.eu-1"]["max_body"].origin == "HOOKLINE_SOURCES_ACME_EU_1_MAX_BODY"
+
+
+@pytest.mark.parametrize(
+    ("toml", "variables", "message"),
+    [
+        ("[sources.one]\nwebhook_secret = 'x'\n", {}, "webhook_secret: not a key of [sources.one] in hookline.toml"),
+        ("[sources.one]\nport = 80\n", {}, "port: not a key of [sources.one] in hookline.toml"),
+        ("[source.one]\n", {}, "source: not a key in hookline.toml that Hookline knows; the nearest is sources"),
+        ("sources = 'one'\n", {}, "sources in hookline.toml: expected a table for each source"),
+        ("[sources]\none = 1\n", {}, "sources in hookline.toml: expected a table for each source"),
+        ("[sources.one]\nmax_body = 'much'\n", {}, "sources.one.max_body in hookline.toml: expected a size"),
+        ("[sources.one]\npath = 'no slash'\n", {}, "sources.one.path in hookline.toml: expected a path"),
+        ("[sources.a-b]\n[sources.a_b]\n", {}, "sources.a_b in hookline.toml: would have the same variables as a-b"),
+        (
+            "[sources.one]\n",
+            {"SOURCES_ONE_WEBHOOK_SECRET": "x"},
+            "HOOKLINE_SOURCES_ONE_WEBHOOK_SECRET: not a variable that Hookline knows; the nearest is HOOKLINE_SOURCES_",
+        ),
+        (
+            "[sources.one]\nwebhook_secrets = 'a'\nwebhook_secrets_file = 'b'\n",
+            {},
+            "webhook_secrets: is set twice, by webhook_secrets and by sources.one.webhook_secrets_file in hookline",
+        ),
+    ],
+)
+def test_a_wrong_source_names_what_is_wrong(tmp_path: Path, toml: str, variables: dict[str, str], message: str) -> None:
+    """With its place in the file, or the nearest name there is."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, toml, **variables)
+
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["webhook_secrets", "path_token"])
+def test_what_is_of_one_source_is_refused_beside_several(tmp_path: Path, name: str) -> None:
+    """Whose it is would be anybody's guess; commands that receive nothing go on."""
+    settings = loaded(tmp_path, "[sources.one]\n", **{name.upper(): "0123456789abcdef"})
+
+    assert settings[name] is not None
+    with pytest.raises(ConfigError, match=f"^HOOKLINE_{name.upper()}: is of one source"):
+        settings.receiver()
+
+
+def test_every_setting_of_a_source_reaches_it(tmp_path: Path) -> None:
+    """None is read and then forgotten."""
+    other = {
+        "path": "/elsewhere",
+        "webhook_secrets": "a",
+        "path_token": "0123456789abcdef",
+        "allowed_ips": "203.0.113.7",
+        "max_body": "1",
+        "webhook_tolerance": "1",
+        "redact": "invoice.*:card.number",
+        "inbox_retention": "20d",
+        "inbox_redacted_retention": "80d",
+        "inbox_id_retention": "300d",
+    }
+    assert other.keys() == SOURCE_SETTINGS.keys()
+    plain = loaded(tmp_path, "[sources.one]\n").receiver().sources["one"]
+
+    for name, text in other.items():
+        changed = loaded(tmp_path, f"[sources.one]\n{name} = '{text}'\n").receiver().sources["one"]
         assert changed != plain, name

@@ -25,8 +25,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+from docs import configuration
 
-from hookline.config import SETTINGS
+from hookline.config import SETTINGS, SOURCE_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -256,3 +257,11 @@ def test_the_configuration_page_has_every_setting() -> None:
         ]
         for setting in SETTINGS.values()
     }
+
+
+def test_the_configuration_page_has_every_setting_of_a_source() -> None:
+    """Its second table is made of the settings as the first one is, and is up to date."""
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+    assert configuration.page(text) == text
+    assert [name for name in SOURCE_SETTINGS if f"| `{name}` |" not in text] == []

@@ -20,7 +20,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -134,20 +134,29 @@ class SenderConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiverConfig:
-    """What the door and the worker run with. None leaves it to the `Receiver`'s own default."""
+class SourceConfig:
+    """The rules of one source. None leaves it to the `Receiver`'s own default."""
 
-    database_url: str = field(repr=False)
     webhook_secrets: tuple[str, ...] | None = field(default=None, repr=False)
+    path: str | None = None
     path_token: str | None = field(default=None, repr=False)
     allowed_ips: tuple[Network, ...] | None = None
-    trusted_proxies: tuple[Network, ...] | None = None
     max_body_bytes: int | None = None
     tolerance_s: float | None = None
     redact: tuple[tuple[str, str], ...] | None = None
     bodies_s: float | None = None
     redacted_s: float | None = None
     ids_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverConfig:
+    """What the door and the worker run with: `sources` by name where there are several, else the one in `alone`."""
+
+    database_url: str = field(repr=False)
+    alone: SourceConfig = SourceConfig()
+    sources: Mapping[str, SourceConfig] = field(default_factory=dict)
+    trusted_proxies: tuple[Network, ...] | None = None
     app: str | None = None
 
 
@@ -691,12 +700,46 @@ _TABLE: tuple[Setting, ...] = (
 
 SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _TABLE}
 
+_ITS_OWN = (
+    Setting(
+        "path",
+        _token(r"(/[A-Za-z0-9._~\-]+)+"),
+        "a path, as /webhooks/acme",
+        "Where its webhooks come.",
+        "receiver",
+        unset="`/webhooks/NAME`; `/webhooks` for the name `default`",
+    ),
+)
+# What is everybody's unless a source says otherwise.
+_COMMON = (
+    "allowed_ips",
+    "max_body",
+    "webhook_tolerance",
+    "redact",
+    "inbox_retention",
+    "inbox_redacted_retention",
+    "inbox_id_retention",
+)
+_SECRETS_OF_ONE = ("webhook_secrets", "path_token")
+
+SOURCE_SETTINGS: Mapping[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        *_ITS_OWN,
+        SETTINGS["webhook_secrets"],
+        replace(SETTINGS["path_token"], about="Its door is then at its path and, below it, this."),
+        *(SETTINGS[name] for name in _COMMON),
+    )
+}
+"""What each source of `[sources.NAME]` may say for itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting, resolved and checked."""
+    """Every setting, resolved and checked; and by the names of sources what each says for itself."""
 
     resolved: Mapping[str, Resolved]
+    sources: Mapping[str, Mapping[str, Resolved]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         return self.resolved[name].value
@@ -722,19 +765,24 @@ class Settings:
         )
 
     def receiver(self) -> ReceiverConfig:
-        """The door's and the worker's."""
+        """The door's and the worker's.
+
+        Raises: ConfigError where there are sources, and a secret or a path that would be of one.
+        """
+        if self.sources:
+            for name in _SECRETS_OF_ONE:
+                if self[name] is not None:
+                    raise ConfigError(
+                        self.resolved[name].origin, f"is of one source, and there are several: give each its own {name}"
+                    )
         return ReceiverConfig(
             database_url=self["receiver_database_url"] or self["database_url"],
-            webhook_secrets=self["webhook_secrets"],
-            path_token=self["path_token"],
-            allowed_ips=self["allowed_ips"],
+            alone=_source(self.resolved),
+            sources={
+                name: _source({**{common: self.resolved[common] for common in _COMMON}, **own})
+                for name, own in self.sources.items()
+            },
             trusted_proxies=self["trusted_proxies"],
-            max_body_bytes=self["max_body"],
-            tolerance_s=self["webhook_tolerance"],
-            redact=self["redact"],
-            bodies_s=self["inbox_retention"],
-            redacted_s=self["inbox_redacted_retention"],
-            ids_s=self["inbox_id_retention"],
             app=self["app"],
         )
 
@@ -778,10 +826,17 @@ def load(
     flags = {name: value for name, value in (flags or {}).items() if value is not None}
     variables = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     table = _toml(directory / FILE_NAME)
-    refuse_unknown(variables, {known for s in _TABLE for known in _names(s, s.variable, "_FILE")}, "variable")
-    refuse_unknown(table, {known for s in _TABLE for known in _names(s, s.name, "_file")}, f"key in {FILE_NAME}")
+    sources = _tables(table.pop("sources", {}))
+    known = {known for s in _TABLE for known in _names(s, s.variable, "_FILE")}
+    for name in sources:
+        known |= {known for s in SOURCE_SETTINGS.values() for known in _names(s, _variable_of(name, s), "_FILE")}
+    refuse_unknown(variables, known, "variable")
+    known = {known for s in _TABLE for known in _names(s, s.name, "_file")}
+    refuse_unknown(table, {"sources", *known}, f"key in {FILE_NAME}")
+    variables = {name: value for name, value in variables.items() if value}
     settings = Settings(
-        {setting.name: _resolve(setting, flags, variables, table, directory) for setting in SETTINGS.values()}
+        {setting.name: _resolve(setting, flags, variables, table, directory) for setting in SETTINGS.values()},
+        {name: _resolve_source(name, variables, own, directory) for name, own in sources.items()},
     )
     if (settings["tls_cert"] is None) != (settings["tls_key"] is None):
         given, missing = ("tls_cert", "tls_key") if settings["tls_cert"] else ("tls_key", "tls_cert")
@@ -849,24 +904,88 @@ def _resolve(
     table: Mapping[str, Any],
     directory: Path,
 ) -> Resolved:
-    name = setting.name
-    if name in flags:
-        return checked(setting, flags[name], setting.option)
-    from_environment = {key: value for key, value in variables.items() if value}
-    for source, key, suffix, origin in (
-        (from_environment, setting.variable, "_FILE", ""),
-        (table, name, "_file", f" in {FILE_NAME}"),
-    ):
-        file_key = key + suffix
-        if setting.secret and file_key in source:
-            if key in source:
-                raise ConfigError(key, f"is set twice, by {key} and by {file_key}{origin}; keep one")
-            return checked(setting, _from_file(source[file_key], directory, file_key), file_key + origin)
-        if key in source:
-            return checked(setting, source[key], key + origin)
-    if setting.default is None:
-        return Resolved(setting, None, "default")
-    return Resolved(setting, setting.read(setting.default), "default")
+    if setting.name in flags:
+        return checked(setting, flags[setting.name], setting.option)
+    in_environment = look_up(setting, variables, setting.variable, directory, suffix="_FILE")
+    found = in_environment or look_up(setting, table, setting.name, directory, told=f"{{}} in {FILE_NAME}")
+    if found is None and setting.default is not None:
+        found = Resolved(setting, setting.read(setting.default), "default")
+    return found or Resolved(setting, None, "default")
+
+
+def _resolve_source(
+    name: str, variables: Mapping[str, str], own: Mapping[str, Any], directory: Path
+) -> dict[str, Resolved]:
+    """What a source says for itself, and nothing else."""
+    told = f"sources.{name}.{{}} in {FILE_NAME}"
+    resolved = {
+        setting.name: look_up(setting, variables, _variable_of(name, setting), directory, suffix="_FILE")
+        or look_up(setting, own, setting.name, directory, told=told)
+        for setting in SOURCE_SETTINGS.values()
+    }
+    return {key: found for key, found in resolved.items() if found is not None}
+
+
+def look_up(
+    setting: Setting,
+    given: Mapping[str, object],
+    key: str,
+    directory: Path,
+    *,
+    suffix: str = "_file",
+    told: str = "{}",
+) -> Resolved | None:
+    """The value of a setting that is given under `key`, or in a file named under that and `suffix`; None for neither.
+
+    Args:
+        directory: where relative paths of files start.
+        told: the key as the user wrote it, `{}` for the key itself.
+
+    Raises: ConfigError for a value that the setting does not take, for both, or for a file that cannot be read.
+    """
+    in_file = setting.secret and given.get(key + suffix) is not None
+    if given.get(key) is None:
+        if not in_file:
+            return None
+        origin = told.format(key + suffix)
+        return checked(setting, _from_file(given[key + suffix], directory, origin), origin)
+    if in_file:
+        raise ConfigError(key, f"is set twice, by {key} and by {told.format(key + suffix)}; keep one")
+    return checked(setting, given[key], told.format(key))
+
+
+def _tables(given: object) -> Mapping[str, Mapping[str, Any]]:
+    """The tables `[sources.NAME]`."""
+    if not isinstance(given, dict) or not all(isinstance(own, dict) for own in given.values()):
+        raise ConfigError(f"sources in {FILE_NAME}", "expected a table for each source, as [sources.acme]")
+    keys = {known for s in SOURCE_SETTINGS.values() for known in _names(s, s.name, "_file")}
+    variables: dict[str, str] = {}
+    for name, own in given.items():
+        refuse_unknown(own, keys, f"key of [sources.{name}] in {FILE_NAME}")
+        other = variables.setdefault(_variable_of(name, SOURCE_SETTINGS["path"]), name)
+        if other != name:
+            raise ConfigError(f"sources.{name} in {FILE_NAME}", f"would have the same variables as {other}")
+    return given
+
+
+def _variable_of(source: str, setting: Setting) -> str:
+    return f"{PREFIX}SOURCES_{re.sub('[^A-Z0-9]', '_', source.upper())}_{setting.name.upper()}"
+
+
+def _source(resolved: Mapping[str, Resolved]) -> SourceConfig:
+    value = {name: resolved[name].value for name in SOURCE_SETTINGS if name in resolved}
+    return SourceConfig(
+        webhook_secrets=value.get("webhook_secrets"),
+        path=value.get("path"),
+        path_token=value.get("path_token"),
+        allowed_ips=value.get("allowed_ips"),
+        max_body_bytes=value.get("max_body"),
+        tolerance_s=value.get("webhook_tolerance"),
+        redact=value.get("redact"),
+        bodies_s=value.get("inbox_retention"),
+        redacted_s=value.get("inbox_redacted_retention"),
+        ids_s=value.get("inbox_id_retention"),
+    )
 
 
 def _from_file(raw: object, directory: Path, key: str) -> str:

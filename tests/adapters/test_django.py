@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import json
 import time
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,20 @@ from django.core import checks
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import AsyncClient, Client, override_settings
+from django.urls import clear_url_caches, reverse
 
-from hookline.adapters.django import hooks
+from hookline.adapters.django import hooks, urls
 from hookline.adapters.settings import receiver_options
 from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
+from hookline.receiver.sources import Source
 from hookline.storage.migrate import load_migrations
 from hookline.testing.signed import SignedRequest, signed_request
 
 from ..apps import django_database, rows_at
 from ..postgres import Cluster
 from ..receiver.company import Company
+from .shop import urls as shop_urls
 from .shop.models import Letter
 from .shop.settings import MIDDLEWARE, SECRET, database_at
 
@@ -224,6 +229,83 @@ def test_settings_that_change_are_taken_and_handlers_stay(sqlite_shop: str) -> N
     assert names == ["shop.letters"]
 
 
+SOURCES = {
+    "WEBHOOK_TOLERANCE": "5m",
+    "SOURCES": {
+        "production": {"WEBHOOK_SECRETS": [SECRET]},
+        "staging": {"WEBHOOK_SECRETS": "whsec_staging_of_the_tests", "PATH": "/from-staging", "PATH_TOKEN": "t" * 16},
+    },
+}
+
+
+@pytest.fixture
+def sources(sqlite_shop: str) -> Iterator[None]:
+    """A project of two sources: URLs are made when a project starts."""
+    with override_settings(HOOKLINE=SOURCES):
+        importlib.reload(urls)
+        clear_url_caches()
+        importlib.reload(shop_urls)
+        yield
+    importlib.reload(urls)
+    importlib.reload(shop_urls)
+    clear_url_caches()
+
+
+def test_several_sources_each_have_their_url(sources: None, sqlite_shop: str) -> None:
+    """At their names below the usual path, or where their PATH says; each takes its own secrets."""
+    staging = request(secret="whsec_staging_of_the_tests")
+    at_staging = f"/hooks/from-staging/{'t' * 16}"
+
+    statuses = [
+        post(request(), "/hooks/webhooks/production").status_code,
+        post(staging, "/hooks/webhooks/production").status_code,
+        post(staging, at_staging).status_code,
+        post(request(), at_staging + "/").status_code,
+        post(staging, "/hooks/from-staging").status_code,
+        post(request(), DOOR).status_code,
+    ]
+
+    assert statuses == [200, 401, 200, 401, 404, 404]
+    assert rows_at(sqlite_shop, "select source from hookline_inbox order by 1") == [("production",), ("staging",)]
+    assert (reverse("hookline:webhooks", kwargs={"rest": "/production"}), reverse("hookline:webhooks-staging")) == (
+        "/hooks/webhooks/production",
+        "/hooks/from-staging",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"SOURCES": {"one": {"WEBHOOK_SECRET": "x"}}},
+            r'WEBHOOK_SECRET: not a key of HOOKLINE\["SOURCES"\]\["one"\] .* nearest is WEBHOOK_SECRETS',
+        ),
+        ({"SOURCES": {"one": {"MAX_BODY": "much"}}}, r'HOOKLINE\["SOURCES"\]\["one"\]\["MAX_BODY"\]: expected a size'),
+        ({"SOURCES": ["one"]}, r'HOOKLINE\["SOURCES"\]: expected a dict of dicts'),
+        ({"SOURCES": {"a b": {}}}, "sources.a b: source: expected a name"),
+        ({"SOURCE": "one", "SOURCES": {"two": {}}}, "source: expected as Source"),
+        ({"WEBHOOK_SECRETS": SECRET, "SOURCES": {"two": {}}}, r'HOOKLINE\["WEBHOOK_SECRETS"\]: is of one source'),
+        ({"SORCES": {}}, "SORCES: not a key of HOOKLINE that Hookline knows; the nearest is SOURCES"),
+    ],
+)
+def test_a_wrong_source_is_named(given: Any, message: str) -> None:
+    """With its place in the dict."""
+    with pytest.raises(ConfigError, match=message), override_settings(HOOKLINE=given):
+        pass
+    hooks.reload()
+
+
+def test_a_source_may_have_its_secret_in_a_file(tmp_path: Path) -> None:
+    """As containers hand them over."""
+    (tmp_path / "secret").write_text("whsec_in_a_file\n", encoding="utf-8")
+
+    options = receiver_options(
+        {"SOURCES": {"one": {"WEBHOOK_SECRETS_FILE": str(tmp_path / "secret")}}}, name="HOOKLINE"
+    )
+
+    assert options["sources"] == [Source("one", ("whsec_in_a_file",))]
+
+
 # -- system checks
 
 
@@ -249,6 +331,8 @@ def test_a_sound_project_has_nothing_to_say(sqlite_shop: str) -> None:
             "hookline.W003",
         ),
         ({"ROOT_URLCONF": "django.contrib.auth.urls"}, "hookline.W004"),
+        ({"HOOKLINE": {"SOURCES": {"one": {"WEBHOOK_SECRETS": SECRET}, "two": {}}}}, "hookline.W005"),
+        ({"HOOKLINE": {"SOURCES": {"one": {}, "two": {}}}}, "hookline.E001"),
     ],
 )
 def test_what_would_go_wrong_is_found(sqlite_shop: str, changed: dict[str, Any], id_: str) -> None:

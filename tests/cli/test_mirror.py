@@ -65,6 +65,7 @@ def test_walks_are_listed_with_what_keeps_them(folder: Path, capsys: pytest.Capt
 
     assert told(capsys, "walks") == [
         {
+            "source": "default",
             "resource": "directory",
             "id": "dir_1",
             "child": None,

@@ -30,7 +30,7 @@ from cryptography.x509.oid import NameOID
 
 import hookline
 from hookline.cli import Exit
-from hookline.cli.serve import serve
+from hookline.cli.serve import _lines, serve
 from hookline.config import SETTINGS
 from hookline.wire.signature import HEADER, sign
 
@@ -270,6 +270,38 @@ def test_the_path_token_guards_the_door(start: Callable[..., Served]) -> None:
 
     assert statuses == [404, 200]
     assert "hard-to-guess" not in json.dumps(served.facts) + errors
+
+
+def test_each_source_has_its_door(start: Callable[..., Served], tmp_path: Path) -> None:
+    """Of `[sources.…]`: their paths are said, each takes its own secrets, and one without any is closed for itself."""
+    (tmp_path / "hookline.toml").write_text(
+        '[sources.production]\n[sources.staging]\npath = "/from-staging"\n[sources.partner]\n', encoding="utf-8"
+    )
+    (tmp_path / "staging.txt").write_text("whsec_of_staging\n", encoding="utf-8")
+    served = start(
+        "receiver",
+        WEBHOOK_SECRETS="",
+        SOURCES_PRODUCTION_WEBHOOK_SECRETS=SECRET,
+        SOURCES_STAGING_WEBHOOK_SECRETS_FILE="staging.txt",
+        SOURCES_STAGING_PATH_TOKEN="hard-to-guess-0123456789",
+    )
+
+    paths = ("/webhooks/production", "/from-staging/hard-to-guess-0123456789", "/webhooks/partner", "/webhooks")
+    statuses = [served.post_event(1, path) for path in paths]
+
+    assert statuses == [200, 401, 503, 404]
+    assert served.facts["receiver"]["sources"] == {
+        "production": "/webhooks/production",
+        "staging": "/from-staging/<path_token>",
+        "partner": "/webhooks/partner",
+    }
+    assert served.facts["warnings"] == [
+        "sources.partner.webhook_secrets is not set: each of its webhooks is answered 503"
+    ]
+    url = served.facts["url"]
+    lines = list(_lines(served.facts, url))
+    assert f"            production  {url}/webhooks/production" in lines
+    assert f"            staging  {url}/from-staging/<path_token>" in lines
 
 
 def test_without_a_secret_nothing_is_accepted(start: Callable[..., Served]) -> None:

@@ -22,25 +22,28 @@ def show(
     origins: Annotated[bool, Parameter(negative=(), help="Say where each value came from.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print every setting; secrets are masked."""
-    resolved = load().resolved.values()
+    """Print every setting, and what each source says for itself; secrets are masked."""
+    settings = load()
+    resolved = dict(settings.resolved)
+    for source, own in settings.sources.items():
+        resolved |= {f"sources.{source}.{name}": entry for name, entry in own.items()}
     if as_json:
         print(
             json.dumps(
                 {
-                    entry.setting.name: {"value": entry.shown(), "origin": entry.origin} if origins else entry.shown()
-                    for entry in resolved
+                    name: {"value": entry.shown(), "origin": entry.origin} if origins else entry.shown()
+                    for name, entry in resolved.items()
                 },
                 ensure_ascii=False,
             )
         )
         return
-    width = max(len(entry.setting.name) for entry in resolved)
-    for entry in resolved:
+    width = max(map(len, resolved))
+    for name, entry in resolved.items():
         shown = entry.shown()
         value = shown if shown is not None else f"(unset: {entry.setting.unset})"
         origin = f"   [{entry.origin}]" if origins else ""
-        print(f"{entry.setting.name:<{width}}  {value}{origin}")
+        print(f"{name:<{width}}  {value}{origin}")
 
 
 @config.command

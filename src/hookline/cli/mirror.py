@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from hookline.cli.parameters import AsJson
 from hookline.config import SETTINGS, load
 from hookline.errors import ConfigError, StorageError
 from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
+from hookline.receiver.queries import known_sources
 from hookline.receiver.why import Why, touches_of
 from hookline.receiver.why import why as explain
 from hookline.storage import Connection, Verbs, connect, database_file, is_postgres
@@ -27,21 +28,25 @@ mirror = cyclopts.App(name="mirror", help="Show what the mirror holds, and why."
 _PACKAGE = "hookline.receiver"
 
 DatabaseUrl = Annotated[str | None, Parameter("--database-url", help="Else HOOKLINE_DATABASE_URL.")]
-Source = Annotated[str, Parameter(help="Which source's mirror.")]
+Source = Annotated[str | None, Parameter(help="Of this source alone; else of all.")]
 OfResource = Annotated[str | None, Parameter("--resource", help="Where several resources have this id.")]
 
 
 @mirror.command
-def status(*, source: Source = "default", database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+def status(*, source: Source = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Count what is mirrored: rows, those alive, those in doubt."""
     with _opened(database_url) as (verbs, connection):
-        counts = MirrorQueries(verbs, source).counts(connection)
+        counts = [
+            (one, count)
+            for one in _sources(verbs, connection, source)
+            for count in MirrorQueries(verbs, one).counts(connection)
+        ]
     if as_json:
-        print(json.dumps([asdict(one) for one in counts]))
+        print(json.dumps([{"source": one, **asdict(count)} for one, count in counts]))
         return
     _table(
-        ("resource", "rows", "live", "uncertain"),
-        [(one.resource, f"{one.rows:,}", f"{one.live:,}", f"{one.uncertain:,}") for one in counts],
+        ("source", "resource", "rows", "live", "uncertain"),
+        [(one, count.resource, f"{count.rows:,}", f"{count.live:,}", f"{count.uncertain:,}") for one, count in counts],
     )
 
 
@@ -49,7 +54,7 @@ def status(*, source: Source = "default", database_url: DatabaseUrl = None, as_j
 def walks(
     *,
     limit: Annotated[int, Parameter(help="At most so many.")] = 50,
-    source: Source = "default",
+    source: Source = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,9 +62,15 @@ def walks(
     fail come first.
     """
     with _opened(database_url) as (verbs, connection):
-        found = MirrorQueries(verbs, source).walks(connection, limit=limit)
+        found = [
+            (of, one)
+            for of in _sources(verbs, connection, source)
+            for one in MirrorQueries(verbs, of).walks(connection, limit=limit)
+        ]
+    found.sort(key=lambda one: -one[1].tries)
     rows = [
         {
+            "source": of,
             "resource": one.resource,
             "id": one.id,
             "child": None if one.child is None else "/".join(json.loads(one.child)[1:]),
@@ -69,7 +80,7 @@ def walks(
             "again": _at(one.due_ms) if one.due_ms else None,
             "error": one.error,
         }
-        for one in found
+        for of, one in found[:limit]
     ]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
@@ -85,7 +96,7 @@ def list_(
     dead: Annotated[bool, Parameter("--all", negative=(), help="Also what is dead or hidden.")] = False,
     after: Annotated[str, Parameter(help="Begin after this id.")] = "",
     limit: Annotated[int, Parameter(help="At most so many rows.")] = 50,
-    source: Source = "default",
+    source: Source = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -93,7 +104,14 @@ def list_(
     if limit < 1:
         raise ConfigError("--limit", f"expected 1 or more, got {limit}")
     with _opened(database_url) as (verbs, connection):
-        rows = MirrorQueries(verbs, source).rows(connection, resource, after=after, limit=limit, is_live=not dead)
+        sources = _sources(verbs, connection, source)
+        if after and len(sources) > 1:
+            raise ConfigError("--after", f"expected with --source: there are {', '.join(sources)}")
+        rows = [
+            {"source": one, **row}
+            for one in sources
+            for row in MirrorQueries(verbs, one).rows(connection, resource, after=after, limit=limit, is_live=not dead)
+        ][:limit]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
         return
@@ -108,13 +126,15 @@ def show(
     id_: Annotated[str, Parameter("id")],
     /,
     *,
-    source: Source = "default",
+    source: Source = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> int:
     """Show one object: its columns, its payload, its clocks. Exit 3 where nothing was ever heard of it."""
     with _opened(database_url) as (verbs, connection):
-        row = MirrorQueries(verbs, source).row(connection, resource, id_)
+        row = None
+        if (of := _source_of(verbs, connection, id_, resource, source)) is not None:
+            row = MirrorQueries(verbs, of[0]).row(connection, resource, id_)
     if row is None:
         return _not_found(f"no {resource} {id_} in the mirror", as_json=as_json)
     if as_json:
@@ -133,7 +153,7 @@ def why(
     /,
     *,
     resource: OfResource = None,
-    source: Source = "default",
+    source: Source = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> int:
@@ -142,8 +162,8 @@ def why(
     Reads the bodies of the whole inbox. Exit 3 where no event about it is known.
     """
     with _opened(database_url) as (verbs, connection):
-        name = _resource_of(verbs, connection, id_, resource, source)
-        found = None if name is None else explain(verbs, connection, name, id_, source=source)
+        of = _source_of(verbs, connection, id_, resource, source)
+        found = None if of is None else explain(verbs, connection, of[1], id_, source=of[0])
     if found is None or (found.row is None and not found.touches):
         return _not_found(f"nothing is known of {id_}", as_json=as_json)
     if as_json:
@@ -161,7 +181,7 @@ def history(
     resource: OfResource = None,
     as_of: Annotated[str | None, Parameter(help="What was shown at this moment, as 2026-01-31T12:00:00Z.")] = None,
     limit: Annotated[int, Parameter(help="At most so many changes.")] = 50,
-    source: Source = "default",
+    source: Source = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> int:
@@ -171,14 +191,13 @@ def history(
     """
     until_ms = None if as_of is None else _moment_ms(as_of)
     with _opened(database_url) as (verbs, connection):
-        queries = MirrorQueries(verbs, source)
-        name = _resource_of(verbs, connection, id_, resource, source)
-        if name is None:
+        of = _source_of(verbs, connection, id_, resource, source)
+        if of is None:
             changes = []
         elif until_ms is None:
-            changes = queries.history(connection, name, id_, limit=max(1, limit))
+            changes = MirrorQueries(verbs, of[0]).history(connection, of[1], id_, limit=max(1, limit))
         else:
-            last = queries.as_of(connection, name, id_, as_of_ms=until_ms)
+            last = MirrorQueries(verbs, of[0]).as_of(connection, of[1], id_, as_of_ms=until_ms)
             changes = [] if last is None else [last]
     if not changes:
         return _not_found(f"nothing was told of {id_}" + (f" up to {as_of}" if as_of else ""), as_json=as_json)
@@ -221,17 +240,37 @@ def _opened(database_url: str | None) -> Iterator[tuple[Verbs, Connection]]:
         database.close()
 
 
-def _resource_of(verbs: Verbs, connection: Connection, id_: str, resource: str | None, source: str) -> str | None:
-    """The resource asked for, or the only one with this id, in the mirror or else in the inbox."""
+def _sources(verbs: Verbs, connection: Connection, source: str | None) -> list[str]:
+    """The source asked for, or all there are."""
+    return known_sources(connection, verbs) if source is None else [source]
+
+
+def _source_of(
+    verbs: Verbs, connection: Connection, id_: str, resource: str | None, source: str | None
+) -> tuple[str, str] | None:
+    """Source and resource of the only object of this id, in the mirror or else in the inbox; None where there is none.
+
+    Raises: ConfigError where several have it and neither flag says which.
+    """
     if resource is not None:
         check_resource(resource)
-        return resource
-    names = MirrorQueries(verbs, source).find(connection, id_)
-    if not names:
-        names = list(dict.fromkeys(name for name, _ in touches_of(verbs, connection, id_, source=source)))
-    if len(names) > 1:
-        raise ConfigError("--resource", f"{id_} is the id of several: name one of {', '.join(names)}")
-    return names[0] if names else None
+        if source is not None:
+            return source, resource
+    sources = _sources(verbs, connection, source)
+
+    def of_it(found: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [(one, name) for one, name in dict.fromkeys(found) if resource in (None, name)]
+
+    found = of_it((one, name) for one in sources for name in MirrorQueries(verbs, one).find(connection, id_))
+    if not found:
+        found = of_it((one, name) for one in sources for name, _ in touches_of(verbs, connection, id_, source=one))
+    for flag, names in (
+        ("--source", list(dict.fromkeys(one for one, _ in found))),
+        ("--resource", list(dict.fromkeys(name for _, name in found))),
+    ):
+        if len(names) > 1:
+            raise ConfigError(flag, f"{id_} is the id of several: name one of {', '.join(names)}")
+    return found[0] if found else None
 
 
 def _not_found(message: str, *, as_json: bool) -> int:

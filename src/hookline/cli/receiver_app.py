@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from hookline.config import SETTINGS, load
 from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
-from hookline.receiver.configured import kept_by
+from hookline.receiver.configured import options_of
 
 AppName: TypeAlias = Annotated[str | None, Parameter("--app", help=f"{SETTINGS['app'].about} Else HOOKLINE_APP.")]
 SourceName: TypeAlias = Annotated[str | None, Parameter("--source", help="Of this source alone; else of all.")]
@@ -31,7 +31,7 @@ def receiver_in_force(app: str | None, database_url: str | None) -> Iterator[Rec
     if config.app is not None and database_url is None:
         receiver = named_receiver(config.app, settings.resolved["app"].origin)
     else:
-        receiver = Receiver(database_url or config.database_url, **kept_by(config))
+        receiver = Receiver(database_url or config.database_url, **options_of(config))
     with receiver:
         receiver.open()
         yield receiver

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -33,8 +33,6 @@ from hookline.receiver.configured import options_of
 from hookline.storage import connect, database_file, is_postgres
 
 log = logging.getLogger("hookline.serve")
-
-DOOR_PATH: Final = "/webhooks"
 
 Part: TypeAlias = Literal["all", "sender", "receiver", "worker"]
 
@@ -205,18 +203,22 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
                 f"{config.app} was built with its own settings; not used here: {', '.join(left_to_it)}"
             )
         return receiver
-    if config.webhook_secrets is None:
+    if not config.sources and config.alone.webhook_secrets is None:
         plan.warnings.append("HOOKLINE_WEBHOOK_SECRETS is not set: every webhook is answered 503")
+    for name, rules in config.sources.items():
+        if rules.webhook_secrets is None:
+            plan.warnings.append(f"sources.{name}.webhook_secrets is not set: each of its webhooks is answered 503")
     return Receiver(config.database_url, **options_of(config))
 
 
 def _add_door(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:
     plan.door = receiver.asgi()
     plan.problems.append(lambda: () if receiver.is_ready() else ("the door cannot keep webhooks",))
-    path = DOOR_PATH if config.path_token is None else f"{DOOR_PATH}/<HOOKLINE_PATH_TOKEN>"
-    plan.facts["receiver"] = (
-        {"path": path, "database": _shown(config.database_url)} if config.app is None else {"app": config.app}
-    )
+    token = "<HOOKLINE_PATH_TOKEN>" if config.app is None and not config.sources else "<path_token>"
+    paths = {door.source: door.path if door.path_token is None else f"{door.path}/{token}" for door in receiver.doors}
+    whose = {"database": _shown(config.database_url)} if config.app is None else {"app": config.app}
+    where = {"sources": paths} if len(paths) > 1 else {"path": next(iter(paths.values()))}
+    plan.facts["receiver"] = {**where, **whose}
 
 
 def _add_worker(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:
@@ -267,11 +269,13 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
         for environment, key in sender["made_api_keys"].items():
             yield f"            {environment} API key, made now and shown this once: {key}"
     if receiver := facts.get("receiver"):
-        yield "  receiver  " + (
-            f"as {receiver['app']} was built"
-            if "app" in receiver
-            else f"{url}{receiver['path']}  {receiver['database']}"
-        )
+        whose = f"as {receiver['app']} was built" if "app" in receiver else receiver["database"]
+        if "path" in receiver:
+            yield f"  receiver  {url}{receiver['path']}  {whose}"
+        else:
+            yield f"  receiver  {whose}"
+            for name, path in receiver["sources"].items():
+                yield f"            {name}  {url}{path}"
     if worker := facts.get("worker"):
         count = worker["handlers"]
         whose = f"{count} handler{'' if count == 1 else 's'} of {worker['app']}" if worker["app"] else "no handlers"

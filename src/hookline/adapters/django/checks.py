@@ -21,17 +21,25 @@ _PLACEHOLDERS: Final = ("changeme", "change-me", "change_me", "example", "placeh
 def check_settings(**_: Any) -> list[CheckMessage]:
     """What is wrong with `HOOKLINE`, and with what stands around it."""
     given = {**{key: load()[setting.name] for key, setting in TAKEN.items()}, **getattr(settings, "HOOKLINE", {})}
-    return [*_secrets(given.get("WEBHOOK_SECRETS")), *_body(), *_addresses(given), *_database(), *_urls()]
+    return [*_secrets(), *_body(), *_addresses(given), *_database(), *_urls()]
 
 
-def _secrets(given: Any) -> list[CheckMessage]:
-    secrets = [secret.strip() for secret in (given.split(",") if isinstance(given, str) else given or ())]
+def _secrets() -> list[CheckMessage]:
+    secrets = [secret for source in hooks.sources for secret in source.secrets]
     if not secrets:
         return [
             Error(
                 "No signing secret is set: every webhook is answered 503.",
                 hint='Set HOOKLINE["WEBHOOK_SECRETS"], or HOOKLINE_WEBHOOK_SECRETS in the environment.',
                 id="hookline.E001",
+            )
+        ]
+    if closed := [source.name for source in hooks.sources if not source.secrets]:
+        return [
+            Warning(
+                f"No signing secret is set for {', '.join(closed)}: each webhook from there is answered 503.",
+                hint=f'Set HOOKLINE["SOURCES"]["{closed[0]}"]["WEBHOOK_SECRETS"].',
+                id="hookline.W005",
             )
         ]
     if any(len(secret) < LEAST_SECRET or any(word in secret.lower() for word in _PLACEHOLDERS) for secret in secrets):
@@ -61,7 +69,8 @@ def _body() -> list[CheckMessage]:
 
 def _addresses(given: dict[str, Any]) -> list[CheckMessage]:
     is_behind_proxy = settings.SECURE_PROXY_SSL_HEADER is not None or settings.USE_X_FORWARDED_HOST
-    if settings.DEBUG or not given["ALLOWED_IPS"] or given["TRUSTED_PROXIES"] or not is_behind_proxy:
+    is_limited = any(source.allowed_ips for source in hooks.sources)
+    if settings.DEBUG or not is_limited or given["TRUSTED_PROXIES"] or not is_behind_proxy:
         return []
     return [
         Warning(

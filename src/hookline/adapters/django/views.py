@@ -13,9 +13,9 @@ from django.views.decorators.csrf import csrf_exempt
 from hookline.adapters.django.receiving import hooks
 
 
-def _webhooks(request: HttpRequest, rest: str | None = None) -> HttpResponse:
+def _webhooks(request: HttpRequest, path: str, rest: str | None = None) -> HttpResponse:
     """Answer one webhook. What is about the body is the door's business, Django's limits are not in force here."""
-    status, headers, content = hooks.wsgi().answer(_environ(request), "/webhooks" + (rest or ""))
+    status, headers, content = hooks.wsgi().answer(_environ(request), path + (rest or ""))
     response = HttpResponse(content, status=status)
     if not content:
         del response["content-type"]
