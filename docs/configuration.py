@@ -1,4 +1,4 @@
-"""The tables of docs/configuration.md, from the settings themselves: `python -m docs.configuration` writes them anew."""
+"""The tables of docs/configuration.md, from the settings themselves: `python -m docs.configuration` makes them anew."""
 
 from __future__ import annotations
 
