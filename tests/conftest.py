@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from . import leaks
 from .postgres import Cluster, NoPostgresError, make_cluster
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 DATABASES = ("sqlite", "postgres")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch what Hookline tells, in every test of every process."""
+    leaks.pytest_configure(config)
 
 
 @pytest.fixture(scope="session")

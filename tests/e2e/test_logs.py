@@ -1,9 +1,11 @@
-"""The log of a whole run at its most talkative: every line with its ids, and nothing in it that must not be seen."""
+"""The log of a whole run at its most talkative: every line with its ids, and nothing in it that must not be seen.
+
+Secrets, digests, addresses and names are looked for in every test's logs (tests/leaks.py); here they are written about.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,8 +74,8 @@ def test_a_run_tells_what_happened_and_no_secret(start: Callable[..., Served], s
     header = {"name": "X-Key", "value": "hunter2-of-a-header", "sensitive": True}
     wanted = {"url": f"{sink.url}?token=in-a-query", "events": ["*"], "headers": [header]}
     made = call("POST", "/api/v1/endpoints", wanted)
-    itself = call("POST", "/api/v1/endpoints", {"url": f"{served.facts['url']}/webhooks", "events": ["*"]})
-    rotated = call("POST", f"/api/v1/endpoints/{made['id']}/rotate_secret")
+    call("POST", "/api/v1/endpoints", {"url": f"{served.facts['url']}/webhooks", "events": ["*"]})
+    call("POST", f"/api/v1/endpoints/{made['id']}/rotate_secret")
     event = {"event": "dsync.user.created", "data": {"id": "x", "email": "ada@example.com", "first_name": "Ada"}}
     first = call("POST", "/api/v1/events", event)
     second = call("POST", "/api/v1/events", event)
@@ -107,18 +109,9 @@ def test_a_run_tells_what_happened_and_no_secret(start: Callable[..., Served], s
     assert any(record.get("handler") == "hooks:broken" and record.get("outcome") == "pending" for record in records)
     assert any(record.get("event_id") == "event_of_another" for record in records)
     hidden = {
-        "a production key": PRODUCTION,
-        "a staging key": STAGING,
         "a wrong key": "a_wrong_key_0123456789",
-        "a new secret": rotated["secret"],
-        "an old secret": made["secret"],
-        "another endpoint's": itself["secret"],
-        "the door's secret": DOOR_SECRET,
         "a sensitive header": "hunter2",
         "a query": "in-a-query",
-        "an address": "@example.com",
-        "a name": "Ada",
-        "a signature": signature.rpartition("=")[2],
+        "a part of a signature": signature.rpartition("=")[2][:16],
     }
     assert [what for what, text in hidden.items() if text in errors] == []
-    assert re.findall(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", errors) == []
