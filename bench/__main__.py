@@ -27,7 +27,7 @@ class Part:
 
 
 PARTS: Final = {
-    "accepts": Part(accepts.measure, "webhooks stored by the receiver, beside a server that stores nothing", 0.17),
+    "accepts": Part(accepts.measure, "webhooks stored by the receiver, beside a server that stores nothing", 0.05),
     "deliveries": Part(deliveries.measure, "deliveries recorded by the sender, beside a bare client loop", 0.03),
     "applies": Part(applies.measure, "events applied to the mirror, beside a bare upsert of the same rows", 0.02),
     "claims": Part(claims.measure, "claiming and settling, by how many deliveries wait", 0.1),
