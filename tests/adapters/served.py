@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -59,7 +60,14 @@ def served(environment: Mapping[str, str], server: str, *options: str) -> Iterat
                 break
         else:
             pytest.fail(f"{server} did not start: {''.join(said)}")
-        yield int(found[1])
+        port = int(found[1])
+        for _ in range(400):  # uvicorn names its port before its processes listen
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield port
 
 
 def post(

@@ -27,7 +27,7 @@ from ..test_docs import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where each of them writes its letters and its accounts.
-EXAMPLES = {"django": ("shop_letter", "shop_account"), "flask": ("letter", "account")}
+EXAMPLES = {"django": ("shop_letter", "shop_account"), "flask": ("letter", "account"), "fastapi": ("letter", "account")}
 SECRET = "whsec_of_this_example"
 NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING}
 

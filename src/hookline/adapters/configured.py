@@ -49,3 +49,9 @@ class ConfiguredReceiver(Receiver):
             clock=clock,
             **options,
         )
+        # Below these everything may be a token: who tries one hears nothing of the app's either.
+        self._guarded = tuple(f"{door.path}/" for door in self.doors if door.path_token is not None)
+
+    def is_at(self, path: str) -> bool:
+        """Whether a path (decoded, below the prefix) is for the door to answer, where it stands in front of an app."""
+        return self.doors.find(path) is not None or f"{path}/".startswith(self._guarded)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hookline.errors import HooklineError, StorageError
 from hookline.receiver.model import Receipt
-from hookline.receiver.receive import DISCARD, NO_PATH, TIMEOUT, UNAVAILABLE, answer
+from hookline.receiver.receive import CONSUMED, DISCARD, NO_PATH, STALLED, TIMEOUT, UNAVAILABLE, answer
 from hookline.receiver.spans import begin_receiving, note_received
 from hookline.tracing import within
 
@@ -49,8 +49,8 @@ class AsgiDoor:
             return
         path: str = scope["path"]
         root: str = scope.get("root_path", "")
-        if root and path.startswith(root):
-            path = path[len(root) :]
+        if root:
+            path = _below(path, root, scope.get("app_root_path", ""))
         client = scope.get("client")
         peer: str | None = client[0] if client else None
         door = self._find(path)
@@ -72,6 +72,9 @@ class AsgiDoor:
         body = await self._read(receive, door)
         if body is None:
             return
+        if not body and _declares_body(scope):
+            # What a middleware that has read a body hands on of it.
+            body = CONSUMED
         if isinstance(body, Receipt):
             await self._refuse(body, peer, door, send)
             return
@@ -103,7 +106,7 @@ class AsgiDoor:
 
     async def _read(self, receive: Receive, door: Door) -> bytes | Receipt | None:
         """The whole body; or why it is refused; or None when the client went away in the middle of it."""
-        task = self._deadlines.start()
+        task, message = self._deadlines.start(), None
         try:
             message = await receive()
             if not message.get("more_body") and message["type"] == "http.request":
@@ -114,7 +117,7 @@ class AsgiDoor:
             if not self._deadlines.is_over(task):
                 raise
             task.uncancel()
-            return TIMEOUT
+            return TIMEOUT if message is not None else STALLED
         finally:
             self._deadlines.finish(task)
 
@@ -229,6 +232,18 @@ class _Deadlines:
                 self._over.add(task)
                 task.cancel()
         self._is_armed_on = None
+
+
+def _below(path: str, root: str, app_root: str) -> str:
+    """The path below `root`, of which `app_root` may have been taken off: by ASGI it is not, by many a proxy it is."""
+    if path.startswith(root):
+        return path[len(root) :]
+    mount = root.removeprefix(app_root)
+    return path[len(mount) :] if app_root and path.startswith(mount) else path
+
+
+def _declares_body(scope: Scope) -> bool:
+    return any(name == b"content-length" and value.strip(b"0") for name, value in scope["headers"])
 
 
 def _asks_first(scope: Scope) -> bool:

@@ -63,6 +63,12 @@ CONSUMED = refuse(
     503, "consumed", "the app, or a middleware of it, has read the body before the door could", retry_after="60"
 )
 TIMEOUT = refuse(408, "timeout", "the body did not arrive in time", connection="close")
+STALLED = refuse(
+    408,
+    "timeout",
+    "nothing of the body arrived in time: the client sent none, or a middleware of the app has read it before",
+    connection="close",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,25 +150,20 @@ class _DoorBeforeApp:
 
     def __init__(self, app: WSGIApplication, receiver: AppReceiver, url_prefix: str) -> None:
         self._app = app
-        self._door, self._find = receiver.wsgi(), receiver.doors.find
-        # Below these everything may be a token: who tries one hears nothing of the app's either.
-        self._guarded = tuple(f"{door.path}/" for door in receiver.doors if door.path_token is not None)
+        self._door, self._is_at = receiver.wsgi(), receiver.is_at
         # PEP 3333's paths are bytes dressed up as Latin-1.
         self._prefix = url_prefix.encode().decode("latin-1")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
-        rest = path.removeprefix(self._prefix)
-        if len(rest) != len(path) - len(self._prefix) or not self._is_doors(rest):
+        rest = path[len(self._prefix) :]
+        decoded = rest.encode("latin-1").decode("utf-8", "surrogateescape")
+        if not path.startswith(self._prefix) or not self._is_at(decoded):
             return self._app(environ, start_response)
         within = {**environ, "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + self._prefix, "PATH_INFO": rest}
         # ProxyFix counts proxies; the door knows by their addresses which of them to believe, whoever else connects.
         within["REMOTE_ADDR"] = environ.get("werkzeug.proxy_fix.orig", environ).get("REMOTE_ADDR")
         return self._door(within, start_response)
-
-    def _is_doors(self, path: str) -> bool:
-        decoded = path.encode("latin-1").decode("utf-8", "surrogateescape")
-        return self._find(decoded) is not None or f"{decoded}/".startswith(self._guarded)
 
 
 @contextlib.contextmanager
