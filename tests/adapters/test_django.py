@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import io
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from django.core import checks
 from django.core.management import CommandError, call_command
+from django.core.wsgi import get_wsgi_application
 from django.db import connections
 from django.test import AsyncClient, Client, override_settings
 from django.urls import clear_url_caches, reverse
@@ -392,9 +396,11 @@ def test_nothing_is_left_for_makemigrations(sqlite_shop: str) -> None:
 # -- the command
 
 
-def command(*arguments: str) -> Any:
+def command(*arguments: str, code: int = 0) -> Any:
     out = io.StringIO()
-    with redirect_stdout(out):
+    with redirect_stdout(out), contextlib.ExitStack() as expected:
+        if code:
+            expected.enter_context(pytest.raises(CommandError, match=f"exited with {code}"))
         call_command("hookline", *arguments)
     return json.loads(out.getvalue())
 
@@ -414,10 +420,81 @@ def test_the_command_is_hooklines_own_on_the_projects_database(shop: str, clean_
     hooks.drain()
 
     assert [entry["event_id"] for entry in command("inbox", "list", "--json")] == ["event_000001"]
-    assert command("status", "--json") == command("inbox", "stats", "--json")
+    status = command("status", "--json", code=1)
+    assert (status["receiver"]["waiting"], len(status["needs"])) == (0, 1)  # no worker was ever seen
     assert command("mirror", "status", "--json")
     with pytest.raises(CommandError, match="hookline inbox show exited with 3"):
         call_command("hookline", "inbox", "show", "event_9")
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nothing on stderr."""
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[str]:
+    """The project on a socket, with the settings of this moment; the door's URL."""
+    server = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}{DOOR}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def probed(url: str, *, code: int = 0) -> dict[str, tuple[str, str]]:
+    """What `manage.py hookline doctor --send` says of the three requests."""
+    found = command("doctor", "--send", url, "--json", code=code)
+    return {one["check"]: (one["verdict"], one["text"]) for one in found if one["check"].startswith("a ")}
+
+
+def test_the_doctor_finds_an_open_door(sqlite_shop: str, clean_environment: None) -> None:
+    """Through all of the project's middleware; the shop's handler, which takes everything, hears of nothing."""
+    with listening() as url:
+        found = probed(url)
+    hooks.drain()
+    assert [verdict for verdict, _ in found.values()] == ["ok", "ok", "ok"]
+    assert "bytes unchanged" in found["a signed POST"][1]
+    assert rows_at(sqlite_shop, "select count(*) from hookline_runs") == [(0,)]
+
+
+BODY_READER = {"MIDDLEWARE": ["tests.adapters.shop.middleware.reads_the_body", *MIDDLEWARE]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "path", "told"),
+    [
+        ({"ALLOWED_HOSTS": ["shop.example"]}, DOOR, "ALLOWED_HOSTS"),
+        ({"SECURE_SSL_REDIRECT": True}, DOOR, "SECURE_PROXY_SSL_HEADER"),
+        ({}, "/webhooks", "no route leads to it"),
+        ({}, "/admin/hooks", "CSRF protection"),
+        (BODY_READER, DOOR, "reads the body before the door"),
+        ({"HOOKLINE": {"WEBHOOK_SECRETS": [SECRET], "PATH_TOKEN": "n0body-guesses-this"}}, DOOR, "HOOKLINE_PATH_TOKEN"),
+        ({"HOOKLINE": {"WEBHOOK_SECRETS": [SECRET], "ALLOWED_IPS": "192.0.2.1"}}, DOOR, "not among the addresses"),
+    ],
+    ids=["host", "https", "route", "csrf", "body", "token", "address"],
+)
+def test_the_doctor_names_what_django_has_in_front(
+    sqlite_shop: str, clean_environment: None, changed: dict[str, Any], path: str, told: str
+) -> None:
+    """Each trap by what this Django really answers."""
+    with override_settings(**changed), listening() as url:
+        found = probed(url.replace(DOOR, path), code=0 if "address" in told else 1)
+    verdict, text = found["a signed POST"]
+    assert verdict == ("warning" if "address" in told else "problem")
+    assert told in text
+
+
+def test_the_doctor_asks_for_the_url_that_the_app_alone_knows(
+    sqlite_shop: str, clean_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(CommandError, match="exited with 2"):
+        call_command("hookline", "doctor", "--send")
+    assert "expected the URL of the door" in capsys.readouterr().err
 
 
 def test_urls_of_databases_are_those_of_hookline() -> None:

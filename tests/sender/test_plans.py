@@ -15,6 +15,7 @@ from tests.postgres import Cluster
 # Verbs that are meant to read a whole, small table.
 WHOLE_TABLE = {
     "endpoint_secrets",
+    "endpoints_unwell",
     "event_type_rules",
     "keys_sealed",
     "keys_valid",
@@ -35,7 +36,7 @@ OWN_LIST = {
     "held_count": ("SCAN b",),
 }
 # Verbs that bring few rows together and may sort them or make them distinct.
-MAY_SORT = {"endpoints_matching", "feed_missing"}
+MAY_SORT = {"endpoints_matching", "endpoints_unwell", "feed_missing"}
 
 VERBS = Verbs("hookline.sender", "sqlite")
 

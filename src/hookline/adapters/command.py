@@ -8,15 +8,15 @@ from typing import Final
 
 from hookline.cli import main
 
-# What has another name, or is part of a command that does more.
-_SHORT: Final[Mapping[str, Sequence[str]]] = {"worker": ("serve", "worker"), "status": ("inbox", "stats")}
+# What is part of a command that does more.
+_SHORT: Final[Mapping[str, Sequence[str]]] = {"worker": ("serve", "worker")}
 
 
 def run_command(arguments: Sequence[str], *, app: str, database_url: str | None) -> int:
     """Run `hookline …`; its exit code.
 
     Args:
-        arguments: those of `hookline`, or `worker` for `serve worker` and `status` for `inbox stats`; none for help.
+        arguments: those of `hookline`, or `worker` for `serve worker`; none for help.
         app: where the receiver is, as `HOOKLINE_APP` says it.
         database_url: for the commands that open the database by themselves; None where the receiver alone reaches it.
     """

@@ -43,6 +43,8 @@ app.command(
 app.command("hookline.cli.keys:keys", name="keys", help="API keys: list, create, revoke.")
 app.command("hookline.cli.keys:audit", name="audit", help="Who did what to the sender, newest first.")
 app.command("hookline.cli.db:db", name="db", help="The databases: upgrade, check, prune.")
+app.command("hookline.cli.status:status", name="status", help="How both ends are doing, and what needs you.")
+app.command("hookline.cli.doctor:doctor", name="doctor", help="Look for what keeps webhooks away, and say the cure.")
 app.command("hookline.cli.inbox:inbox", name="inbox", help="What arrived, what became of it, and once more.")
 app.command("hookline.cli.handlers:handlers", name="handlers", help="The app's handlers: pause, resume, forget.")
 app.command("hookline.cli.sign:sign", name="sign", help="Sign a body as the sender does.")

@@ -76,14 +76,14 @@ def check(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> int:
     with ExitStack() as ends:
         tables = {part: _problem_of_tables(settings, part, database_url, ends) for part in _ENDS}
         key = (
-            _problem_of_key(settings, database_url, ends)
+            problem_of_key(settings, database_url, ends)
             if tables["sender"] is None
             else "not looked at, since the tables are not in order"
         )
     found = [
         *((f"{part}: tables", problem) for part, problem in tables.items()),
         ("sender: encryption key", key),
-        *((f"{path.name}: file", _problem_of_file(path)) for path in _files(settings, database_url)),
+        *((f"{path.name}: file", problem_of_file(path)) for path in _files(settings, database_url)),
     ]
     if as_json:
         print_json([{"check": name, "problem": problem} for name, problem in found])
@@ -149,7 +149,8 @@ def _problem_of_tables(settings: Settings, part: End, database_url: str | None, 
     return f"{missing} migration(s) are not applied: `hookline db upgrade`" if missing else None
 
 
-def _problem_of_key(settings: Settings, database_url: str | None, ends: ExitStack) -> str | None:
+def problem_of_key(settings: Settings, database_url: str | None, ends: ExitStack) -> str | None:
+    """Why what the sender encrypted cannot be read with the keys of the settings; None where it can, or nothing is."""
     try:
         database = open_sender_database(settings, database_url, ends)
         with database.read() as connection:
@@ -162,7 +163,8 @@ def _problem_of_key(settings: Settings, database_url: str | None, ends: ExitStac
     return None
 
 
-def _problem_of_file(path: Path) -> str | None:
+def problem_of_file(path: Path) -> str | None:
+    """What is damaged in an SQLite file; None where nothing is."""
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:

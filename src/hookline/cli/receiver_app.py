@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
-from hookline.config import SETTINGS, load
+from hookline.config import SETTINGS, Settings, load
 from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
 from hookline.receiver.configured import options_of
@@ -26,15 +26,17 @@ DatabaseUrl: TypeAlias = Annotated[
 @contextmanager
 def receiver_in_force(app: str | None, database_url: str | None) -> Iterator[Receiver]:
     """The Receiver of these flags or the settings, opened; closed at the end."""
-    settings = load({"app": app, "database_url": database_url})
-    config = settings.receiver()
-    if config.app is not None and database_url is None:
-        receiver = named_receiver(config.app, settings.resolved["app"].origin)
-    else:
-        receiver = Receiver(database_url or config.database_url, **options_of(config))
-    with receiver:
+    with closed_receiver(load({"app": app, "database_url": database_url}), database_url) as receiver:
         receiver.open()
         yield receiver
+
+
+def closed_receiver(settings: Settings, database_url: str | None) -> Receiver:
+    """The same, before it is opened: nothing is made or changed by that."""
+    config = settings.receiver()
+    if config.app is not None and database_url is None:
+        return named_receiver(config.app, settings.resolved["app"].origin)
+    return Receiver(database_url or config.database_url, **options_of(config))
 
 
 def named_receiver(name: str, origin: str) -> Receiver:

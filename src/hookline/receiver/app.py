@@ -31,18 +31,20 @@ from hookline.receiver.retention import Pruner, Retention
 from hookline.receiver.sources import DEFAULT, DEFAULT_PATH, Source
 from hookline.receiver.wsgi import WsgiDoor
 from hookline.rules.address import parse_networks
-from hookline.storage import Connection, Database, Verbs, connect
-from hookline.storage.migrate import migrate
+from hookline.storage import Connection, Database, Verbs, connect, database_file, is_postgres
+from hookline.storage.migrate import load_migrations, migrate, migrations_missing
 from hookline.storage.outage import Outage
 from hookline.wire.catalogue import nearest
 from hookline.wire.signature import TOLERANCE_S
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from hookline.receiver.handlers import Transactions
     from hookline.receiver.queries import InboxQueries
     from hookline.receiver.receive import Door
+    from hookline.receiver.status import Status
     from hookline.receiver.work import Worker
 
 log = logging.getLogger("hookline.receiver")
@@ -130,8 +132,8 @@ class Receiver:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.body_timeout_s = body_timeout_s
         self.handlers = Registry()
-        proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
-        self.doors = Doors([one.door(proxies) for one in self.sources])
+        self.trusted_proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
+        self.doors = Doors([one.door(self.trusted_proxies) for one in self.sources])
         if database_url is not None:
             database = connect(database_url)  # says now what is wrong with the URL; opens nothing
             database.close()
@@ -298,6 +300,18 @@ class Receiver:
         with self._reached.read() as connection:
             yield InboxQueries(self._verbs(), source), connection
 
+    def status(self) -> Status:
+        """How it is doing, and what of that needs somebody: what `hookline status` shows.
+
+        Raises: as `open`.
+        """
+        from hookline.receiver.mirror_queries import MirrorQueries
+        from hookline.receiver.status import read_status
+
+        with self.look() as (queries, connection):
+            mirror = {source: MirrorQueries(self._verbs(), source) for source in queries.sources(connection)}
+            return read_status(connection, queries, mirror, self.clock.now_ms())
+
     def asgi(self) -> AsgiDoor:
         """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""
         return AsgiDoor(self)
@@ -319,6 +333,32 @@ class Receiver:
     def migrate(self) -> int:
         """Bring the tables up to date; returns how many migrations were applied. Own databases do it when opened."""
         return migrate(self._reached, _PART, _PACKAGE)
+
+    def missing_migrations(self) -> int:
+        """How many migrations its database still lacks; nothing is opened, made or changed for it.
+
+        Raises: StorageUnavailable, MigrationError, ConfigError.
+        """
+        if self._app_database is not None:
+            return migrations_missing(self._app_database, _PART, _PACKAGE)
+        assert self._database_url is not None
+        if (file := self.sqlite_file()) is not None and not file.exists():
+            return len(load_migrations(_PACKAGE, "sqlite"))
+        with contextlib.closing(connect(self._database_url)) as database:
+            return migrations_missing(database, _PART, _PACKAGE)
+
+    @property
+    def owns_database(self) -> bool:
+        """Whether its tables are in a database of Hookline's own, and not reached through the app's transactions."""
+        return self._app_database is None
+
+    def sqlite_file(self) -> Path | None:
+        """The file of its database, which need not exist; None where it has none.
+
+        Raises: StorageUnavailable: the app's database cannot be asked.
+        """
+        url = self._database_url if self._app_database is None else self._app_database.url()
+        return None if url is None or is_postgres(url) else database_file(url, setting="")
 
     def is_ready(self) -> bool:
         """Whether a POST could be answered 200 now: a source has a secret, and the inbox can be reached."""

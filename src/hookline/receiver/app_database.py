@@ -109,6 +109,11 @@ class AppDatabase:
             transaction.check = check
             yield transaction
 
+    def url(self) -> str | None:
+        """Where the app's database is, for a connection of ours beside the app's; None where no other reaches it."""
+        with self._begun() as transaction:
+            return url_of(transaction.dbapi)
+
     def subscribe(self, channel: str, callback: Callable[[], None]) -> Callable[[], None]:
         """Have `callback` called, on any thread, after commits of others; returns what ends that.
 
@@ -117,8 +122,8 @@ class AppDatabase:
         connection reaches it.
         """
         url: str | None = None
-        with contextlib.suppress(StorageUnavailable), self._begun() as transaction:
-            url = url_of(transaction.dbapi)
+        with contextlib.suppress(StorageUnavailable):
+            url = self.url()
         if url is None:
             return lambda: None
         beside = connect(url, setting="transactions")

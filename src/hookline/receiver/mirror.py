@@ -69,7 +69,7 @@ from hookline.rules.merge import (
     proof_of,
 )
 from hookline.storage import Connection
-from hookline.wire.catalogue import matches
+from hookline.wire.catalogue import PROBE_TYPE, matches
 from hookline.wire.event import Event
 
 _OUTCOMES: Final[dict[Verdict | EdgeVerdict, OutcomeKind]] = {
@@ -198,6 +198,8 @@ def _read(entry: Claimed, optional: Collection[str]) -> _Read | Outcome:
 
 
 def _fact_handlers(registered: Sequence[Registered], source: str, type_: str, seq: int) -> list[str]:
+    if type_ == PROBE_TYPE:
+        return []  # of `hookline doctor`, which no app shall hear of
     return [
         handler.name
         for handler in registered

@@ -175,6 +175,32 @@ class HandlerRow:
     dead: int
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker as others see it: `seen_ms` is renewed about once a minute, `stopped_ms` set by an orderly end."""
+
+    name: str
+    handlers: tuple[str, ...]
+    started_ms: int
+    seen_ms: int
+    stopped_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddressListRow:
+    """A published list of addresses: the last good copy, and how reading it went last.
+
+    `document` is None where it was never read. `error` says why it could not be read at `failed_ms`; both are None
+    where the last attempt was a good one.
+    """
+
+    url: str
+    document: bytes | None
+    fetched_ms: int | None
+    failed_ms: int | None
+    error: str | None
+
+
 def shown_id(event_id: str) -> str:
     """An entry's id for the log: one that has none of its own is kept under its whole digest, which stays out of it."""
     return f"{event_id[:15]}…" if event_id.startswith("sha256:") else event_id

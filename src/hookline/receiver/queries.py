@@ -11,7 +11,15 @@ import json
 from typing import NamedTuple
 
 from hookline.errors import ConfigError
-from hookline.receiver.model import HandlerRow, InboxEntry, InboxStats, RejectionRow, RunRow
+from hookline.receiver.model import (
+    AddressListRow,
+    HandlerRow,
+    InboxEntry,
+    InboxStats,
+    RejectionRow,
+    RunRow,
+    WorkerRow,
+)
 from hookline.receiver.resources import EDGES, RESOURCES
 from hookline.rules.merge import is_active as is_active_payload
 from hookline.storage import Connection, Verbs
@@ -33,6 +41,17 @@ class InboxBacklog(NamedTuple):
     dead_runs: int
     paused_handlers: int
     failing_walks: int
+
+
+class Newest(NamedTuple):
+    """When the newest entry arrived, None where there is none; how many entries are dead, up to `COUNTED`.
+
+    `probes` are those that `hookline doctor` posted, up to a hundred: they are not looked at otherwise.
+    """
+
+    received_ms: int | None
+    probes: int
+    dead_entries: int
 
 
 class InboxQueries:
@@ -87,7 +106,6 @@ class InboxQueries:
         """The inbox in numbers; refusals from the minute of `since_ms` on. Give it a snapshot for one moment."""
         named = {"source": self._source}
         ((entries, waiting, oldest_ms, duplicates, conflicts),) = self._verbs["inbox_stats"].run(connection, named)
-        minute = {**named, "since_ms": since_ms - since_ms % 60_000}
         return InboxStats(
             entries=entries,
             waiting=waiting,
@@ -95,9 +113,7 @@ class InboxQueries:
             duplicates=int(duplicates),
             conflicts=int(conflicts),
             outcomes=dict(self._verbs["inbox_outcomes"].run(connection, named)),
-            rejections={
-                reason: int(times) for reason, times in self._verbs["rejections_since"].run(connection, minute)
-            },
+            rejections=self.refused(connection, since_ms=since_ms),
         )
 
     def runs(
@@ -111,6 +127,32 @@ class InboxQueries:
         """What was refused from the minute of `since_ms` on, newest first."""
         named = {"source": self._source, "since_ms": since_ms - since_ms % 60_000, "limit": limit}
         return [RejectionRow(*row) for row in self._verbs["rejections_list"].run(connection, named)]
+
+    def refused(self, connection: Connection, *, since_ms: int) -> dict[str, int]:
+        """How many requests were refused from the minute of `since_ms` on, by reason."""
+        named = {"source": self._source, "since_ms": since_ms - since_ms % 60_000}
+        return {reason: int(times) for reason, times in self._verbs["rejections_since"].run(connection, named)}
+
+    def newest(self, connection: Connection, *, since_ms: int) -> Newest:
+        """The newest entry and the dead ones, and probes since a moment, of all sources: cheap."""
+        return Newest(*self._verbs["inbox_newest"].run(connection, {"most": COUNTED, "since_ms": since_ms})[0])
+
+    def signed(self, connection: Connection, *, limit: int = PAGE) -> list[tuple[int, int]]:
+        """When the newest entries of all sources were signed, and when they arrived: two clocks, one on each side."""
+        rows = self._verbs["inbox_signed"].run(connection, {"limit": limit})
+        return [(signed_ms, received_ms) for signed_ms, received_ms in rows]
+
+    def workers(self, connection: Connection) -> list[WorkerRow]:
+        """Workers of any process, the one seen last first."""
+        rows = self._verbs["workers_list"].run(connection, {})
+        return [WorkerRow(name, tuple(json.loads(handlers)), *times) for name, handlers, *times in rows]
+
+    def address_lists(self, connection: Connection) -> list[AddressListRow]:
+        """The published lists of addresses that were read by any process."""
+        rows = self._verbs["lists_list"].run(connection, {})
+        return [
+            AddressListRow(url, None if document is None else bytes(document), *rest) for url, document, *rest in rows
+        ]
 
     def backlog(self, connection: Connection) -> InboxBacklog:
         """What waits, of all sources: cheap enough to be asked every few seconds."""

@@ -21,6 +21,7 @@ from hookline.storage import Connection, Verbs
 AHEAD_MS: Final = 60_000
 # The longest pause between two probes (handlers_probing.sql), and as much.
 LONGEST_PAUSE_MS: Final = 3_600_000 + AHEAD_MS
+WORKERS_KEPT_MS: Final = 7 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,16 @@ class RunStore:
                 "now_ms": now_ms,
             }
             self._verbs["handlers_register"].run(connection, named)
+
+    def beat(self, connection: Connection, worker: str, handlers: Sequence[str], now_ms: int) -> None:
+        """Say that a worker is there."""
+        named = {"name": worker, "handlers": json.dumps(list(handlers)), "now_ms": now_ms}
+        self._verbs["workers_beat"].run(connection, named)
+
+    def end_worker(self, connection: Connection, worker: str, now_ms: int) -> None:
+        """Say that a worker ends, and forget those that were not seen for long."""
+        self._verbs["workers_stop"].run(connection, {"name": worker, "now_ms": now_ms})
+        self._verbs["workers_forget"].run(connection, {"before_ms": now_ms - WORKERS_KEPT_MS})
 
     def due(self, connection: Connection, handlers: Sequence[str], now_ms: int, *, sources: Sequence[str]) -> Due:
         """When something is due next: one statement. `sources` are those whose retention is looked at."""

@@ -25,11 +25,14 @@ import contextlib
 import contextvars
 import inspect
 import logging
+import os
 import queue
 import random
+import socket
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -71,6 +74,8 @@ T = TypeVar("T")
 BATCH: Final = 100
 LEASE_S: Final = 60
 HEARTBEAT_S: Final = 20
+# How often a worker tells others that it is there (`status.WORKER_UNSEEN_MS` is three of them, and more).
+SEEN_EVERY_MS: Final = 60_000
 IDLE_S: Final = 5.0
 # Longer than a round that waits for a locked database and tries again.
 STUCK_MS: Final = 60_000
@@ -204,6 +209,8 @@ class Worker:
         self._given_back: dict[int, int] = {}
         self._extended_ms = 0
         self._latest_ms = 0
+        self._name = ""
+        self._told_ms = 0
         self._guard = threading.Lock()
         self._in_flight: dict[int, Run] = {}
         self._inbox: queue.SimpleQueue[Run | None] | None = None
@@ -237,9 +244,12 @@ class Worker:
         """Work until `stop` is set (set `wake` as well); runs under way are finished first."""
         endings = self._access.subscribe(self.wake.set)
         threads = self._start_threads()
+        # Of a run, not of the process: two of its threads may be workers, and the number of a process comes again.
+        self._name, self._told_ms = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}", 0
         try:
             run_loop(self._step_in_threads, clock=self._clock, wake=self.wake, stop=stop, name="worker")
             self._finish_runs()
+            self._tell_end()
         finally:
             for end in endings:
                 end()
@@ -360,7 +370,22 @@ class Worker:
 
     def _step_in_threads(self) -> int | None:
         assert self._inbox is not None
-        return self._step(self._inbox.put, in_threads=True)
+        next_ms = self._step(self._inbox.put, in_threads=True)
+        self._tell_seen()
+        return next_ms
+
+    def _tell_seen(self) -> None:
+        """That it is there, for `hookline status`: at its first round, and then once a minute."""
+        now_ms = self._clock.now_ms()
+        if not 0 <= now_ms - self._told_ms < SEEN_EVERY_MS:
+            names = [handler.name for handler in self._registry]
+            self._access.run(lambda connection: self._runs.beat(connection, self._name, names, now_ms))
+            self._told_ms = now_ms
+
+    def _tell_end(self) -> None:
+        now_ms = self._clock.now_ms()
+        with contextlib.suppress(StorageError):
+            self._access.run(lambda connection: self._runs.end_worker(connection, self._name, now_ms))
 
     def _step(self, execute: Callable[[Run], None], *, in_threads: bool = False) -> int:
         """Do once what is due; when to come again. At rest this is one statement."""

@@ -106,6 +106,25 @@ class OpenWork:
     replays: int
 
 
+@dataclass(frozen=True, slots=True)
+class UnwellEndpoint:
+    """An endpoint whose attempts fail, or that was disabled for it: `disabled_reason` is `failing` or `gone` then.
+
+    `failing_since_ms` is its first failed attempt since the last success.
+    """
+
+    id: str
+    environment: Environment
+    disabled_reason: str | None
+    failing_since_ms: int | None
+    failing_attempts: int
+
+
+def unwell_endpoints(store: SenderStore, connection: Connection, *, limit: int = 50) -> list[UnwellEndpoint]:
+    """Those of all environments, the one that has been failing longest first."""
+    return [UnwellEndpoint(*row) for row in store.endpoints_unwell(connection, limit=limit)]
+
+
 def backlog(store: SenderStore, connection: Connection, environment: Environment, *, now_ms: int) -> Backlog:
     """What waits now, at a cost of a few index steps per endpoint and at most `COUNTED` per count."""
     return Backlog(*store.backlog(connection, environment, now_ms=now_ms, soon_ms=now_ms + HOUR_MS, most=COUNTED))

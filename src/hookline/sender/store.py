@@ -652,6 +652,10 @@ class SenderStore:
         parameters = {"environment": environment, "now_ms": now_ms, "soon_ms": soon_ms, "most": most}
         return self._verbs["backlog"].run(connection, parameters)[0]
 
+    def endpoints_unwell(self, connection: Connection, *, limit: int) -> list[Row]:
+        """Endpoints that fail, or were disabled for it: see `queries.UnwellEndpoint`."""
+        return self._verbs["endpoints_unwell"].run(connection, {"limit": limit})
+
     def open_work(self, connection: Connection, *, most: int) -> Row:
         """What runs and which replays are open, in numbers up to `most`: see `queries.OpenWork`."""
         return self._verbs["open_work"].run(connection, {"most": most})[0]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from hookline.wire.timestamps import parse_us
 
@@ -298,6 +298,10 @@ def is_pattern(pattern: str) -> bool:
     """Whether `pattern` is `*`, a prefix such as `dsync.*`, or an exact name without a star."""
     stem = pattern.removesuffix(".*")
     return pattern == "*" or (bool(stem) and "*" not in stem and stem.isprintable())
+
+
+# What `hookline doctor --send` posts to a door of its own: kept as any event, mirrored nowhere, and no handler's.
+PROBE_TYPE: Final = "hookline.probe"
 
 
 def matches(pattern: str, event_type: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's names
@@ -12,9 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from hookline.adapters.django.receiving import hooks
 from hookline.adapters.settings import TAKEN
 from hookline.config import load
-
-LEAST_SECRET: Final = 16
-_PLACEHOLDERS: Final = ("changeme", "change-me", "change_me", "example", "placeholder", "your_secret", "xxxx")
+from hookline.rules.guessable import LEAST, is_guessable
 
 
 @register(Tags.security)  # type: ignore[untyped-decorator]
@@ -42,10 +40,10 @@ def _secrets() -> list[CheckMessage]:
                 id="hookline.W005",
             )
         ]
-    if any(len(secret) < LEAST_SECRET or any(word in secret.lower() for word in _PLACEHOLDERS) for secret in secrets):
+    if any(is_guessable(secret) for secret in secrets):
         return [
             Warning(
-                f"A signing secret is a placeholder, or shorter than {LEAST_SECRET} characters.",
+                f"A signing secret is a placeholder, or shorter than {LEAST} characters.",
                 hint="Whoever guesses it can write into the mirror: take the one that the source shows.",
                 id="hookline.W001",
             )

@@ -1,0 +1,336 @@
+"""`hookline doctor`: look at everything that keeps webhooks from arriving, and say what to do about it.
+
+Nothing is changed by looking. `--send` makes three requests to the door, of which one is kept (receiver/probe.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import statistics
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cyclopts import Parameter
+
+from hookline.cli import Exit, fail
+from hookline.cli.db import problem_of_file, problem_of_key
+from hookline.cli.parameters import AsJson
+from hookline.cli.receiver_app import AppName, DatabaseUrl, closed_receiver
+from hookline.cli.server import check_tls
+from hookline.cli.status import sender_database
+from hookline.cli.tables import print_json, printable
+from hookline.config import Settings, load
+from hookline.errors import ConfigError, HooklineError
+from hookline.receiver.app import Receiver
+from hookline.receiver.model import RejectionRow
+from hookline.receiver.probe import Kept, send_probes
+from hookline.receiver.sources import Source
+from hookline.receiver.status import Status, span
+from hookline.rules.address import WORKOS_ADDRESSES
+from hookline.rules.doorstep import Verdict
+from hookline.rules.guessable import LEAST, is_guessable
+
+# The first SQLite in which two connections that write and checkpoint at once cannot corrupt a WAL (DESIGN §9).
+SAFE_SQLITE: Final = (3, 51, 3)
+# By so much two clocks may differ before signatures begin to fail at the usual tolerance of 180 s.
+SKEW_MS: Final = 60_000
+SIGNED_LOOKED_AT: Final = 100
+EXPIRES_SOON_S: Final = 14 * 86_400
+REFUSED_WITHIN_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: how it is, and what to do where it is not well."""
+
+    check: str
+    verdict: Verdict
+    text: str
+
+
+def doctor(
+    url: str | None = None,
+    /,
+    *,
+    send: Annotated[bool, Parameter(negative=())] = False,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Look at settings, secrets, database, clock, addresses, TLS and handlers; exit 1 where something is wrong.
+
+    Parameters
+    ----------
+    url:
+        With `--send`: where the source sends to, with whatever is in front; else where `hookline serve` listens.
+    send:
+        Post to the door: one request that nobody signed, and one that is signed, kept, and handed to no handler.
+    """
+    if url is not None and not send:
+        raise ConfigError("doctor", "expected --send with a URL")
+    settings = load({"app": app, "database_url": database_url})
+    receiver = closed_receiver(settings, database_url)
+    findings = list(_look(settings, receiver, database_url))
+    if send:
+        findings += _send(settings, receiver, url)
+    if as_json:
+        print_json([asdict(one) for one in findings])
+    else:
+        marks = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}
+        width = max(len(one.check) for one in findings)
+        for one in findings:
+            print(f"{marks[one.verdict]:<8} {one.check:<{width}}  {printable(one.text)}")
+    problems = [one.check for one in findings if one.verdict == "problem"]
+    return fail("doctor", f"wrong: {', '.join(problems)}", Exit.FAILED, as_json=as_json) if problems else Exit.OK
+
+
+def _look(settings: Settings, receiver: Receiver, database_url: str | None) -> Iterator[Finding]:
+    yield _settings(settings)
+    for source in receiver.sources:
+        yield _secrets(source)
+    standing = _tables(receiver)
+    yield standing
+    yield _key(settings, database_url)
+    yield from _sqlite(receiver)
+    yield from _tls(settings)
+    for source in receiver.sources:
+        yield _retention(source)
+        yield _addresses(source, receiver)
+    if standing.verdict != "ok":
+        return
+    with receiver:
+        # One after the other: on the app's own connections a look is a transaction, and no two are nested.
+        status = receiver.status()
+        since_ms = status.now_ms - REFUSED_WITHIN_MS
+        with receiver.look() as (queries, connection):
+            signed = queries.signed(connection, limit=SIGNED_LOOKED_AT)
+            refused = queries.rejections(connection, since_ms=since_ms, limit=1_000)
+    yield _clock(signed)
+    yield from _callers(receiver, refused)
+    yield _handlers(receiver, status)
+    for need in status.needs():
+        yield Finding("status", "warning", need)
+
+
+def _handlers(receiver: Receiver, status: Status) -> Finding:
+    registered = {one.name for one in status.handlers}
+    present = [one.name for one in receiver.handlers]
+    if missing := [name for name in present if name not in registered]:
+        text = f"no worker has registered {', '.join(missing)} yet: start or restart it"
+        return Finding("handlers", "warning", text)
+    return Finding("handlers", "ok", f"{len(registered)} registered, {len(present)} in this app")
+
+
+def _settings(settings: Settings) -> Finding:
+    found = [entry for entry in settings.resolved.values() if entry.value is not None and entry.origin != "default"]
+    told = ", ".join(sorted(f"{entry.setting.name} from {entry.origin}" for entry in found))
+    return Finding("settings", "ok", told or "all by default; `hookline config show` has them")
+
+
+def _secrets(source: Source) -> Finding:
+    check = f"secrets of {source.name}"
+    if not source.secrets:
+        return Finding(check, "problem", "none is set, so every webhook is answered 503: set HOOKLINE_WEBHOOK_SECRETS")
+    if any(is_guessable(secret) for secret in source.secrets):
+        return Finding(
+            check,
+            "problem",
+            f"one is a placeholder or shorter than {LEAST} characters: whoever guesses it writes into the mirror",
+        )
+    return Finding(check, "ok", f"{len(source.secrets)} in force")
+
+
+def _tables(receiver: Receiver) -> Finding:
+    try:
+        missing = receiver.missing_migrations()
+    except HooklineError as error:
+        return Finding("database", "problem", str(error))
+    if missing:
+        return Finding(
+            "database",
+            "problem",
+            f"{missing} migration(s) are not applied: `hookline db upgrade` (Django: `manage.py migrate`), or start "
+            "what receives",
+        )
+    return Finding("database", "ok", "reached, its tables are up to date")
+
+
+def _key(settings: Settings, database_url: str | None) -> Finding:
+    check = "encryption key"
+    with ExitStack() as ends:
+        try:
+            if sender_database(settings, database_url, ends) is None:
+                return Finding(check, "ok", "not needed: there is no sender in this database")
+        except HooklineError as error:
+            return Finding(check, "problem", str(error))
+        problem = problem_of_key(settings, database_url, ends)
+    return Finding(check, "ok", "fits") if problem is None else Finding(check, "problem", problem)
+
+
+def _sqlite(receiver: Receiver) -> Iterator[Finding]:
+    file = receiver.sqlite_file()
+    if file is None or not file.exists():
+        return
+    version = sqlite3.sqlite_version
+    if (problem := problem_of_file(file)) is not None:
+        yield Finding("sqlite file", "problem", f"{file.name}: {problem}")
+    if sqlite3.sqlite_version_info >= SAFE_SQLITE:
+        yield Finding("sqlite", "ok", version)
+        return
+    safe = ".".join(map(str, SAFE_SQLITE))
+    others = others_with(file)
+    if not receiver.owns_database:
+        who = "the app's own connections write to the file"
+    elif others:
+        who = f"process {', '.join(map(str, others))} has the file open"
+    else:
+        yield Finding("sqlite", "ok", f"{version}; before {safe} nothing but Hookline should write to the file")
+        return
+    yield Finding(
+        "sqlite",
+        "warning",
+        f"{version}, and {who}: before {safe} two connections that write and checkpoint at once can corrupt it. Take a "
+        "newer SQLite, or PostgreSQL",
+    )
+
+
+def others_with(file: Path) -> list[int]:
+    """Processes beside this one that have the file open and do not call themselves Hookline, as far as can be seen."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(process.name) == os.getpid() or b"hookline" in (process / "cmdline").read_bytes():
+                continue
+            if any(link.resolve() == file for link in (process / "fd").iterdir()):
+                found.append(int(process.name))
+        except OSError:
+            continue  # it has ended, or is somebody else's
+    return found
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    config = settings.serve()
+    if config.tls_cert is None or config.tls_key is None:
+        return
+    try:
+        check_tls(config.tls_cert, config.tls_key)
+    except ConfigError as error:
+        yield Finding("tls", "problem", str(error))
+        return
+    certificate = x509.load_pem_x509_certificates(config.tls_cert.read_bytes())[0]
+    ends = certificate.not_valid_after_utc
+    left_s = (ends - datetime.now(UTC)).total_seconds()
+    until = f"{config.tls_cert.name} is valid until {ends:%Y-%m-%d}"
+    if left_s <= 0:
+        yield Finding("tls", "problem", f"{until}, which is past: no source sends there")
+    elif left_s < EXPIRES_SOON_S:
+        yield Finding("tls", "warning", f"{until}: renew it")
+    else:
+        yield Finding("tls", "ok", until)
+
+
+def _retention(source: Source) -> Finding:
+    check = f"retention of {source.name}"
+    if source.retention is None:
+        return Finding(check, "warning", "off: bodies, which hold personal data, are kept for ever")
+    return Finding(check, "ok", f"bodies are kept for {span(round(source.retention.bodies_s * 1000))}")
+
+
+def _addresses(source: Source, receiver: Receiver) -> Finding:
+    check = f"callers of {source.name}"
+    if not source.allowed_ips:
+        return Finding(check, "ok", "everybody may call; the signature decides alone")
+    listed = source.allowed_ips if isinstance(source.allowed_ips, str) else ", ".join(source.allowed_ips)
+    names = [name.strip() for name in listed.split(",")]
+    proxies = ", ".join(map(str, receiver.trusted_proxies)) or "none, so the peer is the caller"
+    built_in = f" (the list of {WORKOS_ADDRESSES.published})" if WORKOS_ADDRESSES.provider in names else ""
+    return Finding(check, "ok", f"{len(names)} entries{built_in}; proxies believed: {proxies}")
+
+
+def _clock(signed: Sequence[tuple[int, int]]) -> Finding:
+    if not signed:
+        return Finding("clock", "ok", "nothing has arrived yet to compare it with")
+    skew_ms = round(statistics.median(received_ms - signed_ms for signed_ms, received_ms in signed))
+    side = "after" if skew_ms < 0 else "before"
+    told = f"what arrived was signed {abs(skew_ms) / 1000:g} s {side} that by this clock"
+    if abs(skew_ms) <= SKEW_MS:
+        return Finding("clock", "ok", f"{told} (the median of {len(signed)})")
+    return Finding("clock", "warning", f"{told}: is the clock set by NTP? At 180 s nothing is accepted any more")
+
+
+def _callers(receiver: Receiver, rows: Sequence[RejectionRow]) -> Iterator[Finding]:
+    """Refusals for their address by a peer that can only be one's own proxy."""
+    for row in rows:
+        if row.reason != "address":
+            continue
+        peer = row.sample.partition(" to ")[2].partition(": ")[0]
+        try:
+            is_near = not ip_address(peer).is_global
+        except ValueError:
+            continue
+        if is_near and not receiver.trusted_proxies:
+            yield Finding(
+                "proxies",
+                "problem",
+                f"webhooks come from {peer}, which is near: it looks like your proxy; HOOKLINE_TRUSTED_PROXIES={peer} "
+                "lets the door see who is behind it",
+            )
+            return
+
+
+def _send(settings: Settings, receiver: Receiver, url: str | None) -> Iterator[Finding]:
+    """The three requests; see receiver/probe.py."""
+    if url is None and receiver.takes_settings:
+        raise ConfigError("--send", "expected the URL of the door, as the source has it: the app alone knows where")
+    url = url or _own_url(settings, receiver)
+    yield Finding("send", "ok", f"to {_without_token(url, receiver)}")
+    source = _source_at(url, receiver)
+
+    def find(event_id: str) -> Kept | None:
+        with receiver.look(source.name) as (queries, connection):
+            found = queries.entry(connection, event_id)
+            return None if found is None else Kept(queries.body(connection, event_id), found.source)
+
+    names = {"get": "a GET", "forged": "a forged POST", "signed": "a signed POST"}
+    secret = source.secrets[0] if source.secrets else None
+    with receiver:
+        for tried in send_probes(url, secret, now_ms=receiver.clock.now_ms, find=find):
+            yield Finding(names[tried.probe], tried.meaning.verdict, tried.meaning.text)
+    if secret is None:
+        yield Finding("a signed POST", "problem", "not made: this command has no secret to sign with")
+
+
+def _own_url(settings: Settings, receiver: Receiver) -> str:
+    """Where `hookline serve` with these settings answers for the first source."""
+    config = settings.serve()
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where it listens, not where we do
+    host = everywhere.get(config.host, config.host)
+    host = f"[{host}]" if ":" in host else host
+    scheme = "https" if config.tls_cert is not None else "http"
+    return f"{scheme}://{host}:{config.port}{_place(receiver.sources[0])}"
+
+
+def _place(source: Source) -> str:
+    return f"{source.path}/{source.path_token}" if source.path_token is not None else str(source.path)
+
+
+def _source_at(url: str, receiver: Receiver) -> Source:
+    """Whose door it is, by the end of its path; the first source's where none is."""
+    path = urlsplit(url).path.rstrip("/")
+    at = [source for source in receiver.sources if path.endswith(_place(source))]
+    return max(at, key=lambda source: len(_place(source)), default=receiver.sources[0])
+
+
+def _without_token(url: str, receiver: Receiver) -> str:
+    for source in receiver.sources:
+        if source.path_token is not None:
+            url = url.replace(source.path_token, "<HOOKLINE_PATH_TOKEN>")
+    return url

@@ -1,0 +1,203 @@
+"""How a receiver is doing: what is read, who is seen to work, and what of it needs somebody."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from hookline.receiver.mirror_queries import MirrorQueries
+from hookline.receiver.model import AddressListRow, HandlerRow, RejectionRow, WorkerRow
+from hookline.receiver.queries import COUNTED, InboxQueries
+from hookline.receiver.status import LAG_MS, LIST_OLD_MS, WORKER_UNSEEN_MS, Status, read_status, span
+from hookline.receiver.store import InboxStore
+from hookline.receiver.work import SEEN_EVERY_MS, Worker
+from hookline.storage import Verbs
+from hookline.wire.catalogue import PROBE_TYPE
+from tests.e2e.processes import wait_for
+
+from ..conftest import DATABASES
+from .company import START_MS, Company, Desk
+
+RUNS_ON = DATABASES
+NOW_MS = START_MS
+WORKER = WorkerRow("host:1:ab", ("welcome",), NOW_MS - 90_000, NOW_MS - 30_000, None)
+HANDLER = HandlerRow("welcome", "fact", "*", None, None, None, NOW_MS, 0, 0, 0)
+WELL = Status(
+    now_ms=NOW_MS,
+    waiting=0,
+    oldest_ms=None,
+    last_accepted_ms=NOW_MS - 1_000,
+    probes=0,
+    dead_entries=0,
+    handlers=[HANDLER],
+    failing_walks=0,
+    refused={},
+    workers=[WORKER],
+    mirror={},
+    lists=[AddressListRow("https://a.example/list", b"{}", NOW_MS - 1_000, None, None)],
+)
+
+
+def read(desk: Desk) -> Status:
+    verbs = Verbs("hookline.receiver", desk.database.dialect)
+    with desk.database.read() as connection:
+        mirror = {"default": MirrorQueries(verbs, "default")}
+        return read_status(connection, InboxQueries(verbs), mirror, desk.clock.now_ms())
+
+
+@contextlib.contextmanager
+def working(worker: Worker) -> Iterator[None]:
+    """The worker on a thread of its own, until the block ends."""
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.wake.set()
+        thread.join()
+
+
+def test_what_is_well_needs_nobody() -> None:
+    """And so is what looks odd and is not: a short queue, refusals beside what is accepted, other sources of noise."""
+    assert WELL.needs() == []
+    assert replace(WELL, waiting=5, oldest_ms=NOW_MS - LAG_MS, refused={"mismatch": 900, "path": 12}).needs() == []
+    assert replace(WELL, handlers=[replace(HANDLER, pending=3, running=1)]).needs() == []
+    assert replace(WELL, refused={"mismatch": 2}, probes=2, last_accepted_ms=None).needs() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (replace(WELL, workers=[]), "no worker was ever seen"),
+        (replace(WELL, workers=[replace(WORKER, seen_ms=NOW_MS - WORKER_UNSEEN_MS - 1)]), "was last seen 3 min 20 s"),
+        (replace(WELL, workers=[replace(WORKER, stopped_ms=NOW_MS - 30_000)]), "ended 30 s ago"),
+        (replace(WELL, waiting=7, oldest_ms=NOW_MS - LAG_MS - 1), "lags: an entry has been waiting for 1 min 0 s"),
+        (replace(WELL, dead_entries=1), "1 entry could not be applied"),
+        (replace(WELL, dead_entries=COUNTED), f"{COUNTED}+ entries could not be applied"),
+        (
+            replace(WELL, handlers=[replace(HANDLER, paused_reason="by hand", pending=2)]),
+            "paused (by hand), 2 runs wait",
+        ),
+        (replace(WELL, handlers=[replace(HANDLER, dead=1)]), "welcome: 1 run failed for good"),
+        (replace(WELL, handlers=[replace(HANDLER, name="gone", pending=1)]), "no running worker has it"),
+        (replace(WELL, failing_walks=2), "2 walks"),
+        (replace(WELL, refused={"no_secret": 4}), "refused 4 within the hour: no signing secret"),
+        (replace(WELL, refused={"consumed": 1}), "reads the body"),
+        (replace(WELL, refused={"mismatch": 3}, last_accepted_ms=None), "everything was refused within the hour (mis"),
+        (replace(WELL, refused={"mismatch": 2}, probes=1, last_accepted_ms=None), "(mismatch 2)"),
+        (replace(WELL, refused={"address": 3}, last_accepted_ms=NOW_MS - 3_600_001), "(address 3)"),
+        (replace(WELL, lists=[AddressListRow("https://a", None, None, NOW_MS, "404")]), "never read, so nobody"),
+        (replace(WELL, lists=[AddressListRow("https://a", b"", NOW_MS - LIST_OLD_MS - 1, NOW_MS, "404")]), "7 d 0 h"),
+    ],
+)
+def test_what_is_not_well_is_told_alone(status: Status, told: str) -> None:
+    """One need for one trouble, in words that say what to do."""
+    (need,) = status.needs()
+    assert told in need
+
+
+def test_tables_that_nobody_uses_need_no_worker(desk: Desk) -> None:
+    """A sender's database has them, too; with the first entry or refusal they are a receiver's."""
+    assert read(desk).needs() == []
+    desk.put(Company().user("created"))
+    assert "no worker was ever seen" in read(desk).needs()[0]
+
+
+def test_spans_are_told_by_their_two_largest_units() -> None:
+    assert [span(ms) for ms in (0, 59_999, 60_000, 3_661_000, 90_000_000, 8 * 86_400_000)] == [
+        "0 s",
+        "59 s",
+        "1 min 0 s",
+        "1 h 1 min",
+        "1 d 1 h",
+        "8 d 0 h",
+    ]
+
+
+def test_a_look_reads_it_all(desk: Desk, company: Company) -> None:
+    """What waits and since when, what is dead, handlers with their runs, refusals of the hour, the mirror."""
+    desk.hooks.on("dsync.user.*", name="welcome")(lambda event, tx: None)
+    desk.take(company.user("created"))
+    desk.take(b"no json", reason="not_json")
+    desk.clock.advance(7_200_000)
+    desk.put(company.user("updated"))
+    now_ms = desk.clock.now_ms()
+    minute_ms = now_ms - now_ms % 60_000
+    rows = [
+        RejectionRow("default", "mismatch", minute_ms, 2, "401 to 192.0.2.1: x"),
+        RejectionRow("default", "mismatch", minute_ms - 120_000, 3, "401 to 192.0.2.1: x"),
+        RejectionRow("default", "expired", minute_ms - 7_200_000, 9, "401 to 192.0.2.1: x"),
+    ]
+    desk.database.run(lambda connection: InboxStore(desk.database.dialect).add_rejections(connection, rows))
+    desk.clock.advance(5_000)
+
+    found = read(desk)
+
+    assert (found.waiting, found.lag_ms, found.dead_entries) == (1, 5_000, 1)
+    assert found.last_accepted_ms == now_ms
+    assert [(one.name, one.pending, one.dead) for one in found.handlers] == [("welcome", 0, 0)]
+    assert found.refused == {"mismatch": 5}
+    assert {one.resource: (one.rows, one.live) for one in found.mirror["default"]}["directory_user"] == (1, 1)
+    assert (found.workers, found.lists) == ([], [])
+
+
+def test_what_the_doctor_posted_is_not_what_a_source_sent(desk: Desk, company: Company) -> None:
+    """A probe is no event accepted: neither for the last one that came, nor for the clocks."""
+    desk.take(company.event(PROBE_TYPE, {"object": "probe"}))
+    assert (read(desk).last_accepted_ms, read(desk).probes) == (None, 1)
+    verbs = Verbs("hookline.receiver", desk.database.dialect)
+    with desk.database.read() as connection:
+        assert InboxQueries(verbs).signed(connection) == []
+    desk.take(company.user("created"))
+    assert read(desk).last_accepted_ms == desk.clock.now_ms()
+    with desk.database.read() as connection:
+        assert len(InboxQueries(verbs).signed(connection)) == 1
+
+
+def test_a_worker_is_seen_while_it_runs_and_when_it_ended(desk: Desk) -> None:
+    """At its first round, then once a minute, and at its end; by what it says, not by what it has to do."""
+    desk.hooks.on("*", name="h")(lambda event, tx: None)
+    worker = desk.new_worker()
+    with working(worker):
+        wait_for(lambda: read(desk).workers, "a worker to be seen")
+        (one,) = read(desk).workers
+        assert (one.handlers, one.seen_ms, one.stopped_ms) == (("h",), START_MS, None)
+        assert read(desk).running_workers == [one]
+        desk.clock.advance(SEEN_EVERY_MS)
+        wait_for(lambda: read(desk).workers[0].seen_ms == START_MS + SEEN_EVERY_MS, "it to be seen again")
+        desk.clock.advance(10_000)
+        assert len(read(desk).running_workers) == 1
+    (one,) = read(desk).workers
+    assert one.stopped_ms == one.seen_ms == desk.clock.now_ms()
+    assert read(desk).running_workers == []
+
+
+def test_a_worker_that_dies_is_missed_after_three_minutes(desk: Desk) -> None:
+    """It says nothing any more, and nobody says it for it."""
+    verbs = Verbs("hookline.receiver", desk.database.dialect)
+    named = {"name": "host:1:ab", "handlers": "[]", "now_ms": START_MS}
+    desk.database.run(lambda connection: verbs["workers_beat"].run(connection, named))
+    desk.clock.advance(WORKER_UNSEEN_MS)
+    assert len(read(desk).running_workers) == 1
+    desk.clock.advance(1)
+    assert read(desk).running_workers == []
+    assert "was last seen 3 min" in read(desk).needs()[0]
+
+
+def test_workers_of_last_week_are_forgotten_but_the_last(desk: Desk) -> None:
+    """Each start is a row; what is left says who was there last, however long ago."""
+    verbs = Verbs("hookline.receiver", desk.database.dialect)
+    for number in range(3):
+        named = {"name": f"old-{number}", "handlers": "[]", "now_ms": START_MS - 30 * 86_400_000 + number}
+        desk.database.run(lambda connection: verbs["workers_beat"].run(connection, named))  # noqa: B023
+    desk.database.run(lambda connection: verbs["workers_forget"].run(connection, {"before_ms": START_MS}))
+    assert [one.name for one in read(desk).workers] == ["old-2"]
+    with working(desk.new_worker()):
+        wait_for(lambda: len(read(desk).workers) == 2, "the new one to be seen")
+    assert len(read(desk).workers) == 1
