@@ -73,6 +73,74 @@ class TestKept(Fixtures, TransactionTestCase):
         self.test_a_webhook()
 """
 
+CHAOS = """
+import pytest
+from django.db import connection
+from django.test import TestCase, TransactionTestCase
+
+from hookline.adapters.django import hooks
+from tests.adapters.shop.models import Letter, Seat
+
+
+def by_changes(change, tx):
+    Seat.objects.using(tx).filter(user_id=change.id).delete()
+    if change.after is not None:
+        Seat.objects.using(tx).create(user_id=change.id, place=change.after["first_name"])
+
+
+def by_events(event, tx):
+    Seat.objects.using(tx).filter(user_id=event.data["id"]).delete()
+    Seat.objects.using(tx).create(user_id=event.data["id"], place=event.data["first_name"])
+
+
+class Trial:
+    @pytest.fixture(autouse=True)
+    def given(self, hookline_event, hookline_chaos, monkeypatch):
+        self.event, self.chaos = hookline_event, hookline_chaos
+        monkeypatch.setattr(hooks, "handlers", type(hooks.handlers)())
+
+    def converges(self):
+        Letter.objects.create(event_id="before")
+        self.event("dsync.user.created", first_name="Ada")
+        self.event("dsync.user.updated", first_name="Augusta")
+        self.chaos(
+            self.event.told,
+            # A query, which is asked at the end of each run.
+            state=lambda: Seat.objects.order_by("user_id").values("user_id", "place"),
+            runs=4,
+            lost=0,
+        )
+
+    def test_right(self):
+        hooks.on_change("directory_user")(by_changes)
+        self.converges()
+        self.assertEqual([Seat.objects.count(), Letter.objects.count()], [0, 1])
+
+    def test_wrong(self):
+        hooks.on("dsync.user.*")(by_events)
+        self.converges()
+
+
+class TestRolledBack(Trial, TestCase):
+    pass
+
+
+class TestKept(Trial, TransactionTestCase):
+    pass
+"""
+
+
+def test_chaos_in_django_test_cases(shop: str, pytester: pytest.Pytester) -> None:
+    """Each run is rolled back by itself, within `TestCase` and without: nothing need be said of how to begin anew."""
+    pytester.makepyfile(CHAOS)
+
+    run = pytester.runpytest_inprocess("-p", "no:hookline", "-p", "hookline.testing.plugin", "-p", "no:xdist")
+
+    run.assert_outcomes(passed=2, failed=2)
+    assert run.stdout.str().count("handlers end otherwise after disorder (seed=") == 2
+    run.stdout.fnmatch_lines(["E * - [[]{'place': 'Augusta'*", "E * + [[]{'place': 'Ada'*"])
+    assert rows_at(shop, "select count(*) from hookline_inbox") == [(0,)]
+
 
 def test_fixtures_in_django_test_cases(shop: str, pytester: pytest.Pytester) -> None:
     """Everything happens on the test's thread and connection: `TestCase` rolls it back, handlers' writes and all, and

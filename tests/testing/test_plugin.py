@@ -14,7 +14,7 @@ from .conftest import RunTests
 pytest_plugins = ["pytester"]
 
 # A pytest within this one forgets the modules that it was the first to load.
-for name in ("clock", "inbox", "plugin", "signed", "story"):
+for name in ("chaos", "clock", "inbox", "plugin", "signed", "story"):
     import_module(f"hookline.testing.{name}")
 
 
@@ -51,7 +51,8 @@ def test_fixtures_are_documented_and_take_part_only_when_asked(run_tests: RunTes
 
     ours = shown.stdout.str().partition("from hookline.testing.plugin -")[2].partition("fixtures defined from")[0]
     assert {line.split()[0] for line in ours.splitlines() if line.startswith("hookline_")} == {
-        f"hookline_{name}" for name in ("clock", "event", "inbox", "inline", "path", "receiver", "secret", "signed")
+        f"hookline_{name}"
+        for name in ("chaos", "clock", "event", "inbox", "inline", "path", "receiver", "secret", "signed")
     }
     assert "no docstring available" not in ours
     run.assert_outcomes(passed=1)
@@ -126,6 +127,48 @@ def test_requests_for_clients(run_tests: RunTests) -> None:
             )[0] == 200
             assert "whsec_1" not in repr(hookline_signed)
     """).assert_outcomes(passed=3)
+
+
+def test_a_flask_app(run_tests: RunTests) -> None:
+    """The receiver of its extension, whose handlers run in the app's context; by Flask's own client."""
+    run_tests(
+        """
+        import flask
+        import pytest
+        from hookline.adapters.flask import Hooks
+
+        hooks = Hooks(url_prefix="/hooks")
+
+        @hooks.on("dsync.user.created")
+        def welcome(event, tx):
+            flask.current_app.config["WELCOMED"].append(event.data["first_name"])
+
+        @pytest.fixture
+        def app(tmp_path):
+            app = flask.Flask("shop")
+            app.config["WELCOMED"] = []
+            url = f"sqlite:///{tmp_path / 'app.db'}"
+            app.config["HOOKLINE"] = {"WEBHOOK_SECRETS": ["whsec_of_the_tests"], "DATABASE_URL": url}
+            hooks.init_app(app)
+            yield app
+            app.extensions["hookline"].close()
+
+        @pytest.fixture
+        def hookline_receiver(app):
+            return app.extensions["hookline"]
+
+        @pytest.fixture
+        def hookline_path():
+            return "/hooks/webhooks"
+
+        def test_it(app, hookline_inline, hookline_signed, hookline_event):
+            ada = hookline_event("dsync.user.created", first_name="Ada")
+            assert app.test_client().post(**hookline_signed(ada).flask).status_code == 200
+            hookline_inline.assert_handled(ada, by=welcome)
+            assert app.config["WELCOMED"] == ["Ada"]
+        """,
+        conftest="",
+    ).assert_outcomes(passed=1)
 
 
 def test_handlers_in_the_request(run_tests: RunTests) -> None:

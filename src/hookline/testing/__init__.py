@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hookline.testing.chaos import Chaos
     from hookline.testing.clock import TurnedClock
     from hookline.testing.inbox import Inbox
     from hookline.testing.samples import sample_event
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from hookline.testing.story import Story
 
 __all__ = [
+    "Chaos",
     "Inbox",
     "SignedRequest",
     "Signing",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Chaos": "chaos",
     "Inbox": "inbox",
     "SignedRequest": "signed",
     "Signing": "signed",

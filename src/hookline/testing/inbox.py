@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -196,7 +197,9 @@ class Inbox:
     def _name_of(self, by: By | None) -> str | None:
         if by is None or isinstance(by, str):
             return by
-        name = next((handler.name for handler in self.receiver.handlers if handler.function == by), None)
+        name = next(
+            (handler.name for handler in self.receiver.handlers if inspect.unwrap(handler.function) == by), None
+        )
         if name is None:
             raise LookupError(f"expected a handler of this receiver, got {by!r}: {findings.listed(self.receiver)}")
         return name

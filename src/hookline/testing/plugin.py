@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import pkgutil
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
+    from hookline.adapters.django.receiving import Hooks
     from hookline.receiver.app import Receiver
+    from hookline.testing.chaos import Chaos
     from hookline.testing.clock import TurnedClock
     from hookline.testing.inbox import Inbox
     from hookline.testing.signed import Signing
@@ -27,6 +30,10 @@ _DJANGO: Final = "hookline.adapters.django"
 _WHICH: Final = (
     "expected to know which Receiver to test: write a fixture hookline_receiver that returns it, or name it as "
     "module:attribute by hookline_app in pytest's configuration, or by HOOKLINE_APP"
+)
+_FRESH: Final = (
+    "expected to know how to begin anew: hookline_chaos(…, fresh=…) takes what gives, for each run, a Receiver with "
+    "your handlers on a database where nothing has happened yet, as a context manager"
 )
 
 
@@ -123,9 +130,7 @@ def hookline_inbox(request: pytest.FixtureRequest, _hookline_turned: Receiver) -
     """
     from hookline.testing.inbox import Inbox
 
-    if _is_djangos(_hookline_turned) and request.config.pluginmanager.has_plugin("django"):
-        # Of pytest-django: until then it lets nobody at the database.
-        request.getfixturevalue("db")
+    _open_database(request, _hookline_turned)
     inbox = Inbox(_hookline_turned)
     yield inbox
     inbox.receiver.flush()
@@ -138,7 +143,36 @@ def hookline_inline(hookline_inbox: Inbox) -> Iterator[Inbox]:
         yield hookline_inbox
 
 
-def _is_djangos(receiver: Receiver) -> bool:
+@pytest.fixture
+def hookline_chaos(request: pytest.FixtureRequest, hookline_clock: TurnedClock) -> Iterator[Chaos]:
+    """Asserts that your handlers come to the same end in whatever order events come: `hookline_chaos(events,
+    state=…)`. See `hookline.testing.Chaos`.
+    """
+    from hookline.testing.chaos import Chaos
+    from hookline.testing.clock import on_clock
+
+    def rolled_back() -> AbstractContextManager[Receiver]:
+        if f"{_DJANGO}.receiving" not in sys.modules:
+            pytest.fail(_FRESH, pytrace=False)
+        receiver: Receiver = request.getfixturevalue("_hookline_turned")
+        if not _is_djangos(receiver):
+            pytest.fail(_FRESH, pytrace=False)
+        _open_database(request, receiver)
+        from hookline.testing import rollback
+
+        return rollback.rolled_back(receiver)
+
+    with on_clock(hookline_clock):
+        yield Chaos(hookline_clock, rolled_back)
+
+
+def _open_database(request: pytest.FixtureRequest, receiver: Receiver) -> None:
+    """Where pytest-django is at work, it lets nobody at the database until its fixture is asked for."""
+    if _is_djangos(receiver) and request.config.pluginmanager.has_plugin("django"):
+        request.getfixturevalue("db")
+
+
+def _is_djangos(receiver: Receiver) -> TypeGuard[Hooks]:
     """Whether it is the one of a Django project's settings."""
     module = sys.modules.get(f"{_DJANGO}.receiving")
     return module is not None and isinstance(receiver, module.Hooks)
