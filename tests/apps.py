@@ -161,6 +161,17 @@ def django_database(url: str, alias: str = "default") -> Iterator[None]:
         del connections[alias]
 
 
+def migrate_shop(url: str) -> None:
+    """The shop's tables and Hookline's, as `manage.py migrate` makes them."""
+    start_django()
+    from django.core.management import call_command
+
+    if not url.startswith("postgresql"):
+        rows_at(url, "pragma journal_mode=wal")
+    with django_database(url):
+        call_command("migrate", run_syncdb=True, verbosity=0)
+
+
 def _say_plainly(tx: Any, sql: str) -> Any:
     return tx.execute(sql)
 

@@ -34,7 +34,7 @@ async def ask(
 ) -> Answer:
     """One request. Once the body has been handed over, `receive` waits, as the servers' do while a client is there."""
     names = {name.lower(): value for name, value in (headers or {}).items()}
-    names.setdefault("host", "shop.example")
+    names.setdefault("host", "127.0.0.1")
     if not is_chunked and body:
         names.setdefault("content-length", str(len(body)))
     scope: MutableMapping[str, Any] = {

@@ -8,28 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from ..apps import django_database, rows_at, start_django
+from ..apps import django_database, migrate_shop, start_django
 from ..postgres import Cluster
 
 # Before any test module imports a model.
 start_django()
 
-from django.core.management import call_command  # noqa: E402
-
 from hookline.adapters.django import hooks  # noqa: E402
-
-
-def _migrated(url: str) -> None:
-    with django_database(url):
-        call_command("migrate", run_syncdb=True, verbosity=0)
 
 
 @pytest.fixture(scope="session")
 def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shop's SQLite file as `manage.py migrate` makes it, to copy."""
     path = tmp_path_factory.mktemp("shop") / "shop.db"
-    rows_at(f"sqlite:///{path}", "pragma journal_mode=wal")
-    _migrated(f"sqlite:///{path}")
+    migrate_shop(f"sqlite:///{path}")
     return path
 
 
@@ -37,7 +29,7 @@ def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shop_template(postgres: Cluster) -> str:
     """The same on PostgreSQL."""
     name = postgres.create()
-    _migrated(postgres.url(name))
+    migrate_shop(postgres.url(name))
     return name
 
 
