@@ -24,6 +24,7 @@ from hookline.receiver.counters import Counters
 from hookline.receiver.handlers import Registry
 from hookline.receiver.intake import CHANNEL, Intake, Opened
 from hookline.receiver.model import NO_SOURCE, Entry, PutKind, Receipt, Request
+from hookline.receiver.poke import Poke
 from hookline.receiver.receive import MAX_BODY, NO_PATH, Doors, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
 from hookline.receiver.resources import OPTIONAL
@@ -151,6 +152,7 @@ class Receiver:
         self._lock = threading.RLock()
         self._compiled: Verbs | None = None
         self.opened: Opened | None = None
+        self._poke = Poke()
         self._failures: list[StorageError] = []
         self._flush_timer: threading.Timer | None = None
         self._flush_pid = 0
@@ -173,6 +175,10 @@ class Receiver:
             asked = f"Receiver(mirror=[{resource!r}])"
             raise ConfigError("on_change", f"{resource!r} is mirrored only where asked for: {asked}")
         return self.handlers.on_change(resource, source=source, name=name)
+
+    def on_kept(self, function: Function) -> Function:
+        """Call a function soon after webhooks were kept, to wake a task queue of the app's: see `Registry.on_kept`."""
+        return self.handlers.on_kept(function)
 
     # -- the door ----------------------------------------------------------------------------------------------
 
@@ -432,7 +438,9 @@ class Receiver:
         if self._app_database is not None:
             app = self._app_database
             keeping = functools.partial(app.announce, channel=CHANNEL)
-            intake = Intake(app, self._outage, self.counters, keeping=keeping, end_thread=app.end_thread)
+            intake = Intake(
+                app, self._outage, self.counters, keeping=keeping, kept=self._tell_kept, end_thread=app.end_thread
+            )
             return Opened(None, intake)
         assert self._database_url is not None
         database = connect(self._database_url)
@@ -441,8 +449,16 @@ class Receiver:
         except BaseException:
             database.close()
             raise
-        kept = functools.partial(database.notify, CHANNEL)
+
+        def kept() -> None:
+            database.notify(CHANNEL)
+            self._tell_kept()
+
         return Opened(database, Intake(database, self._outage, self.counters, kept=kept))
+
+    def _tell_kept(self) -> None:
+        if (function := self.handlers.poked) is not None:
+            self._poke(function)
 
     @property
     def _reached(self) -> Database | AppDatabase:

@@ -136,6 +136,25 @@ class Registry:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._poked: Callable[[], Any] | None = None
+
+    @property
+    def poked(self) -> Callable[[], Any] | None:
+        """What is called where something was kept, if anything is."""
+        return self._poked
+
+    def on_kept(self, function: Function) -> Function:
+        """Have a function called, without arguments, soon after webhooks were kept: to wake what does the work.
+
+        On a thread beside, once for all that came while it was called before; what it raises is logged. It may be
+        lost with its process, so what it wakes must also come by itself now and then.
+
+        Raises: ConfigError where there is one already.
+        """
+        if self._poked is not None:
+            raise ConfigError("on_kept", "expected one function: call what else is to hear of it from that one")
+        self._poked = function
+        return function
 
     def on(
         self, pattern: str, *, source: str | None = None, name: str | None = None, unlisted: bool = False

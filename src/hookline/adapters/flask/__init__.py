@@ -106,6 +106,10 @@ class Hooks:
         """Call a function for every accepted change of a resource, as `function(change, tx)`, likewise."""
         return self.handlers.on_change(resource, source=source, name=name)
 
+    def on_kept(self, function: Function) -> Function:
+        """Call a function soon after webhooks were kept, within the app's context: to wake a task queue."""
+        return self.handlers.on_kept(function)
+
     @property
     def receiver(self) -> AppReceiver:
         """The receiver of the app whose context this is in: to `drain()`, `migrate()`, ask `is_active(…)`."""
@@ -205,7 +209,23 @@ class _HandlersInContext(Registry):
 
     def __init__(self, handlers: Registry, app: Flask) -> None:
         self._handlers = handlers._handlers
+        self._shared = handlers
         self._app = app
+
+    @property
+    def poked(self) -> Callable[[], Any] | None:
+        function = self._shared.poked
+        if function is None:
+            return None
+
+        def call() -> None:
+            with _context(self._app):
+                function()
+
+        return call
+
+    def on_kept(self, function: Function) -> Function:
+        return self._shared.on_kept(function)
 
     def get(self, name: str) -> Handler | None:
         handler = super().get(name)
