@@ -430,6 +430,7 @@ def test_what_is_of_one_source_is_refused_beside_several(tmp_path: Path, name: s
 def test_every_setting_of_a_source_reaches_it(tmp_path: Path) -> None:
     """None is read and then forgotten."""
     other = {
+        "scheme": "standard_webhooks",
         "path": "/elsewhere",
         "webhook_secrets": "a",
         "path_token": "0123456789abcdef",

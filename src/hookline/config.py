@@ -138,6 +138,7 @@ class SourceConfig:
     """The rules of one source. None leaves it to the `Receiver`'s own default."""
 
     webhook_secrets: tuple[str, ...] | None = field(default=None, repr=False)
+    scheme: str | None = None
     path: str | None = None
     path_token: str | None = field(default=None, repr=False)
     allowed_ips: tuple[Network, ...] | None = None
@@ -702,6 +703,14 @@ SETTINGS: Mapping[str, Setting] = {setting.name: setting for setting in _TABLE}
 
 _ITS_OWN = (
     Setting(
+        "scheme",
+        _one_of("workos", "standard_webhooks"),
+        "one of workos, standard_webhooks",
+        "How its webhooks are signed; secrets of standard_webhooks are whsec_ and base 64.",
+        "receiver",
+        unset="`workos`",
+    ),
+    Setting(
         "path",
         _token(r"(/[A-Za-z0-9._~\-]+)+"),
         "a path, as /webhooks/acme",
@@ -976,6 +985,7 @@ def _source(resolved: Mapping[str, Resolved]) -> SourceConfig:
     value = {name: resolved[name].value for name in SOURCE_SETTINGS if name in resolved}
     return SourceConfig(
         webhook_secrets=value.get("webhook_secrets"),
+        scheme=value.get("scheme"),
         path=value.get("path"),
         path_token=value.get("path_token"),
         allowed_ips=value.get("allowed_ips"),

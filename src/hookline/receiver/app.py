@@ -25,7 +25,7 @@ from hookline.receiver.handlers import Registry
 from hookline.receiver.intake import CHANNEL, Intake, Opened
 from hookline.receiver.model import NO_SOURCE, Entry, PutKind, Receipt, Request
 from hookline.receiver.poke import Poke
-from hookline.receiver.receive import MAX_BODY, NO_PATH, Doors, HeadersLike, answer, header_pairs
+from hookline.receiver.receive import MAX_BODY, NO_PATH, Doors, HeadersLike, Scheme, answer, header_pairs
 from hookline.receiver.rejections import Rejections
 from hookline.receiver.resources import OPTIONAL
 from hookline.receiver.retention import Pruner, Retention
@@ -68,8 +68,8 @@ class Receiver:
         def welcome(event, tx): ...
 
     Several sources are given as `sources=`; of one, its name is `source` and the rest of it (see `Source`) is given
-    here directly: `secrets`, `path` (always `/webhooks` if not given), `path_token`, `allowed_ips`, `tolerance_s`,
-    `max_body`, `redact`, `retention`.
+    here directly: `secrets`, `scheme`, `path` (always `/webhooks` if not given), `path_token`, `allowed_ips`,
+    `tolerance_s`, `max_body`, `redact`, `retention`.
 
     Args:
         database_url: a database of Hookline's: `sqlite:///app.db` or `postgresql://…`. Its tables are made at the first
@@ -99,6 +99,7 @@ class Receiver:
         sources: Sequence[Source] | None = None,
         secrets: Sequence[str] | None = None,
         source: str = DEFAULT,
+        scheme: Scheme = "workos",
         mirror: Collection[str] = (),
         tolerance_s: float | None = TOLERANCE_S,
         path: str = DEFAULT_PATH,
@@ -120,6 +121,7 @@ class Receiver:
         alone = Source(
             source,
             () if secrets is None else secrets,
+            scheme=scheme,
             path=path,
             path_token=path_token,
             allowed_ips=allowed_ips,

@@ -36,6 +36,7 @@ def _rules(config: SourceConfig) -> dict[str, Any]:
     """The arguments that are the rules of one source."""
     options = {
         "secrets": config.webhook_secrets,
+        "scheme": config.scheme,
         "path": config.path,
         "path_token": config.path_token,
         "max_body": config.max_body_bytes,

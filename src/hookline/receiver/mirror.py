@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 
 from hookline.errors import InvalidBody
 from hookline.receiver.handlers import ChangeKind
+from hookline.receiver.kept import kept_event
 from hookline.receiver.mirror_store import (
     Cascade,
     Cause,
@@ -190,7 +191,7 @@ def _read(entry: Claimed, optional: Collection[str]) -> _Read | Outcome:
     if entry.body is None:
         return Outcome(entry.seq, "dead", "its body is no longer kept")
     try:
-        event = Event.from_bytes(entry.body)
+        event = kept_event(entry.body, entry.event_id, entry.type)
     except InvalidBody as error:
         return Outcome(entry.seq, "dead", error.reason)
     observed = observe(event, entry.event_id, entry.received_ms, optional)

@@ -24,6 +24,9 @@ Redacted: TypeAlias = Literal["secrets", "people"]
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
+# Before the hash of the signed bytes, under which an event is kept that has no id of its own.
+HASHED: Final = "sha256:"
+
 # What is refused at a path where there is no door is counted under this, where there are several sources.
 NO_SOURCE: Final = ""
 
@@ -52,10 +55,10 @@ class Entry(NamedTuple):
 
     A tuple, since it is bound to the statement as it is: at tens of thousands a second one more object each counts.
 
-    `event_id` is the event's own id, or `sha256:<hex>` of the signed bytes where it has none or is no event; `sha256`
-    is of those, too. `body` are those bytes, unless `redacted` says what was cut out of them. `reason` says why it is
-    no event, or is None. `signed_ms` and `received_ms` are Unix milliseconds. `traceparent` is what it
-    is kept under, where the door traces.
+    `event_id` is the event's own id (by Standard Webhooks that of the header, whatever the body is), or `sha256:<hex>`
+    of the signed bytes where it has none or is no event; `sha256` is of those, too. `body` are those bytes, unless
+    `redacted` says what was cut out of them. `reason` says why it is no event, or is None. `signed_ms` and
+    `received_ms` are Unix milliseconds. `traceparent` is what it is kept under, where the door traces.
     """
 
     source: str
@@ -203,4 +206,4 @@ class AddressListRow:
 
 def shown_id(event_id: str) -> str:
     """An entry's id for the log: one that has none of its own is kept under its whole digest, which stays out of it."""
-    return f"{event_id[:15]}…" if event_id.startswith("sha256:") else event_id
+    return f"{event_id[:15]}…" if event_id.startswith(HASHED) else event_id

@@ -18,16 +18,17 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature, StorageError
-from hookline.receiver.model import Entry, Headers, PutKind, Receipt, Redacted, RefusalReason, Request
+from hookline.receiver.model import HASHED, Entry, Headers, PutKind, Receipt, Redacted, RefusalReason, Request
 from hookline.receiver.spans import begin_receiving, note_received
 from hookline.rules.address import Network, client_address, may_call
 from hookline.rules.redaction import Secrets, without_secrets
 from hookline.tracing import within
-from hookline.wire.event import decode_envelope
-from hookline.wire.signature import HEADER, TOLERANCE_S, Verifier
+from hookline.wire.event import decode_envelope, decode_standard_envelope
+from hookline.wire.signature import HEADER, TOLERANCE_S, Verified, Verifier
+from hookline.wire.standard import StandardVerified, StandardVerifier
 
 MAX_BODY = 2 * 1024 * 1024  # bytes; WorkOS states no limit, its captured bodies are around 1 KiB
 
@@ -40,6 +41,9 @@ _WANTED = frozenset((_SIGNATURE, b"content-length", b"content-type", b"x-forward
 # Forms are what browsers send across sites without asking; no source of webhooks does.
 _FORM_TYPES = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _STATUS = {"missing": 400, "malformed": 400, "expired": 401, "future": 401, "mismatch": 401}
+
+# How a source signs: the `WorkOS-Signature` header, or the three of Standard Webhooks.
+Scheme: TypeAlias = Literal["workos", "standard_webhooks"]
 
 HeadersLike: TypeAlias = (
     Mapping[str, "str | bytes | Sequence[str | bytes]"] | Iterable[tuple["str | bytes", "str | bytes"]]
@@ -76,6 +80,7 @@ class Admission:
     """A request whose head is in order. `signatures` are the values of its signature headers, none to several."""
 
     signatures: tuple[bytes, ...]
+    headers: Headers
 
 
 class Door:
@@ -83,6 +88,7 @@ class Door:
 
     Args:
         secrets: every secret in force. None at all: nothing can be proved, and POST is answered 503.
+        scheme: how its webhooks are signed.
         source: the name under which the entries are kept.
         tolerance_s: how far the signature's time may lie from now, either way; None for no limit.
         path: where the door is, relative to the mount.
@@ -97,6 +103,7 @@ class Door:
         self,
         secrets: Sequence[str],
         *,
+        scheme: Scheme = "workos",
         source: str = "default",
         tolerance_s: float | None = TOLERANCE_S,
         path: str = "/webhooks",
@@ -113,7 +120,9 @@ class Door:
         # The path as a template: its token is a secret.
         self.route = path if path_token is None else f"{path}/{{token}}"
         self.has_secret = bool(secrets)
-        self._verifier = Verifier(secrets, tolerance_s=tolerance_s)
+        is_standard = scheme == "standard_webhooks"
+        self._verifier = Verifier(() if is_standard else secrets, tolerance_s=tolerance_s)
+        self._standard = StandardVerifier(secrets, tolerance_s=tolerance_s) if is_standard else None
         self._allowed = allowed
         self._trusted_proxies = trusted_proxies
         self._secret_places = None if redact is None else redact.of
@@ -143,31 +152,35 @@ class Door:
             return FORM
         if self._allowed and not self._is_allowed(peer, forwarded):
             return ADDRESS
-        return Admission(signatures) if self.has_secret else NO_SECRET
+        return Admission(signatures, headers) if self.has_secret else NO_SECRET
 
     def check(self, admission: Admission, body: bytes, now_ms: int) -> Entry | Receipt:
         """Hold the body against its signature. `now_ms` is Unix time in milliseconds, and when it was received."""
         if len(body) > self.max_body:
             return self.too_large
+        verified: Verified | StandardVerified
         try:
-            verified = self._verifier.verify(body, admission.signatures, now_ms=now_ms)
+            if self._standard is None:
+                verified, signed_id = self._verifier.verify(body, admission.signatures, now_ms=now_ms), None
+            else:
+                verified = self._standard.verify(body, admission.headers, now_ms=now_ms)
+                signed_id = verified.event_id
         except InvalidSignature as error:
             return refuse(_STATUS[error.reason], error.reason, str(error))
-        digest = hashlib.sha256(body).digest()
+        digest, signed_ms = hashlib.sha256(body).digest(), verified.timestamp_ms
         try:
-            envelope = decode_envelope(body)
+            envelope = decode_envelope(body) if signed_id is None else decode_standard_envelope(body, signed_id)
         except InvalidBody as error:
             # It is signed, so it is the source's: kept as it is, and the source is not asked to send it again.
-            return Entry(self.source, _hash_id(digest), digest, None, body, verified.timestamp_ms, now_ms, error.reason)
+            event_id = _hash_id(digest) if signed_id is None else signed_id
+            return Entry(self.source, event_id, digest, None, body, signed_ms, now_ms, error.reason)
         event_id = _hash_id(digest) if envelope.id is None else envelope.id
         redacted: Redacted | None = None
         if self._secret_places is not None and (places := self._secret_places(envelope.type)):
             cut = without_secrets(body, places)
             if cut is not None:
                 body, redacted = cut, "secrets"
-        return Entry(
-            self.source, event_id, digest, envelope.type, body, verified.timestamp_ms, now_ms, None, redacted=redacted
-        )
+        return Entry(self.source, event_id, digest, envelope.type, body, signed_ms, now_ms, None, redacted=redacted)
 
     def receive(self, request: Request, put: Callable[[Entry], PutKind], now_ms: int) -> Receipt:
         """All of it at once, for servers that have the whole request: admit, check, keep by `put`, answer."""
@@ -280,4 +293,4 @@ def _header_bytes(text: str | bytes) -> bytes:
 
 
 def _hash_id(digest: bytes) -> str:
-    return "sha256:" + digest.hex()
+    return HASHED + digest.hex()

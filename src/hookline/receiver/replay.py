@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from hookline.errors import ConfigError, InvalidBody, OutcomeUnknown, StorageUnavailable
+from hookline.receiver.kept import kept_event
 from hookline.receiver.mirror import apply
 from hookline.receiver.mirror_store import Claimed, MirrorStore, Registered
 from hookline.receiver.resources import observe
 from hookline.storage import Connection, Verbs
 from hookline.wire.catalogue import is_pattern, matches
-from hookline.wire.event import Event
 
 Mode: TypeAlias = Literal["mirror", "handler", "all"]
 PART: Final = 200
@@ -78,7 +78,7 @@ class Selection:
         if entry.body is None:
             return False
         try:
-            event = Event.from_bytes(entry.body)
+            event = kept_event(entry.body, entry.event_id, entry.type)
         except InvalidBody:
             return False
         seen = observe(event, entry.event_id, entry.received_ms)

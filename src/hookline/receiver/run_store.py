@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from hookline.receiver.handlers import Change, Handler
+from hookline.receiver.kept import kept_event
 from hookline.receiver.mirror_store import LONGEST_WALK_WAIT_MS
 from hookline.receiver.resources import decode
 from hookline.rules.lifecycle import Next
 from hookline.storage import Connection, Verbs
+from hookline.wire.event import Event
 
 # Clocks of processes on one database may differ by so much; what is dated later was written under another clock.
 AHEAD_MS: Final = 60_000
@@ -244,11 +246,11 @@ class RunStore:
         named = {"source": source, "event_id": event_id, "now_ms": now_ms}
         return self._verbs["inbox_retry"].count(connection, named) == 1
 
-    def entry(self, connection: Connection, inbox_seq: int) -> tuple[str, str, bytes]:
-        """Source, id and bytes of a fact's event. LookupError where they are no longer kept."""
-        for source, event_id, body in self._verbs["runs_entry"].run(connection, {"seq": inbox_seq}):
+    def entry(self, connection: Connection, inbox_seq: int) -> tuple[str, Event]:
+        """A fact's event, and the id it is kept under. LookupError where it is no longer kept."""
+        for source, event_id, type_, body in self._verbs["runs_entry"].run(connection, {"seq": inbox_seq}):
             if body is not None:
-                return source, event_id, bytes(body)
+                return event_id, replace(kept_event(bytes(body), event_id, type_), source=source)
         raise LookupError("the event's body is no longer kept")
 
     def traceparent(self, connection: Connection, source: str, event_id: str | None) -> str | None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final
+from typing import Final, get_args
 
 from hookline.errors import ConfigError
-from hookline.receiver.receive import MAX_BODY, Door
+from hookline.receiver.receive import MAX_BODY, Door, Scheme
 from hookline.receiver.retention import Retention
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
 from hookline.rules.redaction import SECRETS, Secrets
 from hookline.wire.signature import TOLERANCE_S
+from hookline.wire.standard import key_of
 
+SCHEMES: Final = get_args(Scheme)
 DEFAULT: Final = "default"
 DEFAULT_PATH: Final = "/webhooks"
 # It is part of paths, keys and settings, and is printed in logs and tables.
@@ -33,6 +35,8 @@ class Source:
     Attributes:
         name: what everything of it is kept under: letters, digits and . _ -, at most 64.
         secrets: every signing secret in force. None at all: its POSTs are answered 503, nothing is accepted unproved.
+        scheme: how it signs: `workos` (the `WorkOS-Signature` header), or `standard_webhooks` (three headers; secrets
+            are then `whsec_` and base 64, and an event is kept under the id in its header).
         path: where its door is, relative to the mount; without one `/webhooks/<name>`, for `default` `/webhooks`.
         path_token: a further, unguessable part of the path.
         allowed_ips: addresses or networks that may call, as a list or with commas between; `workos` stands for the
@@ -50,6 +54,7 @@ class Source:
     name: str = DEFAULT
     secrets: Sequence[str] = field(default=(), repr=False)
     _: KW_ONLY
+    scheme: Scheme = "workos"
     path: str | None = None
     path_token: str | None = field(default=None, repr=False)
     allowed_ips: str | Sequence[str] = ()
@@ -65,6 +70,11 @@ class Source:
             default = DEFAULT_PATH if self.name == DEFAULT else f"{DEFAULT_PATH}/{self.name}"
             object.__setattr__(self, "path", default)
         _check_secrets(self.secrets)
+        if self.scheme not in SCHEMES:
+            raise ConfigError("scheme", f"expected one of {', '.join(SCHEMES)}, got {self.scheme!r}")
+        if self.scheme == "standard_webhooks":
+            for secret in self.secrets:
+                key_of(secret)
         if self.path_token is not None and not _TOKEN.fullmatch(self.path_token):
             raise ConfigError("path_token", "expected letters, digits and . _ ~ - alone")
         if self.path and (not self.path.startswith("/") or self.path.endswith("/")):
@@ -83,6 +93,7 @@ class Source:
         assert self.path is not None
         return Door(
             self.secrets,
+            scheme=self.scheme,
             source=self.name,
             tolerance_s=self.tolerance_s,
             path=self.path,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from hookline.errors import InvalidBody
+from hookline.receiver.kept import kept_event
 from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
 from hookline.receiver.resources import EDGES, LISTED_IN, OPTIONAL, RESOURCES, observe
 from hookline.storage import Connection, Verbs
-from hookline.wire.event import Event
 
 Says: TypeAlias = Literal["upsert", "delete", "embedded", "read", "absent", "add", "remove"]
 
@@ -130,9 +130,11 @@ def touches_of(
     # JSON may escape what is not ASCII, and keys of several parts are not in the bytes as such.
     needle = max(id_.replace("%2F", "/").replace("%25", "%").split("/"), key=len)
     named = {"source": source, "needle": needle.encode() if needle.isascii() else b'"'}
-    for seq, event_id, body, received_ms, outcome, reason, duplicates in verbs["inbox_about"].run(connection, named):
+    for seq, event_id, type_, body, received_ms, outcome, reason, duplicates in verbs["inbox_about"].run(
+        connection, named
+    ):
         try:
-            event = Event.from_bytes(bytes(body))
+            event = kept_event(bytes(body), event_id, type_)
         except InvalidBody:
             continue
         observed = observe(event, event_id, received_ms, OPTIONAL)

@@ -35,7 +35,6 @@ import traceback
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -824,13 +823,14 @@ class Worker:
             what: Event | Change
             if run.change_seq is not None:
                 what = self._runs.change(connection, run.change_seq)
-                source, subject, event_id = what.source, f"change {what.seq}", what.cause
+                subject, event_id = f"change {what.seq}", what.cause
             else:
                 assert run.inbox_seq is not None
-                source, subject, body = self._runs.entry(connection, run.inbox_seq)
-                what, event_id = replace(Event.from_bytes(body), source=source), subject
-            parent = self._runs.traceparent(connection, source, event_id) if tracing.is_on() else None
-        key = idempotency_key(run.handler, source, subject)
+                subject, what = self._runs.entry(connection, run.inbox_seq)
+                event_id = subject
+            assert what.source is not None
+            parent = self._runs.traceparent(connection, what.source, event_id) if tracing.is_on() else None
+        key = idempotency_key(run.handler, what.source, subject)
         with tracing.within(begin_run(run, what, parent)), self._access.lent() as transaction:
             token = RUN.set(CurrentRun(run.handler, run.tries, run.replay_id is not None, key))
             try:

@@ -44,6 +44,8 @@ _PERSONAL: Final = frozenset({"idp_id", "external_id", "client_id"})
 # What a company puts there is anything.
 _OPAQUE: Final = frozenset({"raw_attributes", "custom_attributes", "metadata", "previous_attributes"})
 
+_ENVELOPE: Final = ("object", "id", "event", "created_at", "type", "timestamp")
+
 _EVENT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _REDACTED_RAW = msgspec.Raw(msgspec.json.encode(REDACTED))
 
@@ -108,8 +110,9 @@ def _cut(value: msgspec.Raw, places: Sequence[Sequence[str]]) -> msgspec.Raw | N
 def without_people(raw: bytes) -> bytes | None:
     """The body without what may say who somebody is; None where it is no event and nothing of it can be kept.
 
-    Kept are `id`, `event` and `created_at`, and of `data` and `context`: structure, truth values, nulls, and texts
-    whose name says that they are an id, a time, a state or a kind. What companies put into open fields goes whole.
+    Kept are `id`, `event` and `created_at` (by Standard Webhooks `type` and `timestamp`), and of `data` and `context`:
+    structure, truth values, nulls, and texts whose name says that they are an id, a time, a state or a kind. What
+    companies put into open fields goes whole.
     """
     try:
         body = msgspec.json.decode(raw)
@@ -117,7 +120,7 @@ def without_people(raw: bytes) -> bytes | None:
         return None
     if not isinstance(body, dict):
         return None
-    kept = {name: body[name] for name in ("object", "id", "event", "created_at") if isinstance(body.get(name), str)}
+    kept = {name: body[name] for name in _ENVELOPE if isinstance(body.get(name), str)}
     kept |= {name: _shown(body[name]) for name in ("data", "context") if isinstance(body.get(name), dict)}
     return msgspec.json.encode(kept)
 

@@ -369,7 +369,7 @@ class Attempter:
             first, second = second, first
         headers = [*opened.headers, (HEADER, first.sign(event.body, timestamp_ms=now_ms))]
         if claimed.endpoint.standard_webhooks:
-            keys = [first.secret] if second is None else [first.secret, second.secret]
+            keys = [signer.secret.encode() for signer in (first, second) if signer is not None]
             headers += standard.headers(event.body, event.id, keys, now_ms=now_ms)
         if claimed.origin != "published":
             headers.append((ORIGIN_HEADER, claimed.origin))

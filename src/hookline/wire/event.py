@@ -10,6 +10,10 @@ are all events. Everything else is an `InvalidBody`, whatever the bytes: no inpu
 | not JSON (a byte order mark, NaN); deeper than `MAX_DEPTH`; numbers beyond range | `not_json`  |
 | no object; no `event` or no `data` object; an `id` or `event` that is no name    | `not_event` |
 
+Standard Webhooks have an envelope of their own: `type`, `timestamp` (when it happened) and `data`, and the id in a
+header. `from_standard_bytes` and `decode_standard_envelope` read that or, since the scheme is about signing alone, the
+one above.
+
 msgspec is the only decoder on this side (docs/decisions/0010). `decode_envelope` looks at what the door needs
 and leaves `data` alone: numbers in it that cannot be decoded are found by `Event.from_bytes` in the worker.
 """
@@ -17,7 +21,7 @@ and leaves `data` alone: numbers in it that cannot be decoded are found by `Even
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +32,11 @@ from hookline.wire import timestamps
 from hookline.wire.canonical import MAX_DEPTH, canonical_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from hookline.wire.signature import BodyBytes
 
-# Ids and type names are keys, and are printed in logs and tables.
 MAX_NAME = 255
 
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
@@ -80,24 +83,14 @@ class Event:
     def from_bytes(cls, raw: BodyBytes) -> Event:
         """Decode a whole body. Raises: InvalidBody, with the reasons of the module's table; nothing else."""
         raw = _utf8(raw)
-        try:
-            body = _BODY.decode(raw)
-        except msgspec.ValidationError:
-            raise _no_event(raw) from None
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise _no_json(raw, error) from None
-        _require_shallow(raw)
-        _require_name("id", body.id)
-        _require_name("event", body.event)
-        return cls(
-            id=body.id,
-            type=body.event,
-            data=body.data,
-            created_us=_created_us(body.created_at),
-            context=body.context if isinstance(body.context, dict) else None,
-            object=body.object if isinstance(body.object, str) else None,
-            raw=raw,
-        )
+        return _event(raw, _decoded(raw, _BODY.decode, decode_envelope))
+
+    @classmethod
+    def from_standard_bytes(cls, raw: BodyBytes, event_id: str) -> Event:
+        """Decode a whole body that came by Standard Webhooks under this id. Raises: as `from_bytes`."""
+        raw = _utf8(raw)
+        body = _decoded(raw, _standard_body, lambda raw: decode_standard_envelope(raw, event_id))
+        return replace(_event(raw, body), id=event_id)
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -116,8 +109,22 @@ class _Outline(msgspec.Struct, gc=False):
     created_at: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _StandardBody(msgspec.Struct, gc=False):
+    type: str
+    data: dict[str, Any]
+    timestamp: Any = None
+
+
+class _StandardOutline(msgspec.Struct, gc=False):
+    type: str
+    data: msgspec.Raw
+    timestamp: msgspec.Raw = msgspec.Raw(b"null")
+
+
 _BODY = msgspec.json.Decoder(_Body)
 _OUTLINE = msgspec.json.Decoder(_Outline)
+_STANDARD_BODY = msgspec.json.Decoder(_StandardBody)
+_STANDARD_OUTLINE = msgspec.json.Decoder(_StandardOutline)
 _TEXT = msgspec.json.Decoder(str)
 
 
@@ -127,9 +134,17 @@ def decode_envelope(raw: BodyBytes) -> Envelope:
     Raises: InvalidBody, with the reasons of the module's table; nothing else. A body accepted here can still
     be refused by `Event.from_bytes` for a number beyond range, never for another reason.
     """
-    raw = _utf8(raw)
+    return _envelope(_utf8(raw), _OUTLINE.decode)
+
+
+def decode_standard_envelope(raw: BodyBytes, event_id: str) -> Envelope:
+    """The same of a body that came by Standard Webhooks under this id. Raises: as `decode_envelope`."""
+    return replace(_envelope(_utf8(raw), _standard_outline), id=event_id)
+
+
+def _envelope(raw: bytes, decode: Callable[[bytes], _Outline]) -> Envelope:
     try:
-        outline = _OUTLINE.decode(raw)
+        outline = decode(raw)
     except msgspec.ValidationError as error:
         raise _refuse("not_event", str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
@@ -144,6 +159,47 @@ def decode_envelope(raw: BodyBytes) -> Envelope:
         id=outline.id,
         type=outline.event,
         created_at=_TEXT.decode(created_at) if created_at.startswith(b'"') else None,
+    )
+
+
+def _standard_outline(raw: bytes) -> _Outline:
+    try:
+        found = _STANDARD_OUTLINE.decode(raw)
+    except msgspec.ValidationError:
+        return _OUTLINE.decode(raw)
+    return _Outline(found.type, found.data, created_at=found.timestamp)
+
+
+def _standard_body(raw: bytes) -> _Body:
+    try:
+        found = _STANDARD_BODY.decode(raw)
+    except msgspec.ValidationError:
+        return _BODY.decode(raw)
+    return _Body(found.type, found.data, created_at=found.timestamp)
+
+
+def _decoded(raw: bytes, decode: Callable[[bytes], _Body], outline: Callable[[bytes], Envelope]) -> _Body:
+    try:
+        body = decode(raw)
+    except msgspec.ValidationError:
+        raise _no_event(raw, outline) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _no_json(raw, error) from None
+    _require_shallow(raw)
+    _require_name("id", body.id)
+    _require_name("event", body.event)
+    return body
+
+
+def _event(raw: bytes, body: _Body) -> Event:
+    return Event(
+        id=body.id,
+        type=body.event,
+        data=body.data,
+        created_us=_created_us(body.created_at),
+        context=body.context if isinstance(body.context, dict) else None,
+        object=body.object if isinstance(body.object, str) else None,
+        raw=raw,
     )
 
 
@@ -162,7 +218,7 @@ def encode_event(
     outside the years 1 to 9999.
     """
     for path, name in (("id", event_id), ("event", event_type)):
-        if not _is_name(name):
+        if not is_name(name):
             raise NotCanonical(path, f"expected 1 to {MAX_NAME} printable characters, got {len(name)} characters")
     body: dict[str, object] = {
         "object": "event",
@@ -196,14 +252,15 @@ def _require_shallow(raw: bytes) -> None:
 
 
 def _require_name(field: str, name: str | None) -> None:
-    if name is not None and not _is_name(name):
+    if name is not None and not is_name(name):
         raise _refuse(
             "not_event",
             f"expected {field} as 1 to {MAX_NAME} printable characters, got {len(name)} characters",
         )
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether this may be an id or the name of a type: they are keys, and are printed in logs and tables."""
     return 0 < len(name) <= MAX_NAME and name.isprintable()
 
 
@@ -215,11 +272,11 @@ def _created_us(created_at: object) -> int | None:
         return None
 
 
-def _no_event(raw: bytes) -> InvalidBody:
+def _no_event(raw: bytes, outline: Callable[[bytes], Envelope]) -> InvalidBody:
     # msgspec says "validation" of wrong shapes and of numbers it cannot hold alike; the outline tells them
     # apart.
     try:
-        decode_envelope(raw)
+        outline(raw)
     except InvalidBody as refusal:
         return refusal
     return _refuse("not_json", "a number is beyond what can be decoded (64-bit floats, integers of 4,300 digits)")

@@ -30,7 +30,7 @@ BodyBytes: TypeAlias = bytes | bytearray | memoryview
 HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes] | None
 
 # Milliseconds have 13 digits until the year 2286. SDK fixtures sign 16; longer ones are no time at all.
-_TIMESTAMP = re.compile(r"[0-9]{1,16}")
+TIMESTAMP = re.compile(r"[0-9]{1,16}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BLOCK_BYTES = 64  # of SHA-256, which HMAC fills with its key
 _AS_SIGNED = re.compile(r"t=([0-9]{13}), v1=([0-9a-f]{64})")
@@ -119,7 +119,7 @@ def parse_header(header: HeaderValue) -> SignatureHeader:
             if key:
                 raise _malformed("expected key=value pairs joined by commas, got a part without '='")
         elif key == "t":
-            if _TIMESTAMP.fullmatch(value) is None:
+            if TIMESTAMP.fullmatch(value) is None:
                 raise _malformed("expected t in Unix milliseconds, ASCII digits only")
             if timestamp is not None and timestamp != value:
                 raise _malformed("expected one t, got two different ones")
@@ -170,7 +170,7 @@ def verify_signature(
             "and that the body is raw, not parsed and written again",
         )
     if tolerance_s is not None:
-        _require_recent(parsed.timestamp_ms, now_ms, tolerance_s)
+        require_recent(parsed.timestamp_ms, now_ms, tolerance_s)
     return Verified(parsed.timestamp_ms, index)
 
 
@@ -217,7 +217,8 @@ class Verifier:
         return verify_signature(body, header, self._secrets, tolerance_s=self._tolerance_s, now_ms=now_ms)
 
 
-def _require_recent(timestamp_ms: int, now_ms: int, tolerance_s: float) -> None:
+def require_recent(timestamp_ms: int, now_ms: int, tolerance_s: float) -> None:
+    """InvalidSignature, `expired` or `future`, unless a time lies within the tolerance of now, ends included."""
     age_ms = now_ms - timestamp_ms
     if age_ms > tolerance_s * 1000:
         raise InvalidSignature(

@@ -1,5 +1,5 @@
 -- Every entry whose bytes hold a text, oldest first, with what became of it: reads the whole inbox of a source.
-select i.seq, i.event_id, i.body, i.received_ms, coalesce(o.outcome, 'waiting'), coalesce(o.reason, i.reason),
+select i.seq, i.event_id, i.type, i.body, i.received_ms, coalesce(o.outcome, 'waiting'), coalesce(o.reason, i.reason),
     coalesce((
         select cast(sum(r.times) as bigint) from hookline_inbox_repeats r
         where r.source = i.source and r.event_id = i.event_id and r.kind = 'duplicate'
