@@ -96,6 +96,23 @@ def test_losses_doubles_and_delays_leave_the_mirror_equal_to_the_source(pair: Pa
     assert differences(pair, company.truth()) == []
 
 
+def test_so_it_is_by_standard_webhooks(tmp_path: Path) -> None:
+    """Our own sender's headers of that standard, with the secret in the form it shows for it."""
+    with Pair(tmp_path, scheme="standard_webhooks") as pair:
+        heard: list[tuple[str | None, str | None]] = []
+        pair.receiver.on("*", name="h")(lambda event, tx: heard.append((event.id, event.source)))
+        pair.line.expect("lost", times=5)
+        pair.line.expect("doubled", times=5)
+        company = live_company(pair, 30, seed=5)
+        pair.finish()
+        ids = [json.loads(one.body)["id"] for one in pair.line.arrivals if one.status == 200]
+
+        assert differences(pair, company.truth()) == []
+        assert set(ids) == {id_ for id_, _ in heard}
+        assert {source for _, source in heard} == {"default"}
+        assert len(heard) == len(set(heard)) < len(ids)
+
+
 def test_a_lost_event_is_seen_by_the_comparison(pair: Pair) -> None:
     """The comparison is not blind: where one event never arrives, the mirror is not the source."""
     company = live_company(pair, 1, seed=1)

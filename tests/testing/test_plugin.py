@@ -52,7 +52,7 @@ def test_fixtures_are_documented_and_take_part_only_when_asked(run_tests: RunTes
     ours = shown.stdout.str().partition("from hookline.testing.plugin -")[2].partition("fixtures defined from")[0]
     assert {line.split()[0] for line in ours.splitlines() if line.startswith("hookline_")} == {
         f"hookline_{name}"
-        for name in ("chaos", "clock", "event", "inbox", "inline", "path", "receiver", "secret", "signed")
+        for name in ("chaos", "clock", "event", "inbox", "inline", "path", "receiver", "scheme", "secret", "signed")
     }
     assert "no docstring available" not in ours
     run.assert_outcomes(passed=1)

@@ -27,6 +27,7 @@ from typing import Any, Final, Self
 from cryptography.fernet import Fernet
 
 from hookline.receiver.app import Receiver
+from hookline.receiver.receive import Scheme
 from hookline.receiver.resources import EDGES, RESOURCES
 from hookline.rules.schedule import PRODUCTION, Schedule
 from hookline.sender.app import SenderApp
@@ -38,6 +39,7 @@ from hookline.sender.publish import DELIVERIES_CHANNEL
 from hookline.storage import connect
 from hookline.testing.clock import TurnedClock
 from hookline.testing.line import Line
+from hookline.wire.standard import secret_form
 from hookline.wire.timestamps import format_ms
 
 ENVIRONMENT: Final[Environment] = "production"
@@ -54,6 +56,7 @@ class Pair:
         schedule: when failed deliveries are tried again; the three days of production by default.
         events: what the receiver asks for: type names or patterns.
         seed: for the jitter of retries.
+        scheme: how the receiver's source is signed.
 
     Attributes:
         clock: turn it by `turn`, which also lets things happen.
@@ -63,7 +66,13 @@ class Pair:
     """
 
     def __init__(
-        self, folder: Path, *, schedule: Schedule = PRODUCTION, events: Sequence[str] = ("*",), seed: int = 0
+        self,
+        folder: Path,
+        *,
+        schedule: Schedule = PRODUCTION,
+        events: Sequence[str] = ("*",),
+        seed: int = 0,
+        scheme: Scheme = "workos",
     ) -> None:
         self.clock = TurnedClock()
         self._jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
@@ -77,10 +86,13 @@ class Pair:
             lookup=lambda _host: [],
             make_exchange=lambda **_: self.line,
         )
-        endpoint = self.sender.registry.create(ENVIRONMENT, url=URL, events=list(events))
+        is_standard = scheme == "standard_webhooks"
+        endpoint = self.sender.registry.create(ENVIRONMENT, url=URL, events=list(events), standard_webhooks=is_standard)
+        secret = self.sender.registry.secret_of(endpoint)
         self.receiver = Receiver(
             f"sqlite:///{folder.absolute() / 'receiver.db'}",
-            secrets=[self.sender.registry.secret_of(endpoint)],
+            secrets=[secret_form(secret) if is_standard else secret],
+            scheme=scheme,
             clock=self.clock,
         )
         opened = self.receiver.open().database

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from hookline.adapters.django.receiving import Hooks
     from hookline.receiver.app import Receiver
+    from hookline.receiver.receive import Scheme
     from hookline.testing.chaos import Chaos
     from hookline.testing.clock import TurnedClock
     from hookline.testing.inbox import Inbox
@@ -114,13 +115,21 @@ def hookline_path(_hookline_turned: Receiver) -> str:
 
 
 @pytest.fixture
-def hookline_signed(hookline_clock: TurnedClock, hookline_secret: str, hookline_path: str) -> Signing:
+def hookline_scheme() -> Scheme:
+    """How `hookline_signed` signs; override it where the door is one for `standard_webhooks`."""
+    return "workos"
+
+
+@pytest.fixture
+def hookline_signed(
+    hookline_clock: TurnedClock, hookline_secret: str, hookline_path: str, hookline_scheme: Scheme
+) -> Signing:
     """Signs events: `client.post(**hookline_signed(event).django)`, `.flask` or `.httpx`; or its `method`, `path`,
     `headers` and `body`.
     """
     from hookline.testing.signed import Signing
 
-    return Signing(hookline_secret, hookline_clock, hookline_path)
+    return Signing(hookline_secret, hookline_clock, hookline_path, hookline_scheme)
 
 
 @pytest.fixture

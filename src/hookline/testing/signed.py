@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from hookline.errors import ConfigError
 from hookline.loop import Clock
+from hookline.wire import standard
 from hookline.wire.event import Event
 from hookline.wire.signature import HEADER, sign
 
 if TYPE_CHECKING:
     from hookline.receiver.app import Receiver
+    from hookline.receiver.receive import Scheme
 
 PATH: Final = "/webhooks"
 
@@ -57,6 +60,7 @@ class Signing:
     secret: str = field(repr=False)
     clock: Clock
     path: str = PATH
+    scheme: Scheme = "workos"
 
     @classmethod
     def of(cls, receiver: Receiver, source: str | None = None) -> Self:
@@ -76,7 +80,7 @@ class Signing:
         if not found.secrets:
             raise ConfigError("secrets", "expected the receiver to have a signing secret in tests, too: it has none")
         token = "" if found.path_token is None else f"/{found.path_token}"
-        return cls(found.secrets[0], receiver.clock, f"{found.path}{token}")
+        return cls(found.secrets[0], receiver.clock, f"{found.path}{token}", found.scheme)
 
     def __call__(self, event: Event | bytes, *, secret: str | None = None, path: str | None = None) -> SignedRequest:
         """The request that delivers `event`, or these body bytes whatever they are, signed now.
@@ -90,11 +94,23 @@ class Signing:
             self.secret if secret is None else secret,
             timestamp_ms=self.clock.now_ms(),
             path=self.path if path is None else path,
+            scheme=self.scheme,
         )
 
 
-def signed_request(event: Event | bytes, secret: str, *, timestamp_ms: int, path: str = PATH) -> SignedRequest:
-    """The request that delivers `event`, or these body bytes whatever they are, signed at `timestamp_ms`."""
+def signed_request(
+    event: Event | bytes, secret: str, *, timestamp_ms: int, path: str = PATH, scheme: Scheme = "workos"
+) -> SignedRequest:
+    """The request that delivers `event`, or these body bytes whatever they are, signed at `timestamp_ms`.
+
+    By Standard Webhooks (`scheme="standard_webhooks"`) under the event's id; what has none goes under one of its hash,
+    so that the same bytes again are a duplicate.
+    """
     body = event.raw if isinstance(event, Event) else event
-    headers = {"Content-Type": "application/json", HEADER: sign(body, secret, timestamp_ms=timestamp_ms)}
-    return SignedRequest(body=body, headers=headers, path=path)
+    if scheme == "workos":
+        signed = {HEADER: sign(body, secret, timestamp_ms=timestamp_ms)}
+    else:
+        own_id = event.id if isinstance(event, Event) else None
+        event_id = own_id or f"msg_{hashlib.sha256(body).hexdigest()[:24]}"
+        signed = dict(standard.headers(body, event_id, [standard.key_of(secret)], now_ms=timestamp_ms))
+    return SignedRequest(body=body, headers={"Content-Type": "application/json", **signed}, path=path)
