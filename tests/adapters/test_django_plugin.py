@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import hookline.testing.chaos  # noqa: F401 - a pytest within this one forgets what it was the first to load
 from hookline.adapters.django import hooks
 
 from ..apps import rows_at
@@ -130,8 +131,9 @@ class TestKept(Trial, TransactionTestCase):
 """
 
 
-def test_chaos_in_django_test_cases(shop: str, pytester: pytest.Pytester) -> None:
+def test_chaos_in_django_test_cases(shop: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each run is rolled back by itself, within `TestCase` and without: nothing need be said of how to begin anew."""
+    monkeypatch.setattr("hookline.testing.chaos.SIMPLER_TRIES", 0)  # each would be a run
     pytester.makepyfile(CHAOS)
 
     run = pytester.runpytest_inprocess("-p", "no:hookline", "-p", "hookline.testing.plugin", "-p", "no:xdist")

@@ -262,9 +262,8 @@ class Verbs(Mapping[str, Verb]):
     """The verbs of one package: every `sql/*.sql` in it, with `sql/<dialect>/*.sql` in their place where given."""
 
     def __init__(self, package: str, dialect: Dialect) -> None:
-        self._folder = resources.files(package) / "sql"
+        self._package = package
         self._dialect = dialect
-        self._templates: dict[tuple[str, str], str] = {}
         self._verbs = _compiled(package, dialect)
 
     @property
@@ -277,11 +276,7 @@ class Verbs(Mapping[str, Verb]):
 
         `sql/<dialect>/<folder>/` stands in its place where given. KeyError where there is no such file or word.
         """
-        text = self._templates.get((folder, name))
-        if text is None:
-            files = _sql_files(self._folder / folder) | _sql_files(self._folder / self._dialect / folder)
-            text = self._templates[folder, name] = files[name].read_text("utf-8")
-        return compile_verb(name, text.format_map(words), self._dialect)
+        return _filled(self._package, self._dialect, folder, name, tuple(words.items()))
 
     def __getitem__(self, name: str) -> Verb:
         return self._verbs[name]
@@ -299,6 +294,19 @@ def _compiled(package: str, dialect: Dialect) -> Mapping[str, Verb]:
     folder = resources.files(package) / "sql"
     files = _sql_files(folder) | _sql_files(folder / dialect)
     return {name: compile_verb(name, file.read_text("utf-8"), dialect) for name, file in files.items()}
+
+
+@cache
+def _filled(package: str, dialect: Dialect, folder: str, name: str, words: tuple[tuple[str, str], ...]) -> Verb:
+    # So many as there are tables; every worker, and every question about access, asks for them.
+    return compile_verb(name, _templates(package, dialect, folder)[name].format_map(dict(words)), dialect)
+
+
+@cache
+def _templates(package: str, dialect: Dialect, folder: str) -> Mapping[str, str]:
+    sql = resources.files(package) / "sql"
+    files = _sql_files(sql / folder) | _sql_files(sql / dialect / folder)
+    return {name: file.read_text("utf-8") for name, file in files.items()}
 
 
 def _sql_files(folder: Traversable) -> dict[str, Traversable]:
