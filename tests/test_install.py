@@ -20,6 +20,21 @@ header = sign(b"{}", "secret", timestamp_ms=now_ms)
 print(verify_signature(b"{}", header, ["secret"], now_ms=now_ms).secret_index)
 """
 
+TESTS_A_HANDLER = """
+import sys
+from hookline import Receiver
+from hookline.testing import Chaos, Inbox, Signing, Story, TurnedClock
+clock, welcomed = TurnedClock(), []
+hooks = Receiver(sys.argv[1], secrets=["whsec_1"], clock=clock)
+hooks.on("dsync.user.created")(lambda event, tx: welcomed.append(event.data["first_name"]))
+inbox, ada = Inbox(hooks), Story(clock)("dsync.user.created")
+inbox.deliver(ada)
+inbox.drain()
+inbox.assert_handled(ada)
+hooks.close()
+print(welcomed)
+"""
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -91,6 +106,13 @@ def test_a_light_install_verifies(light: Path) -> None:
 
     assert (imported.returncode, imported.stderr) == (0, "")
     assert (verified.stdout, verified.stderr) == ("0\n", "")
+
+
+def test_a_light_install_has_what_tests_of_handlers_need(light: Path, tmp_path: Path) -> None:
+    """An inbox, events, a clock, chaos: all but a Pair, which needs the sender."""
+    result = run(light, "-c", TESTS_A_HANDLER, f"sqlite:///{tmp_path / 'app.db'}")
+
+    assert (result.stdout, result.stderr) == ("['Ada']\n", "")
 
 
 def test_a_light_install_of_the_command_names_the_extra(light: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hookline import Change, Event, Receiver
-from hookline.testing import Chaos, Story, TurnedClock
+from hookline.testing import Chaos, Inbox, Story, TurnedClock
 from hookline.testing.chaos import Trial
 from hookline.testing.disorder import disorder
 
@@ -328,6 +328,28 @@ def test_a_trial_that_would_prove_nothing(app: App, story: Story, error: type[Ex
     assert app.runs <= 2
 
 
+@pytest.mark.parametrize("app", [follows_changes], indirect=True)
+@pytest.mark.parametrize(
+    ("forgets", "said"),
+    [
+        (False, "^9 of these events had been received before the run began: fresh must give a database"),
+        (True, "^state.. is not the same at the beginning of every run: fresh leaves what an earlier run has written"),
+    ],
+)
+def test_a_database_that_is_not_fresh(app: App, story: Story, forgets: bool, said: str) -> None:
+    """Over what an earlier run has left, every order ends alike."""
+    with app.fresh() as hooks:
+
+        @contextlib.contextmanager
+        def stale() -> Iterator[Receiver]:
+            if forgets:
+                Inbox(hooks).clear()
+            yield hooks
+
+        with pytest.raises(AssertionError, match=said):
+            Chaos(TurnedClock(), stale)(story.told, state=app.state)
+
+
 @pytest.mark.parametrize("app", [believes_the_last_word], indirect=True)
 @pytest.mark.parametrize("shape", [list, iter], ids=["the same list", "an iterator"])
 def test_a_state_that_goes_on_changing(
@@ -346,9 +368,11 @@ def test_a_state_that_goes_on_changing(
 
 @pytest.mark.parametrize("app", [follows_changes], indirect=True)
 def test_the_history_is_that_of_the_clocks(app: App, story: Story) -> None:
-    """However it is handed over; and the clock ends where it was, but for what the last run took."""
+    """However it is handed over; and the clock is turned back to where it was."""
     clock = TurnedClock()
+    start_ms = clock.now_ms()
     Chaos(clock, app.fresh)(reversed(story.told), state=app.state, runs=1)
+    assert clock.now_ms() == start_ms
     in_order = app.state()
     chaos(app, story.told, runs=1)
 

@@ -171,6 +171,62 @@ def test_a_flask_app(run_tests: RunTests) -> None:
     ).assert_outcomes(passed=1)
 
 
+def test_a_fastapi_app(run_tests: RunTests) -> None:
+    """Its lifespan would run a worker beside it; while the test has the inbox, nothing happens but by that."""
+    run_tests(
+        """
+        import threading
+        import pytest
+        from fastapi import FastAPI
+        from fastapi.testclient import TestClient
+        from hookline.adapters.fastapi import Hooks
+
+        @pytest.fixture
+        def hooks(tmp_path):
+            url = f"sqlite:///{tmp_path / 'app.db'}"
+            return Hooks({"WEBHOOK_SECRETS": ["whsec_of_the_tests"], "DATABASE_URL": url})
+
+        @pytest.fixture
+        def hookline_receiver(hooks):
+            return hooks
+
+        @pytest.fixture
+        def hookline_path():
+            return "/hooks/webhooks"
+
+        @pytest.fixture
+        def app(hooks):
+            app = FastAPI(lifespan=hooks.lifespan())
+            hooks.install(app, "/hooks")
+            return app
+
+        def test_it(app, hooks, hookline_inbox, hookline_signed, hookline_event):
+            welcomed = []
+
+            @hooks.on("dsync.user.created")
+            def welcome(event, tx):
+                welcomed.append((event.data["first_name"], threading.current_thread()))
+
+            ada = hookline_event("dsync.user.created", first_name="Ada")
+            with TestClient(app) as client:
+                assert client.post(**hookline_signed(ada).httpx).status_code == 200
+                assert welcomed == []
+                hookline_inbox.drain()
+                assert welcomed == [("Ada", threading.main_thread())]
+                with hookline_inbox.inline():
+                    client.post(**hookline_signed(hookline_event("dsync.user.created", id="directory_user_2")).httpx)
+                assert len(welcomed) == 2
+            hookline_inbox.assert_handled(ada)
+
+        def test_afterwards_its_worker_is_its_own(app, hooks):
+            with TestClient(app):
+                assert any(one.name == "hookline-worker" for one in threading.enumerate())
+                assert hooks.run_worker.__func__ is Hooks.run_worker
+        """,
+        conftest="",
+    ).assert_outcomes(passed=2)
+
+
 def test_handlers_in_the_request(run_tests: RunTests) -> None:
     """With `hookline_inline` they have run when the request is answered, also in an app that opens and closes the
     receiver; what they raise comes out of it. Without it nothing has run.

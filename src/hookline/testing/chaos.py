@@ -15,6 +15,7 @@ from hookline.receiver.app import Receiver
 from hookline.receiver.model import RunRow
 from hookline.testing.clock import TurnedClock, on_clock
 from hookline.testing.disorder import Arrival, Plan, closing, disorder, orderly, simplest
+from hookline.testing.findings import key_of
 from hookline.testing.inbox import Inbox
 from hookline.testing.watched import Call
 from hookline.wire.event import Event
@@ -45,7 +46,7 @@ class Chaos:
     more, which is a duplicate where it has come before and counts where it had been lost.
 
     Args:
-        clock: turned meanwhile, and for each run anew from where it is.
+        clock: turned meanwhile, for each run anew from where it is, and then back to it.
         fresh: where a call does not say; it may raise what says why there is none.
     """
 
@@ -105,6 +106,7 @@ class Trial:
         self._clock = clock
         self._start_ms = clock.now_ms()
         self._expected: dict[tuple[int, ...], End] = {}
+        self._beginnings: list[Any] = []
 
     def rehearse(self) -> None:
         """See that the history tells handlers something, that they take it in order, and that it always ends alike."""
@@ -156,6 +158,7 @@ class Trial:
         self._clock.set(self._start_ms)
         with self._fresh() as receiver, on_clock(self._clock, receiver):
             inbox = Inbox(receiver)
+            self._check_beginning(receiver)
             for arrival in plan.arrivals:
                 self._clock.advance(arrival.wait_s * 1_000)
                 inbox.deliver(self._history[arrival.index])
@@ -166,7 +169,29 @@ class Trial:
             inbox.finish()
             with receiver.look() as (queries, connection):
                 dead = queries.runs(connection, state="failed", limit=_MOST)
-            return End(_kept(self._state()), inbox.calls, dead)
+            end = End(_kept(self._state()), inbox.calls, dead)
+        self._clock.set(self._start_ms)
+        return end
+
+    def _check_beginning(self, receiver: Receiver) -> None:
+        """See that nothing has happened yet: over what an earlier run has left, all of this would be duplicates."""
+        with receiver.look() as (queries, connection):
+            known = [event for event in self._history if queries.entry(connection, key_of(event)) is not None]
+        if known:
+            raise AssertionError(
+                f"{len(known)} of these events had been received before the run began: fresh must give a database "
+                "where nothing has happened yet, and nothing of the history may be delivered before"
+            )
+        try:
+            beginning = _kept(self._state())
+        except Exception as error:  # it may ask for what is not there before anything has come
+            beginning = type(error)
+        self._beginnings = self._beginnings or [beginning]
+        if beginning != self._beginnings[0]:
+            raise AssertionError(
+                "state() is not the same at the beginning of every run: fresh leaves what an earlier run has written\n"
+                + _difference(self._beginnings[0], beginning)
+            )
 
     def _closing(self, plan: Plan) -> list[int]:
         return [plan.events[place] for place in closing([self._history[index] for index in plan.events])]

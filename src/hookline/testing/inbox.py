@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeAlias
 from unittest import mock
@@ -112,6 +113,19 @@ class Inbox:
         What a handler raises comes out of the request.
         """
         return inline(self.receiver, self.drain)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which no worker begins beside this: one that the app would run, as in a lifespan, waits to be
+        stopped.
+        """
+
+        def run_worker(stop: threading.Event, *, concurrency: int = 1) -> None:
+            del concurrency
+            stop.wait()
+
+        with mock.patch.object(self.receiver, "run_worker", run_worker):
+            yield
 
     def clear(self) -> None:
         """Empty the receiver's tables: inbox, mirror, changes, runs, handlers.

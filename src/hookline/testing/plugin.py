@@ -141,7 +141,8 @@ def hookline_inbox(request: pytest.FixtureRequest, _hookline_turned: Receiver) -
 
     _open_database(request, _hookline_turned)
     inbox = Inbox(_hookline_turned)
-    yield inbox
+    with inbox.alone():
+        yield inbox
     inbox.receiver.flush()
 
 
