@@ -118,6 +118,20 @@ def test_other_paths_are_the_apps(hooks: Hooks, path: str) -> None:
     assert post(app, path).content == b"of the app"
 
 
+def test_a_source_may_have_its_path_apart_from_the_others(url: str) -> None:
+    """The app has all that is at neither."""
+    sources = {"a": {"WEBHOOK_SECRETS": SECRET}, "b": {"WEBHOOK_SECRETS": SECRET, "PATH": "/of/b"}}
+    app = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("of the app"), methods=["POST"])])
+
+    with Hooks({"SOURCES": sources, "DATABASE_URL": url}) as hooks:
+        hooks.install(app, "/hooks")
+        paths = [DOOR, f"{DOOR}/a", f"{DOOR}/b", "/hooks/of/b", "/hooks/of/b/", "/hooks/of"]
+        contents = [post(app, path).content for path in paths]
+
+    assert contents == [b"of the app", b"", b"of the app", b"", b"", b"of the app"]
+    assert rows_at(url, "select source from hookline_inbox order by seq") == [("a",), ("b",)]
+
+
 def test_where_it_cannot_stand_is_said(hooks: Hooks) -> None:
     """Not found out by the first webhook."""
     app = Starlette()

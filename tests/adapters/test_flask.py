@@ -312,6 +312,20 @@ def test_other_paths_are_the_apps(make: Callable[..., tuple[Flask, Hooks]], path
     assert post(app, path=path).data == b"of the app"
 
 
+def test_a_source_may_have_its_path_apart_from_the_others(make: Callable[..., tuple[Flask, Hooks]]) -> None:
+    """The app has all that is at neither; a handler of a source that there is not is refused."""
+    sources = {"a": {"WEBHOOK_SECRETS": SECRET}, "b": {"WEBHOOK_SECRETS": SECRET, "PATH": "/of/b"}}
+    app, own = make(SOURCES=sources, WEBHOOK_SECRETS=None)
+    guarded_by_a_login(app)
+
+    paths = [DOOR, f"{DOOR}/a", f"{DOOR}/b", "/hooks/of/b", "/hooks/of/b/", "/hooks/of"]
+    assert [post(app, path=path).status_code for path in paths] == [401, 200, 401, 200, 200, 401]
+
+    own.on("dsync.user.created", source="c", name="h")(lambda event, tx: None)
+    with pytest.raises(ConfigError, match="no source is 'c'"):
+        app.extensions["hookline"].drain()
+
+
 def test_a_database_that_is_away_keeps_the_rest_of_the_site(tmp_path: Path) -> None:
     """503 to the sender, at once; the shop's own pages go on."""
     for away in ("postgresql://hookline@127.0.0.1:1/nobody", f"sqlite:///{tmp_path}/missing/shop.db"):

@@ -207,6 +207,39 @@ def test_a_token_is_part_of_the_path(opened: Open, url: str) -> None:
     assert kept(url) == ["event_1"]
 
 
+def test_each_source_has_its_door_and_its_secret(opened: Open, url: str) -> None:
+    """Below one path; a body is proved by the secret of the door it came to and by no other."""
+    front = opened(
+        WEBHOOK_SECRETS=None,
+        SOURCES={
+            "production": {"WEBHOOK_SECRETS": [SECRET], "MAX_BODY": len(BODY)},
+            "staging": {"WEBHOOK_SECRETS": ["whsec_of_staging"], "PATH": "/webhooks/of/staging", "PATH_TOKEN": TOKEN},
+        },
+    )
+    staging = f"{front.door}/of/staging"
+
+    answers = [
+        told(post(front, body, f"{front.door}{path}", secret=secret))
+        for path, secret, body in [
+            ("/production", SECRET, BODY),
+            ("/production/", "whsec_of_staging", BODY),
+            (f"/of/staging/{TOKEN}/", "whsec_of_staging", BODY),
+            (f"/of/staging/{TOKEN}", SECRET, BODY),
+            ("/production", SECRET, BODY + b" "),
+            (f"/of/staging/{TOKEN}", "whsec_of_staging", BODY + b" "),
+        ]
+    ]
+    elsewhere = {front.ask("GET", path).status for path in (front.door, staging, f"{front.door}/staging")}
+
+    refused = (401, b"mismatch\n")
+    assert answers == [(200, b""), refused, (200, b""), refused, (413, b"size\n"), (200, b"")]
+    assert elsewhere == {404}
+    assert rows_at(url, "select source, event_id from hookline_inbox order by seq") == [
+        ("production", "event_1"),
+        ("staging", "event_1"),
+    ]
+
+
 CALLERS: Sequence[tuple[str, str | None, bool]] = [
     ("203.0.113.7", None, True),
     ("203.0.113.8", None, False),
