@@ -17,6 +17,8 @@ from hookline import Receiver
 from hookline.errors import ConfigError
 from hookline.receiver.probe import Kept, Tried, probe_body, send_probes
 from hookline.wire.event import Event
+from hookline.wire.schemes import Scheme
+from hookline.wire.standard import secret_form
 
 SECRET = "whsec_of_the_probed_door_01"
 Spoil = Callable[[str, bytes, dict[str, str]], tuple[bytes, dict[str, str]] | tuple[int, dict[str, str], bytes]]
@@ -84,13 +86,19 @@ def front(receiver: Receiver) -> Iterator[Front]:
     server.server_close()
 
 
-def probed(front: Front, *, secret: str | None = SECRET, url: str | None = None) -> dict[str, Tried]:
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def probed(
+    front: Front, *, secret: str | None = SECRET, url: str | None = None, scheme: Scheme = "workos"
+) -> dict[str, Tried]:
     def find(event_id: str) -> Kept | None:
         with front.receiver.look() as (queries, connection):
             found = queries.entry(connection, event_id)
             return None if found is None else Kept(queries.body(connection, event_id), found.source)
 
-    tried = send_probes(url or front.url, secret, now_ms=lambda: time.time_ns() // 1_000_000, find=find)
+    tried = send_probes(url or front.url, secret, scheme=scheme, now_ms=now_ms, find=find)
     return {one.probe: one for one in tried}
 
 
@@ -115,6 +123,18 @@ def test_an_open_road_is_well_and_disturbs_nobody(front: Front) -> None:
     assert (status.dead_entries, status.waiting) == (0, 0)
     front.receiver.flush()
     assert front.receiver.status().refused == {"mismatch": 1}
+
+
+def test_a_source_of_standard_webhooks_is_asked_in_its_way(front: Front, tmp_path: Path) -> None:
+    """Its door reads other headers, and keeps the event under the id in one of them."""
+    secret = secret_form(SECRET)
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    with Receiver(url, secrets=[secret], scheme="standard_webhooks") as front.receiver:
+        found = probed(front, secret=secret, scheme="standard_webhooks")
+
+        assert [one.meaning.verdict for one in found.values()] == ["ok", "ok", "ok"]
+        front.receiver.flush()
+        assert front.receiver.status().refused == {"mismatch": 1}
 
 
 def test_without_a_secret_the_signed_one_is_left_out(front: Front) -> None:

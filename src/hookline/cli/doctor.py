@@ -302,7 +302,7 @@ def _send(settings: Settings, receiver: Receiver, url: str | None) -> Iterator[F
     names = {"get": "a GET", "forged": "a forged POST", "signed": "a signed POST"}
     secret = source.secrets[0] if source.secrets else None
     with receiver:
-        for tried in send_probes(url, secret, now_ms=receiver.clock.now_ms, find=find):
+        for tried in send_probes(url, secret, scheme=source.scheme, now_ms=receiver.clock.now_ms, find=find):
             yield Finding(names[tried.probe], tried.meaning.verdict, tried.meaning.text)
     if secret is None:
         yield Finding("a signed POST", "problem", "not made: this command has no secret to sign with")

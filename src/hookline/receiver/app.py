@@ -25,7 +25,7 @@ from hookline.receiver.handlers import Registry
 from hookline.receiver.intake import CHANNEL, Intake, Opened
 from hookline.receiver.model import NO_SOURCE, Entry, PutKind, Receipt, Request
 from hookline.receiver.poke import Poke
-from hookline.receiver.receive import MAX_BODY, NO_PATH, Doors, HeadersLike, Scheme, answer, header_pairs
+from hookline.receiver.receive import MAX_BODY, NO_PATH, Doors, HeadersLike, answer, header_pairs
 from hookline.receiver.rejections import Rejections
 from hookline.receiver.resources import OPTIONAL
 from hookline.receiver.retention import Pruner, Retention
@@ -36,6 +36,7 @@ from hookline.storage import Connection, Database, Verbs, connect, database_file
 from hookline.storage.migrate import load_migrations, migrate, migrations_missing
 from hookline.storage.outage import Outage
 from hookline.wire.catalogue import nearest
+from hookline.wire.schemes import Scheme
 from hookline.wire.signature import TOLERANCE_S
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from hookline.errors import ConfigError
 from hookline.rules.doorstep import Answer, Meaning, Probe, meaning_of
 from hookline.wire.catalogue import PROBE_TYPE
-from hookline.wire.signature import HEADER, sign
+from hookline.wire.schemes import Scheme, signed_headers
+from hookline.wire.standard import secret_form
 from hookline.wire.timestamps import format_ms
 
 TIMEOUT_S: Final = 15.0
@@ -49,6 +50,7 @@ def send_probes(
     url: str,
     secret: str | None,
     *,
+    scheme: Scheme = "workos",
     now_ms: Callable[[], int],
     find: Callable[[str], Kept | None],
     context: ssl.SSLContext | None = None,
@@ -57,6 +59,7 @@ def send_probes(
 
     Args:
         url: where the source would send to.
+        scheme: how it signs.
         now_ms: Unix time, for the signatures.
         find: what is in the inbox under an id.
         context: for https; the machine's own trust unless given.
@@ -69,11 +72,11 @@ def send_probes(
     event_id = f"probe_{secrets.token_hex(13)}"
 
     def post(body: bytes, with_secret: str) -> Answer | str:
-        signature = sign(body, with_secret, timestamp_ms=now_ms())
-        return _request(url, "POST", body, {HEADER: signature, "Content-Type": "application/json"}, context)
+        signed = signed_headers(scheme, body, with_secret, event_id=event_id, now_ms=now_ms())
+        return _request(url, "POST", body, {**signed, "Content-Type": "application/json"}, context)
 
     tried = [_tried("get", _request(url, "GET", None, {}, context))]
-    tried.append(_tried("forged", post(probe_body(event_id, now_ms()), secrets.token_hex(32))))
+    tried.append(_tried("forged", post(probe_body(event_id, now_ms()), secret_form(secrets.token_hex(32)))))
     if secret is None:
         return tried
     body = probe_body(event_id, now_ms())

@@ -18,7 +18,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature, StorageError
 from hookline.receiver.model import HASHED, Entry, Headers, PutKind, Receipt, Redacted, RefusalReason, Request
@@ -27,6 +27,7 @@ from hookline.rules.address import Network, client_address, may_call
 from hookline.rules.redaction import Secrets, without_secrets
 from hookline.tracing import within
 from hookline.wire.event import decode_envelope, decode_standard_envelope
+from hookline.wire.schemes import Scheme
 from hookline.wire.signature import HEADER, TOLERANCE_S, Verified, Verifier
 from hookline.wire.standard import StandardVerified, StandardVerifier
 
@@ -41,9 +42,6 @@ _WANTED = frozenset((_SIGNATURE, b"content-length", b"content-type", b"x-forward
 # Forms are what browsers send across sites without asking; no source of webhooks does.
 _FORM_TYPES = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _STATUS = {"missing": 400, "malformed": 400, "expired": 401, "future": 401, "mismatch": 401}
-
-# How a source signs: the `WorkOS-Signature` header, or the three of Standard Webhooks.
-Scheme: TypeAlias = Literal["workos", "standard_webhooks"]
 
 HeadersLike: TypeAlias = (
     Mapping[str, "str | bytes | Sequence[str | bytes]"] | Iterable[tuple["str | bytes", "str | bytes"]]

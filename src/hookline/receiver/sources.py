@@ -8,10 +8,11 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, get_args
 
 from hookline.errors import ConfigError
-from hookline.receiver.receive import MAX_BODY, Door, Scheme
+from hookline.receiver.receive import MAX_BODY, Door
 from hookline.receiver.retention import Retention
 from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
 from hookline.rules.redaction import SECRETS, Secrets
+from hookline.wire.schemes import Scheme
 from hookline.wire.signature import TOLERANCE_S
 from hookline.wire.standard import key_of
 

@@ -27,7 +27,6 @@ from typing import Any, Final, Self
 from cryptography.fernet import Fernet
 
 from hookline.receiver.app import Receiver
-from hookline.receiver.receive import Scheme
 from hookline.receiver.resources import EDGES, RESOURCES
 from hookline.rules.schedule import PRODUCTION, Schedule
 from hookline.sender.app import SenderApp
@@ -39,6 +38,7 @@ from hookline.sender.publish import DELIVERIES_CHANNEL
 from hookline.storage import connect
 from hookline.testing.clock import TurnedClock
 from hookline.testing.line import Line
+from hookline.wire.schemes import Scheme
 from hookline.wire.standard import secret_form
 from hookline.wire.timestamps import format_ms
 

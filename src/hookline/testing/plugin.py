@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from hookline.adapters.django.receiving import Hooks
     from hookline.receiver.app import Receiver
-    from hookline.receiver.receive import Scheme
     from hookline.testing.chaos import Chaos
     from hookline.testing.clock import TurnedClock
     from hookline.testing.inbox import Inbox
     from hookline.testing.signed import Signing
     from hookline.testing.story import Story
+    from hookline.wire.schemes import Scheme
 
 _APP: Final = "hookline_app"
 _DJANGO: Final = "hookline.adapters.django"

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from hookline.errors import ConfigError
 from hookline.loop import Clock
-from hookline.wire import standard
 from hookline.wire.event import Event
-from hookline.wire.signature import HEADER, sign
+from hookline.wire.schemes import Scheme, signed_headers
 
 if TYPE_CHECKING:
     from hookline.receiver.app import Receiver
-    from hookline.receiver.receive import Scheme
 
 PATH: Final = "/webhooks"
 
@@ -107,10 +105,7 @@ def signed_request(
     so that the same bytes again are a duplicate.
     """
     body = event.raw if isinstance(event, Event) else event
-    if scheme == "workos":
-        signed = {HEADER: sign(body, secret, timestamp_ms=timestamp_ms)}
-    else:
-        own_id = event.id if isinstance(event, Event) else None
-        event_id = own_id or f"msg_{hashlib.sha256(body).hexdigest()[:24]}"
-        signed = dict(standard.headers(body, event_id, [standard.key_of(secret)], now_ms=timestamp_ms))
+    own_id = event.id if isinstance(event, Event) else None
+    event_id = own_id or f"msg_{hashlib.sha256(body).hexdigest()[:24]}"
+    signed = signed_headers(scheme, body, secret, event_id=event_id, now_ms=timestamp_ms)
     return SignedRequest(body=body, headers={"Content-Type": "application/json", **signed}, path=path)
