@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from standardwebhooks.webhooks import Webhook
 from workos import WorkOSClient
 
 from hookline.cli import Exit, main
@@ -183,3 +184,57 @@ def test_verify_tells_which_of_several_secrets_signed(
     output = capsys.readouterr().out
     assert json.loads(output)["secret"] == 2
     assert SECRET not in output
+
+
+# -- Standard Webhooks
+
+STANDARD = "whsec_dGhpcnR5LXR3byBieXRlcyBvZiBhIHNoYXJlZCBrZXk="
+BY_STANDARD = ("--scheme", "standard_webhooks", "--secret-env", "SIGNING_SECRET")
+
+
+@pytest.fixture
+def standard_body(body: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A body in the envelope of the standard, and SIGNING_SECRET in its form."""
+    monkeypatch.setenv("SIGNING_SECRET", STANDARD)
+    body.write_bytes(b'{"type": "parcel.sent", "data": {}}')
+    return body
+
+
+def test_the_foreign_library_accepts_what_sign_printed(standard_body: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All three headers, at the present time; and `verify` says so, too, with the id that is signed."""
+    lines = signed(capsys, str(standard_body), "--event-id", "msg_1", *BY_STANDARD).splitlines()
+
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert Webhook(STANDARD).verify(standard_body.read_bytes(), headers) == {"type": "parcel.sent", "data": {}}
+    given = [part for line in lines for part in ("--header", line)]
+    assert main(["verify", str(standard_body), *given, *BY_STANDARD, "--json"]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["event"] == {"id": "msg_1", "type": "parcel.sent"}
+
+    standard_body.write_bytes(b"{}")
+    assert main(["verify", str(standard_body), *given, *BY_STANDARD, "--json"]) == Exit.FAILED
+    assert json.loads(capsys.readouterr().out)["reason"] == "mismatch"
+
+
+def test_the_id_of_the_body_is_signed_unless_another_is_given(
+    standard_body: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As our sender does it; a body without one needs to be given it."""
+    assert main(["sign", str(standard_body), *BY_STANDARD]) == Exit.USAGE
+    assert "--event-id: expected the id to sign" in capsys.readouterr().err
+
+    standard_body.write_bytes(BODY)
+    told = json.loads(signed(capsys, str(standard_body), *BY_STANDARD, "--json"))
+    curl = shlex.split(signed(capsys, str(standard_body), *BY_STANDARD, "--curl", "http://127.0.0.1:1/webhooks"))
+
+    assert told["headers"]["webhook-id"] == "event_01"
+    assert "webhook-id: event_01" in curl
+    assert sum(part.startswith("webhook-") for part in curl) == 3
+
+
+@pytest.mark.parametrize("event_id", ["", "a\nb", "é", "x" * 256])
+def test_an_id_that_is_no_name_is_refused(
+    standard_body: Path, event_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No door would take it."""
+    assert main(["sign", str(standard_body), "--event-id", event_id, *BY_STANDARD]) == Exit.USAGE
+    assert "--event-id: expected 1 to 255" in capsys.readouterr().err

@@ -18,9 +18,10 @@ from hookline.cli import Exit
 from hookline.cli.parameters import AsJson, BodyFile, read_body
 from hookline.config import load
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature
-from hookline.wire.event import Event
-from hookline.wire.signature import HEADER, TOLERANCE_S, verify_signature
-from hookline.wire.signature import sign as header_value
+from hookline.wire.event import Event, decode_envelope, is_name
+from hookline.wire.schemes import Scheme, signed_headers
+from hookline.wire.signature import HEADER, TOLERANCE_S, Verified, verify_signature
+from hookline.wire.standard import StandardVerified, StandardVerifier
 from hookline.wire.timestamps import format_ms
 
 
@@ -28,15 +29,21 @@ def sign(
     body: BodyFile,
     /,
     *,
+    scheme: Scheme = "workos",
+    event_id: str | None = None,
     secret_env: str | None = None,
     timestamp_ms: int | None = None,
     curl: str | None = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the WorkOS-Signature header value for a body.
+    """Print the WorkOS-Signature header value for a body, or the headers of Standard Webhooks.
 
     Parameters
     ----------
+    scheme:
+        How to sign: `workos` or `standard_webhooks`, whose secrets are whsec_ and base 64.
+    event_id:
+        The id that `standard_webhooks` signs, too; else the body's own.
     secret_env:
         Variable that holds the secret; else the first of the webhook secrets in force signs.
     timestamp_ms:
@@ -48,24 +55,34 @@ def sign(
         raise ConfigError("--curl", "expected a body in a file, which curl can read again; got standard input")
     now_ms = time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms
     raw = read_body(body)
+    if scheme == "standard_webhooks" and event_id is None:
+        event_id = _own_id(raw)
+    if event_id is not None and not (event_id.isascii() and is_name(event_id)):
+        raise ConfigError("--event-id", "expected 1 to 255 printable ASCII characters")
     try:
-        value = header_value(raw, _secrets(secret_env)[0], timestamp_ms=now_ms)
+        headers = signed_headers(scheme, raw, _secrets(secret_env)[0], event_id=event_id or "", now_ms=now_ms)
     except ValueError as error:
         raise ConfigError("--timestamp-ms", str(error)) from None
-    if as_json:
-        print(json.dumps({"header": HEADER, "value": value, "timestamp_ms": now_ms}))
-    elif curl is not None:
-        command = ["curl", "-sS", "-i", curl, "-H", "Content-Type: application/json", "-H", f"{HEADER}: {value}"]
+    if curl is not None and not as_json:
+        pairs = [f"{name}: {value}" for name, value in {"Content-Type": "application/json", **headers}.items()]
+        command = ["curl", "-sS", "-i", curl, *(part for pair in pairs for part in ("-H", pair))]
         print(shlex.join([*command, "--data-binary", f"@{body}"]))
+    elif scheme == "standard_webhooks":
+        if as_json:
+            print(json.dumps({"headers": headers, "timestamp_ms": now_ms}))
+        else:
+            print("\n".join(f"{name}: {value}" for name, value in headers.items()))
     else:
-        print(value)
+        value = headers[HEADER]
+        print(json.dumps({"header": HEADER, "value": value, "timestamp_ms": now_ms}) if as_json else value)
 
 
 def verify(
     body: BodyFile,
     /,
     *,
-    header: str,
+    header: list[str],
+    scheme: Scheme = "workos",
     secret_env: str | None = None,
     tolerance: Annotated[str, Parameter(help="Seconds either way; none: any age will do.")] = str(TOLERANCE_S),
     as_json: AsJson = False,
@@ -75,16 +92,25 @@ def verify(
     Parameters
     ----------
     header:
-        The value of the WorkOS-Signature header.
+        The value of the WorkOS-Signature header; of `standard_webhooks` each of the three, as 'name: value'.
+    scheme:
+        How it is signed: `workos` or `standard_webhooks`.
     secret_env:
         Variable that holds the secret, or several, comma separated; else the webhook secrets in force.
     """
     now_ms = time.time_ns() // 1_000_000
     tolerance_s = _tolerance(tolerance)
     raw = read_body(body)
+    secrets = _secrets(secret_env)
+    verified: Verified | StandardVerified
     try:
-        verified = verify_signature(raw, header, _secrets(secret_env), tolerance_s=tolerance_s, now_ms=now_ms)
-        event = Event.from_bytes(raw)
+        if scheme == "standard_webhooks":
+            pairs = [_pair(text) for text in header]
+            verified = StandardVerifier(secrets, tolerance_s=tolerance_s).verify(raw, pairs, now_ms=now_ms)
+            event = Event.from_standard_bytes(raw, verified.event_id)
+        else:
+            verified = verify_signature(raw, header, secrets, tolerance_s=tolerance_s, now_ms=now_ms)
+            event = Event.from_bytes(raw)
     except (InvalidSignature, InvalidBody) as error:
         if as_json:
             print(json.dumps({"verdict": "refused", "reason": error.reason, "message": str(error)}))
@@ -120,6 +146,22 @@ def _secrets(variable: str | None) -> tuple[str, ...]:
             "--secret-env", "expected the name of a variable that holds the secret, or HOOKLINE_WEBHOOK_SECRETS set"
         )
     return in_force
+
+
+def _own_id(raw: bytes) -> str:
+    try:
+        if (own_id := decode_envelope(raw).id) is not None:
+            return own_id
+    except InvalidBody:
+        pass
+    raise ConfigError("--event-id", "expected the id to sign: the body has none of its own")
+
+
+def _pair(text: str) -> tuple[bytes, bytes]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise ConfigError("--header", "expected each header as 'name: value'")
+    return name.strip().lower().encode(), value.strip().encode()
 
 
 def _tolerance(text: str) -> float | None:
