@@ -1,4 +1,4 @@
-"""A count of the workers that a walk has ended."""
+"""The receiver's tables, as of its tenth migration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UP_TO = 10
 
 
 class Migration(migrations.Migration):  # type: ignore[misc]
-    """The receiver's tenth."""
+    """A count of the workers that a walk has ended."""
 
     dependencies: ClassVar[list[tuple[str, str]]] = [("hookline", "0002_sources")]
     operations: ClassVar = [up_to(UP_TO)]
