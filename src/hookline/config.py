@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from hookline.errors import ConfigError
-from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
+from hookline.rules.address import WORKOS_ADDRESSES, Network, check_list_url, parse_networks
 from hookline.rules.schedule import Schedule, parse_schedule
 
 PREFIX = "HOOKLINE_"
@@ -142,6 +142,7 @@ class SourceConfig:
     path: str | None = None
     path_token: str | None = field(default=None, repr=False)
     allowed_ips: tuple[Network, ...] | None = None
+    allowed_ips_url: str | None = None
     max_body_bytes: int | None = None
     tolerance_s: float | None = None
     redact: tuple[tuple[str, str], ...] | None = None
@@ -340,6 +341,15 @@ def _server_url(raw: object) -> str:
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text):
         raise ValueError
     return text.rstrip("/")
+
+
+def _list_url(raw: object) -> str:
+    text = _text(raw)
+    try:
+        check_list_url(text, setting="")
+    except ConfigError:
+        raise ValueError from None
+    return text
 
 
 def _host_and_port(raw: object) -> HostAndPort:
@@ -622,6 +632,15 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "allowed_ips_url",
+        _list_url,
+        "an https URL, as https://sender.example.com/.well-known/hookline-egress.json",
+        "Where the source publishes who calls; they may, besides those of allowed_ips.",
+        "receiver",
+        unset="no list is read",
+        flag=True,
+    ),
+    Setting(
         "trusted_proxies",
         _networks,
         _NETWORKS,
@@ -722,6 +741,7 @@ _ITS_OWN = (
 # What is everybody's unless a source says otherwise.
 _COMMON = (
     "allowed_ips",
+    "allowed_ips_url",
     "max_body",
     "webhook_tolerance",
     "redact",
@@ -989,6 +1009,7 @@ def _source(resolved: Mapping[str, Resolved]) -> SourceConfig:
         path=value.get("path"),
         path_token=value.get("path_token"),
         allowed_ips=value.get("allowed_ips"),
+        allowed_ips_url=value.get("allowed_ips_url"),
         max_body_bytes=value.get("max_body"),
         tolerance_s=value.get("webhook_tolerance"),
         redact=value.get("redact"),

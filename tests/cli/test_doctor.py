@@ -167,7 +167,7 @@ def test_secrets_callers_retention_and_handlers_of_each_source(
     assert found["secrets of second"][0] == "problem"
     assert found["retention of first"][0] == "warning"
     assert found["retention of second"] == ("ok", "bodies are kept for 30 d 0 h")
-    assert found["callers of first"][1].startswith("2 entries (the list of the guide")
+    assert found["callers of first"][1].startswith("2 entries (workos: the guide")
     assert "signature decides alone" in found["callers of second"][1]
     assert found["handlers"] == ("warning", "no worker has registered welcome yet: start or restart it")
     assert found["settings"][1] == "app from HOOKLINE_APP"

@@ -30,11 +30,11 @@ from hookline.cli.tables import print_json, printable
 from hookline.config import Settings, load
 from hookline.errors import ConfigError, HooklineError
 from hookline.receiver.app import Receiver
-from hookline.receiver.model import RejectionRow
+from hookline.receiver.model import AddressListRow, RejectionRow
 from hookline.receiver.probe import Kept, send_probes
 from hookline.receiver.sources import Source
 from hookline.receiver.status import Status, span
-from hookline.rules.address import WORKOS_ADDRESSES
+from hookline.rules.address import WORKOS_ADDRESSES, WORKOS_READ, is_old, parse_egress_document
 from hookline.rules.doorstep import Verdict
 from hookline.rules.guessable import LEAST, is_guessable
 
@@ -115,6 +115,7 @@ def _look(settings: Settings, receiver: Receiver, database_url: str | None) -> I
             refused = queries.rejections(connection, since_ms=since_ms, limit=1_000)
     yield _clock(signed)
     yield from _callers(receiver, refused)
+    yield from (_list(one, status.now_ms) for one in status.lists)
     yield _handlers(receiver, status)
     for need in status.needs():
         yield Finding("status", "warning", need)
@@ -246,13 +247,26 @@ def _retention(source: Source) -> Finding:
 
 def _addresses(source: Source, receiver: Receiver) -> Finding:
     check = f"callers of {source.name}"
-    if not source.allowed_ips:
+    if not source.allowed_ips and source.allowed_ips_url is None:
         return Finding(check, "ok", "everybody may call; the signature decides alone")
-    listed = source.allowed_ips if isinstance(source.allowed_ips, str) else ", ".join(source.allowed_ips)
-    names = [name.strip() for name in listed.split(",")]
+    listed = source.allowed_ips if isinstance(source.allowed_ips, str) else ",".join(source.allowed_ips)
+    names = [name for name in listed.split(",") if name.strip()]
     proxies = ", ".join(map(str, receiver.trusted_proxies)) or "none, so the peer is the caller"
-    built_in = f" (the list of {WORKOS_ADDRESSES.published})" if WORKOS_ADDRESSES.provider in names else ""
-    return Finding(check, "ok", f"{len(names)} entries{built_in}; proxies believed: {proxies}")
+    built_in = f" (workos: {WORKOS_ADDRESSES.published})" if source.has_workos else ""
+    published = "" if source.allowed_ips_url is None else f", and the list at {source.allowed_ips_url}"
+    text = f"{len(names)} entries{built_in}{published}; proxies believed: {proxies}"
+    if source.has_workos and is_old(WORKOS_READ, datetime.now(UTC).date()):
+        return Finding(check, "warning", f"{text}. That list is more than a year old: is there a newer release?")
+    return Finding(check, "ok", text)
+
+
+def _list(row: AddressListRow, now_ms: int) -> Finding:
+    """A published list; where it needs somebody, the status says so."""
+    if row.document is None or row.fetched_ms is None:
+        return Finding("published list", "ok", f"{row.url}: not read yet")
+    found = parse_egress_document(row.document, setting=row.url)
+    read = f"read {span(now_ms - row.fetched_ms)} ago, as of {found.published}"
+    return Finding("published list", "ok", f"{row.url}: {len(found.addresses)} entries, {read}")
 
 
 def _clock(signed: Sequence[tuple[int, int]]) -> Finding:

@@ -62,6 +62,7 @@ def serve(
     api_rate_limit: Annotated[Text, _flag("api_rate_limit")] = None,
     disable_after: Annotated[Text, _flag("disable_after")] = None,
     allowed_ips: Annotated[Text, _flag("allowed_ips")] = None,
+    allowed_ips_url: Annotated[Text, _flag("allowed_ips_url")] = None,
     trusted_proxies: Annotated[Text, _flag("trusted_proxies")] = None,
     max_body: Annotated[Text, _flag("max_body")] = None,
     webhook_tolerance: Annotated[Text, _flag("webhook_tolerance")] = None,
@@ -213,6 +214,8 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
 
 def _add_door(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:
     plan.door = receiver.asgi()
+    # Before the first request, which waits for nothing.
+    receiver.follow_lists()
     plan.problems.append(lambda: () if receiver.is_ready() else ("the door cannot keep webhooks",))
     token = "<HOOKLINE_PATH_TOKEN>" if config.app is None and not config.sources else "<path_token>"
     paths = {door.source: door.path if door.path_token is None else f"{door.path}/{token}" for door in receiver.doors}

@@ -43,11 +43,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from hookline.receiver.callers import PublishedCallers
     from hookline.receiver.handlers import Transactions
     from hookline.receiver.queries import InboxQueries
     from hookline.receiver.receive import Door
     from hookline.receiver.status import Status
     from hookline.receiver.work import Worker
+    from hookline.rules.address import Network
 
 log = logging.getLogger("hookline.receiver")
 
@@ -70,7 +72,7 @@ class Receiver:
 
     Several sources are given as `sources=`; of one, its name is `source` and the rest of it (see `Source`) is given
     here directly: `secrets`, `scheme`, `path` (always `/webhooks` if not given), `path_token`, `allowed_ips`,
-    `tolerance_s`, `max_body`, `redact`, `retention`.
+    `allowed_ips_url`, `tolerance_s`, `max_body`, `redact`, `retention`.
 
     Args:
         database_url: a database of Hookline's: `sqlite:///app.db` or `postgresql://…`. Its tables are made at the first
@@ -106,6 +108,7 @@ class Receiver:
         path: str = DEFAULT_PATH,
         path_token: str | None = None,
         allowed_ips: str | Sequence[str] = (),
+        allowed_ips_url: str | None = None,
         trusted_proxies: str | Sequence[str] = (),
         max_body: int = MAX_BODY,
         body_timeout_s: float = BODY_TIMEOUT_S,
@@ -126,6 +129,7 @@ class Receiver:
             path=path,
             path_token=path_token,
             allowed_ips=allowed_ips,
+            allowed_ips_url=allowed_ips_url,
             tolerance_s=tolerance_s,
             max_body=max_body,
             redact=redact,
@@ -137,7 +141,8 @@ class Receiver:
         self.body_timeout_s = body_timeout_s
         self.handlers = Registry()
         self.trusted_proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
-        self.doors = Doors([one.door(self.trusted_proxies) for one in self.sources])
+        self._lists = self._lists_of(self.sources)
+        self.doors = Doors([one.door(self.trusted_proxies, self._published(one)) for one in self.sources])
         if database_url is not None:
             database = connect(database_url)  # says now what is wrong with the URL; opens nothing
             database.close()
@@ -319,7 +324,7 @@ class Receiver:
 
         with self.look() as (queries, connection):
             mirror = {source: MirrorQueries(self._verbs(), source) for source in queries.sources(connection)}
-            return read_status(connection, queries, mirror, self.clock.now_ms())
+            return read_status(connection, queries, mirror, self.clock.now_ms(), lists=self._lists)
 
     def asgi(self) -> AsgiDoor:
         """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""
@@ -369,6 +374,11 @@ class Receiver:
         url = self._database_url if self._app_database is None else self._app_database.url()
         return None if url is None or is_postgres(url) else database_file(url, setting="")
 
+    def follow_lists(self) -> None:
+        """Begin to read the published lists of addresses, in the background; else the first request begins it."""
+        for callers in self._lists.values():
+            callers.follow()
+
     def is_ready(self) -> bool:
         """Whether a POST could be answered 200 now: a source has a secret, and the inbox can be reached."""
         if not any(door.has_secret for door in self.doors):
@@ -402,6 +412,8 @@ class Receiver:
 
     def close(self) -> None:
         """Write what is counted, finish what is under way, and close. The next use opens again."""
+        for callers in self._lists.values():
+            callers.close()  # before the lock is taken: its thread may be about to open the database
         with self._lock:
             timer, self._flush_timer = self._flush_timer, None
             if timer is not None:
@@ -422,6 +434,17 @@ class Receiver:
         self.close()
 
     # -- the inside --------------------------------------------------------------------------------------------
+
+    def _lists_of(self, sources: Sequence[Source]) -> dict[str, PublishedCallers]:
+        urls = {one.allowed_ips_url for one in sources if one.allowed_ips_url is not None}
+        if not urls:
+            return {}
+        from hookline.receiver.callers import PublishedCallers  # an HTTP client, which hardly any receiver needs
+
+        return {url: PublishedCallers(url, database=lambda: self._reached, clock=self.clock) for url in urls}
+
+    def _published(self, source: Source) -> Callable[[], Sequence[Network] | None] | None:
+        return None if source.allowed_ips_url is None else self._lists[source.allowed_ips_url].look
 
     @property
     def _only_source(self) -> str | None:

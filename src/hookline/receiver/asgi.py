@@ -179,6 +179,7 @@ class AsgiDoor:
             if message["type"] == "lifespan.startup":
                 try:
                     await self._open()
+                    self._receiver.follow_lists()
                 except HooklineError as error:
                     await send({"type": "lifespan.startup.failed", "message": str(error)})
                     return

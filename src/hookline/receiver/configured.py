@@ -41,6 +41,7 @@ def _rules(config: SourceConfig) -> dict[str, Any]:
         "path_token": config.path_token,
         "max_body": config.max_body_bytes,
         "tolerance_s": config.tolerance_s,
+        "allowed_ips_url": config.allowed_ips_url,
         "allowed_ips": config.allowed_ips and [str(network) for network in config.allowed_ips],
     }
     return {**_kept_by(config), **{name: value for name, value in options.items() if value is not None}}

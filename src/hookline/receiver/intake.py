@@ -56,6 +56,9 @@ class Reception(Protocol):
     def note(self, receipt: Receipt, peer: str | None, door: Door | None) -> None:
         """Count a refusal by a door; None: there was none at that path."""
 
+    def follow_lists(self) -> None:
+        """Begin to read published lists of addresses, in the background."""
+
     def is_ready(self) -> bool:
         """Whether a POST could be answered 200 now."""
 

@@ -16,7 +16,18 @@ PutKind: TypeAlias = Literal["accepted", "duplicate", "conflict"]
 ReceiptKind: TypeAlias = Literal["accepted", "duplicate", "conflict", "greeted", "refused"]
 RefusalReason: TypeAlias = (
     SignatureReason
-    | Literal["path", "method", "size", "content_type", "address", "timeout", "consumed", "no_secret", "unavailable"]
+    | Literal[
+        "path",
+        "method",
+        "size",
+        "content_type",
+        "address",
+        "timeout",
+        "consumed",
+        "no_secret",
+        "no_list",
+        "unavailable",
+    ]
 )
 
 # What is no longer in a body that is kept: one-time secrets, since the door; or people, too, since some time later.

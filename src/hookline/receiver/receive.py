@@ -60,6 +60,7 @@ NO_METHOD = refuse(405, "method", "expected POST", allow="GET, HEAD, POST")
 FORM = refuse(415, "content_type", "expected JSON, got a form")
 ADDRESS = refuse(403, "address", "the client's address is not among those that may call")
 NO_SECRET = refuse(503, "no_secret", "no signing secret is configured", retry_after="60")
+NO_LIST = refuse(503, "no_list", "the published list of those who may call is not known yet", retry_after="30")
 UNAVAILABLE = refuse(503, "unavailable", "the database cannot keep it now", retry_after="5")
 CONSUMED = refuse(
     503, "consumed", "the app, or a middleware of it, has read the body before the door could", retry_after="60"
@@ -91,7 +92,8 @@ class Door:
         tolerance_s: how far the signature's time may lie from now, either way; None for no limit.
         path: where the door is, relative to the mount.
         path_token: a further, unguessable part of the path; None for none.
-        allowed: networks that may call; without any, everybody may.
+        allowed: networks that may call; without any, and without `published`, everybody may.
+        published: gives further networks that may call, None while they are not known; must not wait.
         trusted_proxies: networks whose `X-Forwarded-For` is believed; without any, the peer is the client.
         max_body: bytes.
         redact: where one-time secrets are, which are cut out before a body is kept; None to cut nothing.
@@ -107,6 +109,7 @@ class Door:
         path: str = "/webhooks",
         path_token: str | None = None,
         allowed: Sequence[Network] = (),
+        published: Callable[[], Sequence[Network] | None] | None = None,
         trusted_proxies: Sequence[Network] = (),
         max_body: int = MAX_BODY,
         redact: Secrets | None = None,
@@ -122,6 +125,8 @@ class Door:
         self._verifier = Verifier(() if is_standard else secrets, tolerance_s=tolerance_s)
         self._standard = StandardVerifier(secrets, tolerance_s=tolerance_s) if is_standard else None
         self._allowed = allowed
+        self._published = published
+        self._is_limited = bool(allowed) or published is not None
         self._trusted_proxies = trusted_proxies
         self._secret_places = None if redact is None else redact.of
 
@@ -148,8 +153,8 @@ class Door:
             return self.too_large
         if content_type.partition(b";")[0].strip().lower() in _FORM_TYPES:
             return FORM
-        if self._allowed and not self._is_allowed(peer, forwarded):
-            return ADDRESS
+        if self._is_limited and (refusal := self._refused(peer, forwarded)) is not None:
+            return refusal
         return Admission(signatures, headers) if self.has_secret else NO_SECRET
 
     def check(self, admission: Admission, body: bytes, now_ms: int) -> Entry | Receipt:
@@ -209,9 +214,15 @@ class Door:
         """The answer to a body beyond `max_body`, declared or counted."""
         return refuse(413, "size", f"expected at most {self.max_body} bytes of body", connection="close")
 
-    def _is_allowed(self, peer: str | None, forwarded: list[bytes]) -> bool:
+    def _refused(self, peer: str | None, forwarded: list[bytes]) -> Receipt | None:
         lines = [value.decode("latin-1") for value in forwarded]
-        return may_call(client_address(peer, lines, self._trusted_proxies), self._allowed)
+        client = client_address(peer, lines, self._trusted_proxies)
+        published = () if self._published is None else self._published()
+        allowed = (*self._allowed, *(published or ()))
+        # No list at all is not one that everybody is on.
+        if allowed and may_call(client, allowed):
+            return None
+        return NO_LIST if published is None else ADDRESS
 
 
 class Doors:

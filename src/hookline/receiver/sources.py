@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, get_args
 
 from hookline.errors import ConfigError
 from hookline.receiver.receive import MAX_BODY, Door
 from hookline.receiver.retention import Retention
-from hookline.rules.address import WORKOS_ADDRESSES, Network, parse_networks
+from hookline.rules.address import WORKOS_ADDRESSES, Network, check_list_url, parse_networks
 from hookline.rules.redaction import SECRETS, Secrets
 from hookline.wire.schemes import Scheme
 from hookline.wire.signature import TOLERANCE_S
@@ -41,7 +41,9 @@ class Source:
         path: where its door is, relative to the mount; without one `/webhooks/<name>`, for `default` `/webhooks`.
         path_token: a further, unguessable part of the path.
         allowed_ips: addresses or networks that may call, as a list or with commas between; `workos` stands for the
-            published ones. Without any, everybody may.
+            published ones. Without any, and without `allowed_ips_url`, everybody may.
+        allowed_ips_url: where the source publishes its addresses (`rules.address.egress_document`), besides those of
+            `allowed_ips`: read in the background, every hour. Until it was read once, nobody on it may call.
         tolerance_s: how far a signature's time may lie from now, either way; None for no limit.
         max_body: bytes.
         redact: pattern of types to places in `data` (`{"invoice.*": ["card.number"]}`) that are cut out before a body
@@ -59,6 +61,7 @@ class Source:
     path: str | None = None
     path_token: str | None = field(default=None, repr=False)
     allowed_ips: str | Sequence[str] = ()
+    allowed_ips_url: str | None = None
     tolerance_s: float | None = TOLERANCE_S
     max_body: int = MAX_BODY
     redact: Mapping[str, Sequence[str]] | None = field(default_factory=dict)
@@ -87,10 +90,14 @@ class Source:
         if not self.max_body > 0:
             raise ConfigError("max_body", f"expected more than 0, got {self.max_body}")
         _allowed(self.allowed_ips)
+        if self.allowed_ips_url is not None:
+            check_list_url(self.allowed_ips_url, setting="allowed_ips_url")
         _secret_places(self.redact)
 
-    def door(self, trusted_proxies: Sequence[Network]) -> Door:
-        """Its door, behind these proxies."""
+    def door(
+        self, trusted_proxies: Sequence[Network], published: Callable[[], Sequence[Network] | None] | None = None
+    ) -> Door:
+        """Its door, behind these proxies, with what gives the networks of its published list."""
         assert self.path is not None
         return Door(
             self.secrets,
@@ -100,10 +107,16 @@ class Source:
             path=self.path,
             path_token=self.path_token,
             allowed=_allowed(self.allowed_ips),
+            published=published,
             trusted_proxies=trusted_proxies,
             max_body=self.max_body,
             redact=_secret_places(self.redact),
         )
+
+    @property
+    def has_workos(self) -> bool:
+        """Whether the addresses that came with this release may call, named as `workos` or one by one."""
+        return set(WORKOS_ADDRESSES.networks) <= set(_allowed(self.allowed_ips))
 
 
 def _check_secrets(secrets: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ It is read from the tables alone, so that any process can tell it: the door, the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,13 +76,23 @@ class Status:
         """What needs somebody, the most urgent first; empty where it is well."""
         return list(_needs(self))
 
+    def needs_of_lists(self) -> list[str]:
+        """What of that is about published lists of addresses."""
+        return list(_needs_of_lists(self))
+
 
 def read_status(
-    connection: Connection, queries: InboxQueries, mirror: Mapping[str, MirrorQueries], now_ms: int
+    connection: Connection,
+    queries: InboxQueries,
+    mirror: Mapping[str, MirrorQueries],
+    now_ms: int,
+    *,
+    lists: Collection[str] = (),
 ) -> Status:
-    """Look once. Give it a connection that sees one moment (`Database.snapshot()`) where there is one."""
+    """Look once, at the published lists of these URLs, too."""
     backlog = queries.backlog(connection)
     since_ms = now_ms - REFUSED_WITHIN_MS
+    kept = {one.url: one for one in queries.address_lists(connection)}
     newest = queries.newest(connection, since_ms=since_ms)
     return Status(
         now_ms=now_ms,
@@ -96,7 +106,9 @@ def read_status(
         refused=queries.refused(connection, since_ms=since_ms),
         workers=queries.workers(connection),
         mirror={source: one.counts(connection) for source, one in mirror.items()},
-        lists=queries.address_lists(connection),
+        lists=[
+            kept.get(url, AddressListRow(url, None, None, None, "no process has tried yet")) for url in sorted(lists)
+        ],
     )
 
 
@@ -131,6 +143,10 @@ def _needs(status: Status) -> Iterator[str]:
     if status.failing_walks:
         count = _count(status.failing_walks, "walk", "walks")
         yield f"{count} over what hangs on a deleted object fail: handlers wait for it; `hookline mirror walks`"
+    yield from status.needs_of_lists()
+
+
+def _needs_of_lists(status: Status) -> Iterator[str]:
     for one in status.lists:
         if one.fetched_ms is None:
             yield f"{one.url} was never read, so nobody on it may call: {one.error}"

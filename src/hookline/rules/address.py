@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal, TypeAlias
 from urllib.parse import SplitResult, urlsplit
@@ -249,6 +250,17 @@ WORKOS_ADDRESSES: Final = SourceAddresses(
 """The nine of the guide. Other pages of the provider list others, so the check is off unless asked for."""
 
 
+WORKOS_READ: Final = date(2026, 11, 24)
+"""When they were compared with the guide last."""
+
+OLD_AFTER_DAYS: Final = 365
+
+
+def is_old(read: date, today: date) -> bool:
+    """Whether a list that came with a release has to be looked at again: addresses move about once a year."""
+    return (today - read).days > OLD_AFTER_DAYS
+
+
 EGRESS_VERSION: Final = 1
 MAX_EGRESS_ADDRESSES: Final = 1_000
 
@@ -300,6 +312,21 @@ def parse_egress_document(content: bytes, *, setting: str) -> SourceAddresses:
         published=updated if isinstance(updated, str) else "unknown",
         addresses=tuple(str(network) for network in networks),
     )
+
+
+def check_list_url(url: str, *, setting: str) -> None:
+    """Refuse a URL that no such document may be read from: it takes https, or http on this machine itself.
+
+    Raises:
+        ConfigError: names `setting`.
+    """
+    parts = urlsplit(url)
+    is_here = parts.hostname == "localhost" or (
+        (address := _plain(parts.hostname or "")) is not None and address.is_loopback
+    )
+    is_fit = parts.scheme == "https" or (parts.scheme == "http" and is_here)
+    if not is_fit or not parts.hostname or "@" in parts.netloc or parts.fragment:
+        raise ConfigError(setting, "expected an https URL without a user (http on this machine alone)")
 
 
 @dataclass(frozen=True, slots=True)

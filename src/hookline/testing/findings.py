@@ -17,6 +17,7 @@ _SHOWN: Final = 5
 
 _REFUSED: Final = {
     "address": "the receiver's allowed_ips leave it out: deliver(…, peer=…), or none in tests",
+    "no_list": "the receiver's allowed_ips_url was not read yet: none in tests",
     "expired": "the receiver's clock is not the one it was signed by: hookline_clock turns both",
     "future": "the receiver's clock is not the one it was signed by: hookline_clock turns both",
     "unavailable": "its database cannot be written to; the log says why",
@@ -100,9 +101,9 @@ def _unheard(receiver: Receiver, entry: InboxEntry, by: str | None) -> Iterator[
     reason = f" ({entry.reason})" if entry.reason else ""
     yield f"it was received, and is {entry.state}{reason}: no handler was told of it"
     type_ = entry.type or ""
-    for handler in receiver.handlers:
-        is_theirs = handler.source in {None, entry.source} and by in {None, handler.name}
-        if is_theirs and handler.kind == "fact" and matches(handler.pattern, type_):
+    heard = [one for one in receiver.handlers if one.kind == "fact" and matches(one.pattern, type_)]
+    for handler in heard:
+        if by in {None, handler.name}:
             yield f"{handler.name} was added later: a new handler hears of what has not been applied yet"
     if entry.state in {"stale", "noop"}:
         yield "it changed nothing that the mirror shows, so handlers of on_change hear nothing of it"
