@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from datetime import date
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -337,6 +338,24 @@ def test_a_sound_project_has_nothing_to_say(sqlite_shop: str) -> None:
         ({"ROOT_URLCONF": "django.contrib.auth.urls"}, "hookline.W004"),
         ({"HOOKLINE": {"SOURCES": {"one": {"WEBHOOK_SECRETS": SECRET}, "two": {}}}}, "hookline.W005"),
         ({"HOOKLINE": {"SOURCES": {"one": {}, "two": {}}}}, "hookline.E001"),
+        (
+            {
+                "HOOKLINE": {"WEBHOOK_SECRETS": SECRET, "ALLOWED_IPS_URL": "https://sender.example/list"},
+                "USE_X_FORWARDED_HOST": True,
+            },
+            "hookline.W003",
+        ),
+        (
+            {
+                "HOOKLINE": {
+                    "WEBHOOK_SECRETS": SECRET,
+                    "INBOX_RETENTION": "401d",
+                    "INBOX_REDACTED_RETENTION": "401d",
+                    "INBOX_ID_RETENTION": "401d",
+                }
+            },
+            "hookline.W008",
+        ),
     ],
 )
 def test_what_would_go_wrong_is_found(sqlite_shop: str, changed: dict[str, Any], id_: str) -> None:
@@ -391,6 +410,35 @@ def test_djangos_migrations_reach_the_last_of_ours() -> None:
 def test_nothing_is_left_for_makemigrations(sqlite_shop: str) -> None:
     """A project that runs it must not get a migration in our package."""
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_an_old_list_of_addresses_is_told(sqlite_shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of the release after a year; a published one as soon as it cannot be read, if databases are checked."""
+    listed = {"WEBHOOK_SECRETS": SECRET, "ALLOWED_IPS": "workos"}
+    assert found(HOOKLINE=listed, DATA_UPLOAD_MAX_MEMORY_SIZE=4_000_000) == set()
+    monkeypatch.setattr("hookline.adapters.django.checks.WORKOS_READ", date(2020, 1, 1))
+    assert found(HOOKLINE=listed, DATA_UPLOAD_MAX_MEMORY_SIZE=4_000_000) == {"hookline.W006"}
+    assert found(DATA_UPLOAD_MAX_MEMORY_SIZE=4_000_000) == set()
+
+    url = "https://sender.example/list"
+    now_ms = time.time_ns() // 1_000_000
+    with override_settings(HOOKLINE={"WEBHOOK_SECRETS": SECRET, "ALLOWED_IPS_URL": url}):
+
+        def told() -> list[str]:
+            every = checks.run_checks(databases=["default"])
+            return [message.msg for message in every if message.id == "hookline.W007"]
+
+        (never,) = told()
+        assert "was never read" in never
+        statement = "insert into hookline_address_lists (url, document, fetched_ms) values (%s, %s, %s)"
+        with connections["default"].cursor() as cursor:
+            cursor.execute(statement, [url, b"{}", now_ms])
+        assert told() == []
+        with connections["default"].cursor() as cursor:
+            cursor.execute("update hookline_address_lists set fetched_ms = %s", [now_ms - 8 * 86_400_000])
+        (old,) = told()
+        assert "an old copy is in force" in old
+        assert [message for message in checks.run_checks() if message.id == "hookline.W007"] == []
 
 
 # -- the command

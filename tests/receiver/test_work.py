@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -236,6 +237,34 @@ class CountingAccess(Access):
 def no_wake_ups(channel: str, callback: Callable[[], None]) -> Callable[[], None]:
     """In place of `Database.subscribe`: nobody is ever told."""
     return lambda: None
+
+
+def test_each_event_has_a_line_of_its_own(desk: Desk, company: Company, caplog: pytest.LogCaptureFixture) -> None:
+    """What became of it, as fields: ids, types and numbers. One that is dead is an error at every level of logging."""
+    first, changed = company.user("created"), company.user("updated", first_name="Grace")
+    with caplog.at_level(logging.DEBUG, "hookline.worker"):
+        desk.put(first, changed, company.event("x.y", {}))
+        desk.clock.advance(1_500)
+        desk.worker.drain()
+        desk.take({**first, "id": "event_other"})
+    told = [
+        (record.levelname, record.event_id, record.type, record.outcome, record.lag_ms, record.source)  # type: ignore[attr-defined]
+        for record in caplog.records
+        if hasattr(record, "outcome")
+    ]
+    assert told == [
+        ("DEBUG", "event_000001", "dsync.user.created", "applied", 1_500, "default"),
+        ("DEBUG", "event_000002", "dsync.user.updated", "applied", 1_500, "default"),
+        ("DEBUG", "event_000003", "x.y", "ignored", 1_500, "default"),
+        ("DEBUG", "event_other", "dsync.user.created", "stale", 0, "default"),
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "hookline.worker"):
+        desk.take(company.user("updated"))
+        desk.take(b"no json", reason="not_json")
+    (dead,) = [record for record in caplog.records if hasattr(record, "outcome")]
+    assert (dead.levelname, dead.reason, dead.type) == ("ERROR", "not_json", None)  # type: ignore[attr-defined]
+    assert len(dead.event_id) == 16  # type: ignore[attr-defined]  # the beginning of its digest, and no more
 
 
 def test_an_idle_worker_asks_once_in_five_seconds(

@@ -33,7 +33,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -485,24 +485,13 @@ class Worker:
         return apply(self._mirror, connection, entries, now_ms, optional=self._optional) if entries else Applied()
 
     def _counted(self, done: Applied, entries: Sequence[Claimed]) -> Applied:
-        if log.isEnabledFor(logging.DEBUG):
-            event_ids = {entry.seq: shown_id(entry.event_id) for entry in entries}
-            for outcome in done.outcomes:
-                log.debug(
-                    "entry %d: %s",
-                    outcome.seq,
-                    outcome.outcome,
-                    extra={
-                        "event_id": event_ids.get(outcome.seq),
-                        "outcome": outcome.outcome,
-                        "reason": outcome.reason,
-                    },
-                )
-        sources = {entry.seq: entry.source for entry in entries}
+        now_ms = self._clock.now_ms()
+        by_seq = {entry.seq: entry for entry in entries}
+        _tell_entries([(by_seq[outcome.seq], outcome) for outcome in done.outcomes], now_ms)
         self._counters.entries_applied(
-            [(sources[outcome.seq], outcome.outcome) for outcome in done.outcomes],
+            [(by_seq[outcome.seq].source, outcome.outcome) for outcome in done.outcomes],
             [entry.received_ms for entry in entries],
-            self._clock.now_ms(),
+            now_ms,
         )
         return done
 
@@ -563,7 +552,6 @@ class Worker:
             place = _place(error)
         due_ms = ENTRY_BACKOFF.due_ms(tries_made=tries, now_ms=now_ms, jitter=0)
         if due_ms is None:
-            log.error("entry %d cannot be applied and is set aside: %s", seq, place)
             return self._set_aside(seq, place, now_ms)
         self._access.run(lambda connection: self._mirror.postpone(connection, seq, due_ms))
         return Applied()
@@ -957,6 +945,29 @@ class _Loop:
 
 async def _awaited(awaitable: Awaitable[Any]) -> None:
     await awaitable
+
+
+def _tell_entries(worked_on: Iterable[tuple[Claimed, Outcome]], now_ms: int) -> None:
+    """A line for each entry: one that is dead waits for a person, all others are for who looks closely."""
+    tells_all = log.isEnabledFor(logging.DEBUG)
+    for entry, outcome in worked_on:
+        is_dead = outcome.outcome == "dead"
+        if not tells_all and not is_dead:
+            continue
+        log.log(
+            logging.ERROR if is_dead else logging.DEBUG,
+            "entry %d cannot be applied and is set aside: %s" if is_dead else "entry %d: %s",
+            entry.seq,
+            outcome.reason if is_dead else outcome.outcome,
+            extra={
+                "event_id": shown_id(entry.event_id),
+                "source": entry.source,
+                "type": entry.type,
+                "outcome": outcome.outcome,
+                "reason": outcome.reason,
+                "lag_ms": max(0, now_ms - entry.received_ms),
+            },
+        )
 
 
 def _most_given_back(error: StorageError) -> int:

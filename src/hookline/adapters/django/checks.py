@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's names
 from django.db import connections
 from django.urls import NoReverseMatch, reverse
+from django.utils.timezone import now
 
 from hookline.adapters.django.receiving import hooks
 from hookline.adapters.settings import TAKEN
 from hookline.config import load
+from hookline.errors import StorageError
+from hookline.rules.address import WORKOS_READ, is_old
 from hookline.rules.guessable import LEAST, is_guessable
+
+LONG_KEPT_DAYS: Final = 400
 
 
 @register(Tags.security)  # type: ignore[untyped-decorator]
 def check_settings(**_: Any) -> list[CheckMessage]:
     """What is wrong with `HOOKLINE`, and with what stands around it."""
     given = {**{key: load()[setting.name] for key, setting in TAKEN.items()}, **getattr(settings, "HOOKLINE", {})}
-    return [*_secrets(), *_body(), *_addresses(given), *_database(), *_urls()]
+    return [*_secrets(), *_body(), *_addresses(given), *_lists(), *_retention(), *_database(), *_urls()]
 
 
 def _secrets() -> list[CheckMessage]:
@@ -67,7 +73,7 @@ def _body() -> list[CheckMessage]:
 
 def _addresses(given: dict[str, Any]) -> list[CheckMessage]:
     is_behind_proxy = settings.SECURE_PROXY_SSL_HEADER is not None or settings.USE_X_FORWARDED_HOST
-    is_limited = any(source.allowed_ips for source in hooks.sources)
+    is_limited = any(source.allowed_ips or source.allowed_ips_url for source in hooks.sources)
     if settings.DEBUG or not is_limited or given["TRUSTED_PROXIES"] or not is_behind_proxy:
         return []
     return [
@@ -76,6 +82,49 @@ def _addresses(given: dict[str, Any]) -> list[CheckMessage]:
             "from that.",
             hint='Name its addresses in HOOKLINE["TRUSTED_PROXIES"].',
             id="hookline.W003",
+        )
+    ]
+
+
+def _lists() -> list[CheckMessage]:
+    if not any(source.has_workos for source in hooks.sources) or not is_old(WORKOS_READ, now().date()):
+        return []
+    return [
+        Warning(
+            f"The addresses that ALLOWED_IPS calls workos are those of {WORKOS_READ}: others may call by now, and get "
+            "403.",
+            hint='Upgrade Hookline, or name the addresses in HOOKLINE["ALLOWED_IPS"] yourself.',
+            id="hookline.W006",
+        )
+    ]
+
+
+@register(Tags.database)  # type: ignore[untyped-decorator]
+def check_published_lists(*, databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Published lists of addresses that cannot be read; asked with `check --database`, since the database knows."""
+    if hooks.alias not in (databases or ()) or all(source.allowed_ips_url is None for source in hooks.sources):
+        return []
+    try:
+        needs = hooks.status().needs_of_lists()
+    except StorageError as error:
+        needs = [str(error)]
+    hint = "`manage.py hookline status` has more."
+    return [Warning(need, hint=hint, id="hookline.W007") for need in needs]
+
+
+def _retention() -> list[CheckMessage]:
+    kept = [
+        source.name
+        for source in hooks.sources
+        if source.retention is None or source.retention.bodies_s > LONG_KEPT_DAYS * 86_400
+    ]
+    if not kept:
+        return []
+    return [
+        Warning(
+            f"Bodies of {', '.join(kept)}, which hold personal data, are kept for more than {LONG_KEPT_DAYS} days.",
+            hint='Set HOOKLINE["INBOX_RETENTION"] to as long as you may have to replay.',
+            id="hookline.W008",
         )
     ]
 
