@@ -306,6 +306,12 @@ def test_several_sources(tmp_path: Path) -> None:
 
     inbox.assert_unheard(ada)
     inbox.assert_handled(grace, by="welcome")
+    with fails_with(f"""
+expected {TOLD} to be handled
+  it was received, and is applied: no handler was told of it
+  its handlers are welcome (dsync.user.created)
+"""):
+        inbox.assert_handled(ada)
     assert Signing.of(hooks, "staging").path == "/webhooks/staging"
     with pytest.raises(LookupError, match="expected one of production, staging, got 'test'"):
         inbox.deliver(ada, source="test")

@@ -101,9 +101,9 @@ def _unheard(receiver: Receiver, entry: InboxEntry, by: str | None) -> Iterator[
     reason = f" ({entry.reason})" if entry.reason else ""
     yield f"it was received, and is {entry.state}{reason}: no handler was told of it"
     type_ = entry.type or ""
-    heard = [one for one in receiver.handlers if one.kind == "fact" and matches(one.pattern, type_)]
-    for handler in heard:
-        if by in {None, handler.name}:
+    for handler in receiver.handlers:
+        is_theirs = handler.source in {None, entry.source} and by in {None, handler.name}
+        if is_theirs and handler.kind == "fact" and matches(handler.pattern, type_):
             yield f"{handler.name} was added later: a new handler hears of what has not been applied yet"
     if entry.state in {"stale", "noop"}:
         yield "it changed nothing that the mirror shows, so handlers of on_change hear nothing of it"
