@@ -79,6 +79,7 @@ def post(port: int) -> int:
     raise AssertionError("the example's door did not open")
 
 
+@pytest.mark.timeout(150)  # two starts of a whole example, each of several processes
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_killed_with_everything_written_and_nothing_committed(tmp_path: Path, name: str) -> None:
     """kill -9 of all of it, between the handler's writes and mark and their commit: after a restart, one letter."""
