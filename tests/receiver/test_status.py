@@ -69,6 +69,7 @@ def test_what_is_well_needs_nobody() -> None:
     assert replace(WELL, waiting=5, oldest_ms=NOW_MS - LAG_MS, refused={"mismatch": 900, "path": 12}).needs() == []
     assert replace(WELL, handlers=[replace(HANDLER, pending=3, running=1)]).needs() == []
     assert replace(WELL, refused={"mismatch": 2}, probes=2, last_accepted_ms=None).needs() == []
+    assert replace(WELL, refused={"address": 9, "missing": 9}, last_accepted_ms=None).needs() == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_what_is_well_needs_nobody() -> None:
         (replace(WELL, refused={"consumed": 1}), "reads the body"),
         (replace(WELL, refused={"mismatch": 3}, last_accepted_ms=None), "everything was refused within the hour (mis"),
         (replace(WELL, refused={"mismatch": 2}, probes=1, last_accepted_ms=None), "(mismatch 2)"),
-        (replace(WELL, refused={"address": 3}, last_accepted_ms=NOW_MS - 3_600_001), "(address 3)"),
+        (replace(WELL, refused={"expired": 3}, last_accepted_ms=NOW_MS - 3_600_001), "(expired 3)"),
         (replace(WELL, lists=[AddressListRow("https://a", None, None, NOW_MS, "404")]), "never read, so nobody"),
         (replace(WELL, lists=[AddressListRow("https://a", b"", NOW_MS - LIST_OLD_MS - 1, NOW_MS, "404")]), "7 d 0 h"),
     ],

@@ -293,9 +293,10 @@ def _callers(receiver: Receiver, rows: Sequence[RejectionRow]) -> Iterator[Findi
         if is_near and not receiver.trusted_proxies:
             yield Finding(
                 "proxies",
-                "problem",
-                f"webhooks come from {peer}, which is near: it looks like your proxy; HOOKLINE_TRUSTED_PROXIES={peer} "
-                "lets the door see who is behind it",
+                "warning",
+                f"within the day a request from {peer} was refused for its address. If that is your proxy, "
+                f"HOOKLINE_TRUSTED_PROXIES={peer} lets the door see who is behind it; if it was you or this command, "
+                "it is as it should be",
             )
             return
 

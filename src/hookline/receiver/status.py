@@ -28,8 +28,9 @@ OUR_FAULT: Final = {
     "unavailable": "the database could not keep webhooks",
     "consumed": "a middleware reads the body before the door can",
 }
-# Refusals of requests that claim to be signed: where nothing else comes, the secret or the clock is wrong here.
-UNPROVED: Final = ("mismatch", "expired", "future", "address")
+# Refusals of requests that claim to be signed: where nothing else comes, the secret or the clock is wrong here. A
+# signature is looked at only where the address may call, so those refused for that may be anybody's.
+UNPROVED: Final = ("mismatch", "expired", "future")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def _needs(status: Status) -> Iterator[str]:
     if unproved > 0 and (accepted_ms is None or status.now_ms - accepted_ms > REFUSED_WITHIN_MS):
         reasons = ", ".join(f"{reason} {status.refused[reason]}" for reason in UNPROVED if reason in status.refused)
         yield (
-            f"everything was refused within the hour ({reasons}): is the secret, the address list or the clock wrong? "
+            f"everything was refused within the hour ({reasons}): is the secret or the clock wrong? "
             "`hookline inbox rejected` has the first of each, `hookline doctor` looks"
         )
     if status.dead_entries:
