@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from hookline.adapters.settings import SOURCES, TAKEN
 from hookline.receiver.app import Receiver
 from hookline.receiver.handlers import Registry
 from hookline.receiver.resources import EDGES, OPTIONAL, RESOURCES
@@ -293,3 +294,11 @@ def test_a_database_that_is_away_keeps_the_apps_own_pages(opened: Open, tmp_path
     assert (told(answer), answer.headers["retry-after"]) == ((503, b"unavailable\n"), "5")
     if front.page is not None:
         assert b"open" in front.ask("GET", front.page).content
+
+
+@pytest.mark.parametrize("page", ["django", "flask", "fastapi"])
+def test_the_page_of_a_framework_names_every_key_of_its_settings(page: str) -> None:
+    """A setting that is added is added there, too."""
+    text = (Path(__file__).parents[2] / "docs" / f"{page}.md").read_text("utf-8")
+
+    assert [key for key in (*TAKEN, SOURCES, "SOURCE", "MIRROR") if f"`{key}`" not in text] == []
