@@ -17,8 +17,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature, StorageError
 from hookline.receiver.model import HASHED, Entry, Headers, PutKind, Receipt, Redacted, RefusalReason, Request
@@ -74,9 +73,11 @@ STALLED = refuse(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A request whose head is in order. `signatures` are the values of its signature headers, none to several."""
+class Admission(NamedTuple):
+    """A request whose head is in order. `signatures` are the values of its signature headers, none to several.
+
+    A tuple, since one is made for every request.
+    """
 
     signatures: tuple[bytes, ...]
     headers: Headers
