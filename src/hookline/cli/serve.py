@@ -25,7 +25,7 @@ from hookline.cli.receiver_app import named_receiver
 from hookline.cli.sender_app import sender_of
 from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
 from hookline.cli.trace_export import export_traces
-from hookline.config import SETTINGS, ReceiverConfig, SenderConfig, Settings, load, without_password
+from hookline.config import FILE_NAME, SETTINGS, ReceiverConfig, SenderConfig, Settings, load, without_password
 from hookline.errors import ConfigError
 from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
@@ -199,6 +199,7 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
             for entry in settings.resolved.values()
             if entry.setting.part == "receiver" and entry.setting.name != "app" and entry.value is not None
         ]
+        left_to_it += [f"sources.{name} in {FILE_NAME}" for name in settings.sources]
         if left_to_it and not receiver.takes_settings:
             plan.warnings.append(
                 f"{config.app} was built with its own settings; not used here: {', '.join(left_to_it)}"
