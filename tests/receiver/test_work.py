@@ -102,7 +102,9 @@ def test_a_batch_is_one_transaction_of_100(desk: Desk, company: Company) -> None
     assert (waiting(desk), len(desk.ids("directory_users"))) == (0, 250)
 
 
-def test_a_poison_entry_is_isolated(desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_poison_entry_is_isolated(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """An entry whose applying raises is tried three times and set aside with a reason; the others go on at once."""
     users = [company.user("created", f"user_{number}") for number in range(10)]
     poison = Poison(monkeypatch, users[4]["id"], ZeroDivisionError)
@@ -120,6 +122,8 @@ def test_a_poison_entry_is_isolated(desk: Desk, company: Company, monkeypatch: p
     assert waiting(desk) == 0
     assert poison.tries <= 6
     assert desk.outcomes().count("applied") == 9
+    (told,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert (told.event_id, told.outcome) == (users[4]["id"], "dead")  # type: ignore[attr-defined]
 
 
 def test_an_entry_that_kills_its_worker_is_found(desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +244,7 @@ def no_wake_ups(channel: str, callback: Callable[[], None]) -> Callable[[], None
 
 
 def test_each_event_has_a_line_of_its_own(desk: Desk, company: Company, caplog: pytest.LogCaptureFixture) -> None:
-    """What became of it, as fields: ids, types and numbers. One that is dead is an error at every level of logging."""
+    """What became of it, as fields: ids, types and numbers. One that is no event is a warning."""
     first, changed = company.user("created"), company.user("updated", first_name="Grace")
     with caplog.at_level(logging.DEBUG, "hookline.worker"):
         desk.put(first, changed, company.event("x.y", {}))
@@ -263,7 +267,7 @@ def test_each_event_has_a_line_of_its_own(desk: Desk, company: Company, caplog: 
         desk.take(company.user("updated"))
         desk.take(b"no json", reason="not_json")
     (dead,) = [record for record in caplog.records if hasattr(record, "outcome")]
-    assert (dead.levelname, dead.reason, dead.type) == ("ERROR", "not_json", None)  # type: ignore[attr-defined]
+    assert (dead.levelname, dead.reason, dead.type) == ("WARNING", "not_json", None)  # type: ignore[attr-defined]
     assert len(dead.event_id) == 16  # type: ignore[attr-defined]  # the beginning of its digest, and no more
 
 

@@ -36,10 +36,10 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from hookline import tracing
-from hookline.errors import HooklineError, OutcomeUnknown, StorageError, StorageUnavailable
+from hookline.errors import BodyReason, HooklineError, OutcomeUnknown, StorageError, StorageUnavailable
 from hookline.loop import Clock, SystemClock, run_loop
 from hookline.receiver.app_database import AppDatabase
 from hookline.receiver.counters import Counters
@@ -101,6 +101,8 @@ PAUSE_AFTER: Final = 20
 PAUSE_WINDOW_S: Final = 3_600
 PROBE_AFTER_S: Final = 60
 MAX_ERROR: Final = 8_000
+# Why an entry is dead that nothing went wrong with here.
+NO_EVENT: Final = frozenset(get_args(BodyReason))
 MAX_CAUSES: Final = 10
 
 
@@ -948,14 +950,16 @@ async def _awaited(awaitable: Awaitable[Any]) -> None:
 
 
 def _tell_entries(worked_on: Iterable[tuple[Claimed, Outcome]], now_ms: int) -> None:
-    """A line for each entry: one that is dead waits for a person, all others are for who looks closely."""
+    """A line for each entry: one that could not be applied waits for a person, one that is no event for its source; all
+    others are for who looks closely.
+    """
     tells_all = log.isEnabledFor(logging.DEBUG)
     for entry, outcome in worked_on:
         is_dead = outcome.outcome == "dead"
         if not tells_all and not is_dead:
             continue
         log.log(
-            logging.ERROR if is_dead else logging.DEBUG,
+            logging.DEBUG if not is_dead else logging.WARNING if outcome.reason in NO_EVENT else logging.ERROR,
             "entry %d cannot be applied and is set aside: %s" if is_dead else "entry %d: %s",
             entry.seq,
             outcome.reason if is_dead else outcome.outcome,
