@@ -1,0 +1,2 @@
+-- Runs of one batch are due at once, and are claimed in the order of their numbers: an index that ends in them saves sorting
+-- all that wait for a few. SQLite's do by themselves; for PostgreSQL see postgres/.
