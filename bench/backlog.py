@@ -6,6 +6,7 @@ jitter leave them: what is due first lies all over the tables.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -48,13 +49,15 @@ order by e.row_id, n.number
 _ENTRIES: Final = """-- Adds entries to the inbox.
 insert into hookline_inbox (source, event_id, sha256, type, body, received_ms)
 with recursive n (number) as (select cast(:first as bigint) union all select number + 1 from n where number < :last),
-named (event_id, user_id) as (
+named (event_id, user_id, updated_at) as (
     select 'event_' || substr(cast(100000000000000 + number as text), 2),
-        'directory_user_' || substr(cast(100000000000000 + number * 7919 % :users as text), 2)
+        'directory_user_' || substr(cast(100000000000000 + number * 7919 % :users as text), 2),
+        '2026-01-02T00:00:0' || cast(number / 1000000 as text) || '.'
+            || substr(cast(1000000 + number % 1000000 as text), 2) || 'Z'
     from n
 )
 select 'default', event_id, cast(event_id as blob), :type,
-    cast(replace(replace(:body, 'EVENT', event_id), 'USER', user_id) as blob), :now_ms
+    cast(replace(replace(replace(:body, 'EVENT', event_id), 'USER', user_id), 'UPDATED', updated_at) as blob), :now_ms
 from named
 """
 _QUEUE: Final = """-- Has them applied.
@@ -112,10 +115,13 @@ def add_deliveries(database: Database, count: int, *, fanout: int = FANOUT) -> N
 
 
 def add_entries(database: Database, count: int) -> None:
-    """So many entries of the inbox, due to be applied: each the newest of one of a hundred thousand users."""
+    """So many entries of the inbox, due to be applied, ten million at most: each an update of one of a hundred thousand
+    users, newer than those before.
+    """
     entries, queue = (compile_verb("fill", text, database.dialect) for text in (_ENTRIES, _QUEUE))
     body_of_all = body(1).decode().replace("event_01BENCH000000000000001", "EVENT")
     body_of_all = body_of_all.replace("directory_user_00000000000000000000000001", "USER")
+    body_of_all = re.sub('(?<="updated_at":")[^"]+', "UPDATED", body_of_all)
     while count:
         size = min(count, AT_ONCE)
         with database.transaction() as connection:

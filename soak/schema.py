@@ -1,4 +1,4 @@
-"""Schemathesis against a live API with a hundred examples of each operation: CI makes ten."""
+"""Schemathesis against a live API with a hundred examples of each operation: CI makes forty."""
 
 from __future__ import annotations
 
