@@ -1,4 +1,4 @@
-"""Schemathesis against a live API with a hundred examples of each operation: CI makes forty."""
+"""Schemathesis against a live API with a hundred examples of each operation: CI makes eighty."""
 
 from __future__ import annotations
 
