@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,17 @@ def wait_for(is_so: Callable[[], bool], *, seconds: float = 20.0) -> None:
             return
         pause.wait(0.01)
     raise AssertionError("what another thread should have done did not happen")
+
+
+@contextlib.contextmanager
+def working(worker: Worker) -> Iterator[None]:
+    """A worker on a thread of its own, stopped at the end."""
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.wake.set()
+        thread.join()

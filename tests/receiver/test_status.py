@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,13 +11,13 @@ from hookline.receiver.model import AddressListRow, HandlerRow, RejectionRow, Wo
 from hookline.receiver.queries import COUNTED, InboxQueries
 from hookline.receiver.status import LAG_MS, LIST_OLD_MS, WORKER_UNSEEN_MS, Status, read_status, span
 from hookline.receiver.store import InboxStore
-from hookline.receiver.work import SEEN_EVERY_MS, Worker
+from hookline.receiver.work import SEEN_EVERY_MS
 from hookline.storage import Verbs
 from hookline.wire.catalogue import PROBE_TYPE
 from tests.e2e.processes import wait_for
 
 from ..conftest import DATABASES
-from .company import START_MS, Company, Desk
+from .company import START_MS, Company, Desk, working
 
 RUNS_ON = DATABASES
 NOW_MS = START_MS
@@ -47,20 +44,6 @@ def read(desk: Desk) -> Status:
     with desk.database.read() as connection:
         mirror = {"default": MirrorQueries(verbs, "default")}
         return read_status(connection, InboxQueries(verbs), mirror, desk.clock.now_ms())
-
-
-@contextlib.contextmanager
-def working(worker: Worker) -> Iterator[None]:
-    """The worker on a thread of its own, until the block ends."""
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        worker.wake.set()
-        thread.join()
 
 
 def test_what_is_well_needs_nobody() -> None:

@@ -24,7 +24,7 @@ from hookline.storage import Connection, Verbs
 from hookline.wire.event import Event
 
 from ..conftest import DATABASES
-from .company import Company, Desk, say, wait_for
+from .company import Company, Desk, say, wait_for, working
 
 RUNS_ON = DATABASES
 
@@ -49,20 +49,6 @@ class Poison:
 
         whole = resources.observe
         monkeypatch.setattr(mirror, "observe", observe)
-
-
-@contextlib.contextmanager
-def working(worker: Worker) -> Iterator[None]:
-    """A worker on a thread of its own, stopped at the end."""
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        worker.wake.set()
-        thread.join()
 
 
 def waiting(desk: Desk) -> int:
