@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from hookline.errors import StorageUnavailable
-from hookline.receiver import mirror, mirror_store, resources, work
+from hookline.receiver import mirror, mirror_store, resources, walking, work
 from hookline.receiver.handlers import Registry
 from hookline.receiver.mirror_queries import MirrorQueries
 from hookline.receiver.queries import InboxQueries
@@ -454,7 +454,7 @@ def test_a_child_that_a_walk_fails_on_waits_alone(
     with desk.database.read() as connection:
         walks = MirrorQueries(Verbs("hookline.receiver", desk.database.dialect)).walks(connection)
     apart = sorted(json.loads(walk.child)[1] for walk in walks if walk.child is not None)
-    assert apart == sorted(bad_ids)[: work.MOST_SET_APART]
+    assert apart == sorted(bad_ids)[: walking.MOST_SET_APART]
     assert len(walks) == len(apart) + (len(bad_ids) > len(apart))
     assert {walk.tries for walk in walks} == {1}
 
@@ -463,6 +463,54 @@ def test_a_child_that_a_walk_fails_on_waits_alone(
     desk.worker.drain()
     assert sorted(told) == users
     assert desk.rows("select * from hookline_cascades") == []
+
+
+def test_what_kills_and_what_fails_on_one_walk_are_both_found(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two children raise and two kill: careful walking goes on behind each of them."""
+    told: list[str] = []
+    desk.hooks.on_change("directory_user", name="h")(lambda change, tx: told.append(change.id))
+    users = [f"user_{number:03d}" for number in range(300)]
+    desk.take(company.directory("activated"), *(company.user("created", id_) for id_ in users))
+    told.clear()
+    deadly, failing = {users[40], users[200]}, {users[10], users[41]}
+    limits: list[object] = []
+    real = mirror.walk
+
+    def bad(state: ObjectState) -> tuple[int, str]:
+        if state.key in deadly:
+            raise Killed
+        if state.key in failing:
+            raise ZeroDivisionError
+        return proof_of(state)
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        limits.append(options.get("limit", mirror.WALKED_AT_ONCE))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(mirror, "proof_of", bad)
+    monkeypatch.setattr(walking, "walk", watched)
+    desk.put(company.directory("deleted"))
+    deaths = 0
+    for _ in range(30):
+        try:
+            desk.new_worker().drain()
+            break
+        except Killed:
+            deaths += 1
+
+    assert sorted(told) == [id_ for id_ in users if id_ not in deadly | failing]
+    assert deaths <= 2 * (walking.DEATHS + 1)
+    assert all(isinstance(limit, int) and 1 <= limit <= mirror.WALKED_AT_ONCE for limit in limits)
+    with desk.database.read() as connection:
+        walks = MirrorQueries(Verbs("hookline.receiver", desk.database.dialect)).walks(connection)
+    assert {json.loads(walk.child or "[]")[1] for walk in walks} == deadly | failing
+
+    monkeypatch.undo()
+    desk.clock.advance(3_600_000)
+    desk.new_worker().drain()
+    assert sorted(told) == users
 
 
 @pytest.mark.parametrize(("bad", "died"), [(0, 4), (250, 5), (299, 5)], ids=["first", "late", "last"])

@@ -467,9 +467,9 @@ class MirrorStore:
         self.move_cascade(connection, cascade, position)
         return True
 
-    def retry_cascades(self, connection: Connection) -> int:
-        """Let the walks that wait after a failure be taken up now; how many they are."""
-        return self._verbs["cascades_retry"].count(connection, {})
+    def retry_cascades(self, connection: Connection, *, but: str = "") -> int:
+        """Let the walks that wait after a failure be taken up now, unless that was `but`; how many they are."""
+        return self._verbs["cascades_retry"].count(connection, {"but": but})
 
     def move_cascade(self, connection: Connection, cascade: Cascade, position: str | None) -> None:
         """Note where a walk stands; None: it is finished."""

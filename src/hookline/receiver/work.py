@@ -7,7 +7,7 @@ the mirror. Each piece of work is one short transaction of its own:
   that fails alone is tried three times and then set aside as `dead`. An entry that kills the whole process is found
   by a count written *before* it is tried: the first batch after a start is marked, and where marks are found the
   entries are tried one at a time;
-- a part of a walk (mirror.py);
+- a part of a walk (walking.py);
 - a run: the handler's writes and the mark that it ran. The lease is 60 s and kept up by a heartbeat; the mark names
   the attempt, so a worker that was taken for dead cannot commit;
 - a part of a replay (replay.py), and of retention (retention.py), once nothing else is due.
@@ -43,6 +43,7 @@ from hookline.errors import BodyReason, HooklineError, OutcomeUnknown, StorageEr
 from hookline.loop import Clock, SystemClock, run_loop
 from hookline.receiver.app_database import AppDatabase
 from hookline.receiver.counters import Counters
+from hookline.receiver.failures import class_of, place_of
 from hookline.receiver.handlers import (
     RUN,
     Change,
@@ -53,13 +54,14 @@ from hookline.receiver.handlers import (
     Transactions,
     idempotency_key,
 )
-from hookline.receiver.mirror import WALKED_AT_ONCE, Applied, apply, next_child, walk
-from hookline.receiver.mirror_store import Cascade, Claimed, MirrorStore, Outcome
+from hookline.receiver.mirror import Applied, apply
+from hookline.receiver.mirror_store import Claimed, MirrorStore, Outcome
 from hookline.receiver.model import shown_id
 from hookline.receiver.replay import Mode, Replay, Replays, Selection
 from hookline.receiver.retention import Pruned, Pruner, latest_ms
 from hookline.receiver.run_store import AHEAD_MS, Due, Run, RunStore
 from hookline.receiver.spans import begin_run, tell_applied
+from hookline.receiver.walking import ENDED, Walker
 from hookline.rules.lifecycle import after_run
 from hookline.rules.schedule import JITTER, RUNS, Backoff
 from hookline.storage import Connection, Database, Dialect, Verbs
@@ -82,14 +84,6 @@ ENTRY_TRIES: Final = 3
 ENTRY_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=60, tries=ENTRY_TRIES)
 # No entry is made to wait as long as this (`ENTRY_BACKOFF`): one that is due later was kept under another clock.
 ENTRY_WAIT_MS: Final = 600_000
-# On so many children of one object a walk may fail and go on behind them; with more it is not the children's fault.
-MOST_SET_APART: Final = 20
-# A walk is never given up: the loss of access that it has to tell of stays untold until then.
-# A walk that has ended a worker is taken up in parts so much smaller each time: 200, 25, 3, 1 children. After so many
-# workers the next child is the one.
-WALK_SHRINKS: Final = 8
-WALK_DEATHS: Final = 4
-WALK_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=3_600, tries=2**31)
 BUSY_WAIT_MS: Final = 1_000
 CONFLICT_WAIT_MS: Final = 50
 # How often a run may find the database locked before that counts as its failure, and how often another transaction
@@ -205,8 +199,7 @@ class Worker:
         self.wake = threading.Event()
         self._is_registered = False
         self._is_first_batch = True
-        self._marks_walks, self._is_walking_carefully = True, False
-        self._marked_walk: int | None = None
+        self._walker = Walker(access, self._mirror)
         self._given_back: dict[int, int] = {}
         self._extended_ms = 0
         self._latest_ms = 0
@@ -226,8 +219,9 @@ class Worker:
             def work(connection: Connection) -> list[str]:
                 self._runs.register(connection, self._registry, now_ms)
                 self._pull_runs(connection, now_ms)
-                # What made walks fail may be what this start has mended.
-                self._mirror.retry_cascades(connection)
+                # What made walks fail may be what this start has mended. Not what ended workers: two such walks would
+                # end every one that starts.
+                self._mirror.retry_cascades(connection, but=ENDED)
                 for pruner in self._pruners:
                     pruner.plan(connection, now_ms)
                 return self._runs.absent(connection, [handler.name for handler in self._registry])
@@ -285,26 +279,28 @@ class Worker:
     def retry_run(self, row_id: int) -> bool:
         """Try a dead letter, a skipped or a waiting run again now; False if there is none of that id to retry."""
         done = self._access.run(lambda connection: self._runs.retry(connection, row_id, self._clock.now_ms()))
-        self._tell("runs")
+        self._access.tell("runs")
         return done
 
     def skip_run(self, row_id: int) -> bool:
         """Give a waiting or dead run up, so that it holds nothing; False if there is none of that id to skip."""
         done = self._access.run(lambda connection: self._runs.skip(connection, row_id, self._clock.now_ms()))
-        self._tell("runs")
+        self._access.tell("runs")
         return done
 
     def retry_entry(self, source: str, event_id: str) -> bool:
         """Apply a dead entry again, its handlers with it; False if there is no dead entry of that id."""
         now_ms = self._clock.now_ms()
         done = self._access.run(lambda connection: self._runs.retry_entry(connection, source, event_id, now_ms))
-        self._tell("inbox")
+        self._access.tell("inbox")
         return done
 
     def retry_walks(self) -> int:
-        """Take the walks up now that wait after a failure; how many they are. A worker that starts does so, too."""
+        """Take the walks up now that wait after a failure; how many they are. A worker that starts does so, too, save
+        with those that have ended one.
+        """
         found = self._access.run(self._mirror.retry_cascades)
-        self._tell("inbox")
+        self._access.tell("inbox")
         return found
 
     def pause(self, handler: str, reason: str) -> bool:
@@ -314,7 +310,7 @@ class Worker:
     def resume(self, handler: str) -> bool:
         """Take a handler's runs again, in their order; False where it is not paused."""
         done = self._access.run(lambda connection: self._runs.resume(connection, handler))
-        self._tell("runs")
+        self._access.tell("runs")
         return done
 
     def forget(self, handler: str) -> int | None:
@@ -349,7 +345,7 @@ class Worker:
         """Do the next part of a replay, in one transaction; how it stands then."""
         replay = self._access.run(lambda connection: self._replays.step(connection, replay_id, self._clock.now_ms()))
         if replay.runs:
-            self._tell("runs")
+            self._access.tell("runs")
         return replay
 
     def prune(self) -> Pruned:
@@ -363,7 +359,7 @@ class Worker:
 
         if self._pruners:
             self._access.run(start)
-        while (part := self._next_part(now_ms)) is not None:
+        while (part := self._prune_part(now_ms)) is not None:
             total += part
         return total
 
@@ -409,7 +405,7 @@ class Worker:
             # None though something is due: another worker is at it.
             if done is not None:
                 more, made_runs, is_walking = True, done.runs > 0, is_walking or done.cascades > 0
-        if is_walking and (walked := self._walk(now_ms)) is not None:
+        if is_walking and (walked := self._walker.walk(now_ms)) is not None:
             more, made_runs = True, made_runs or walked.runs > 0
         self._extend(now_ms)
         if due.lease_ms is not None and due.lease_ms < now_ms:
@@ -425,17 +421,13 @@ class Worker:
             made_runs = self.step_replay(due.replay_id).runs > 0 or made_runs
             more = True
         if due.prune_ms is not None and not more and not now_ms < due.prune_ms <= latest_ms(now_ms):
-            more = self._prune_part(now_ms)
+            more = self._prune_part(now_ms) is not None
         if made_runs:
-            self._tell("runs")
+            self._access.tell("runs")
         return now_ms if more else self._next_ms(due, now_ms)
 
-    def _prune_part(self, now_ms: int) -> bool:
-        """The next part of what is due of retention; False where another worker had it."""
-        return self._next_part(now_ms) is not None
-
-    def _next_part(self, now_ms: int) -> Pruned | None:
-        """The next part of what is due of any source's retention, done; None where nothing is."""
+    def _prune_part(self, now_ms: int) -> Pruned | None:
+        """The next part of what is due of any source's retention, done; None where nothing is, or others had it."""
         for pruner in self._pruners:
             pruned = self._access.run(partial(pruner.step, now_ms=now_ms))
             if pruned is not None:
@@ -450,9 +442,6 @@ class Worker:
         times = (due.entry_ms, due.later_run_ms, due.lease_ms, beat_ms)
         idle_ms = now_ms + round(IDLE_S * 1000)
         return min([idle_ms, *(time_ms for time_ms in times if time_ms is not None and time_ms > now_ms)])
-
-    def _tell(self, channel: str) -> None:
-        self._access.tell(channel)
 
     # -- entries -----------------------------------------------------------------------------------------------
 
@@ -480,7 +469,7 @@ class Worker:
         except Exception as error:
             if not entries:
                 raise
-            log.warning("a batch of %d entries failed (%s), trying them one by one", len(entries), _place(error))
+            log.warning("a batch of %d entries failed (%s), trying them one by one", len(entries), place_of(error))
         return self._apply_each([entry.seq for entry in entries], now_ms)
 
     def _apply_claimed(self, connection: Connection, entries: Sequence[Claimed], now_ms: int) -> Applied:
@@ -551,7 +540,7 @@ class Worker:
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
-            place = _place(error)
+            place = place_of(error)
         due_ms = ENTRY_BACKOFF.due_ms(tries_made=tries, now_ms=now_ms, jitter=0)
         if due_ms is None:
             return self._set_aside(seq, place, now_ms)
@@ -568,129 +557,6 @@ class Worker:
 
         entries = self._access.run(work)
         return self._counted(Applied([outcome]), entries) if entries else Applied()
-
-    def _walk(self, now_ms: int) -> Applied | None:
-        """Walk on; None where there was nothing to take."""
-        if self._marks_walks and (marked := self._walk_marked(now_ms)) is not None:
-            return marked
-        try:
-            return self._access.run(lambda connection: walk(self._mirror, connection, now_ms))
-        except (StorageUnavailable, OutcomeUnknown):
-            raise
-        except Exception as error:
-            log.warning("a part of a walk failed (%s), trying walks one by one", _place(error))
-        return self._walk_each(now_ms)
-
-    def _walk_marked(self, now_ms: int) -> Applied | None:
-        """Mark the next walk first, in a transaction of its own. Where workers before this one marked it and did not
-        come back, walk in smaller parts the more they were, until the child that ends them is found; and so on until
-        no walk waits. None: walks may be taken up as ever.
-        """
-
-        def mark(connection: Connection) -> Cascade | None:
-            cascade = self._mirror.next_cascade(connection, now_ms)
-            if cascade is not None and cascade.row_id != self._marked_walk:
-                self._mirror.mark_cascade(connection, cascade, cascade.begun + 1)
-            return cascade
-
-        cascade = self._access.run(mark)
-        if cascade is None or not (cascade.begun or self._is_walking_carefully):
-            self._marks_walks = self._is_walking_carefully = False
-            return None
-        self._is_walking_carefully = True
-        begun = cascade.begun if cascade.row_id == self._marked_walk else cascade.begun + 1
-        self._marked_walk = cascade.row_id
-        if begun > (1 if cascade.child is not None else WALK_DEATHS):
-            self._put_off(cascade, "walking on ended the worker", now_ms)
-            return Applied()
-        limit = max(1, WALKED_AT_ONCE // WALK_SHRINKS ** (begun - 1))
-
-        def work(connection: Connection) -> Applied | None:
-            taken = self._mirror.next_cascade(connection, now_ms)
-            if taken is None or (taken.row_id, taken.position) != (cascade.row_id, cascade.position):
-                return Applied()  # another worker was quicker
-            done = walk(self._mirror, connection, now_ms, limit=limit, alone=taken)
-            # Going on took it back; this worker is not through with it.
-            self._mirror.mark_cascade(connection, taken, begun)
-            return done
-
-        try:
-            return self._access.run(work)
-        except (StorageUnavailable, OutcomeUnknown):
-            raise
-        except Exception as error:
-            log.warning("a part of a walk failed (%s), trying walks one by one", _place(error))
-        return self._walk_each(now_ms)
-
-    def _walk_each(self, now_ms: int) -> Applied:
-        """Take walks up one at a time and in ever smaller parts, until the child that one fails on is found: that
-        waits, all else goes on.
-        """
-        together, limit = Applied(), WALKED_AT_ONCE
-        taken: list[Cascade] = []
-
-        def work(connection: Connection) -> Applied | None:
-            taken.clear()
-            cascade = self._mirror.next_cascade(connection, now_ms)
-            if cascade is None:
-                return None
-            taken.append(cascade)
-            return walk(self._mirror, connection, now_ms, limit=limit, alone=cascade)
-
-        for _ in range(WALKED_AT_ONCE):
-            try:
-                done = self._access.run(work)
-            except (StorageUnavailable, OutcomeUnknown):
-                raise
-            except Exception as error:
-                if not taken:
-                    raise
-                if limit > 1 and taken[0].child is None:
-                    limit //= 2
-                    continue
-                self._put_off(taken[0], _place(error), now_ms)
-                break
-            if done is None:
-                break
-            together.changes += done.changes
-            together.runs += done.runs
-            together.cascades += done.cascades
-        return together
-
-    def _put_off(self, cascade: Cascade, place: str, now_ms: int) -> None:
-        """Let the child that a walk stands at wait longer and longer, or the walk where that does not help. Neither is
-        ever given up: handlers have yet to hear of what it comes to.
-        """
-        tries = cascade.tries + 1
-        due_ms = WALK_BACKOFF.due_ms(tries_made=tries, now_ms=now_ms, jitter=0)
-        assert due_ms is not None
-        if not self._set_apart(cascade, due_ms, place):
-            self._access.run(lambda connection: self._mirror.fail_cascade(connection, cascade, due_ms, place))
-        log.log(
-            logging.ERROR if tries == ENTRY_TRIES else logging.WARNING,
-            "the walk to what hangs on %s %s failed %d times (%s): handlers wait for it. It is tried again by itself; "
-            "`hookline mirror walks` shows it, `hookline inbox retry --walks` tries it now",
-            cascade.resource,
-            cascade.object_id,
-            tries,
-            place,
-        )
-
-    def _set_apart(self, cascade: Cascade, due_ms: int, place: str) -> bool:
-        """Give the child that a walk stands at a walk of its own; False where there is none, or were too many."""
-
-        def work(connection: Connection) -> bool:
-            child = next_child(self._mirror, connection, cascade)
-            return child is not None and self._mirror.set_apart(
-                connection, cascade, child, due_ms, place, most=MOST_SET_APART
-            )
-
-        try:
-            return self._access.run(work)
-        except (StorageUnavailable, OutcomeUnknown):
-            raise
-        except Exception:
-            return False  # what fails is finding the child
 
     # -- runs --------------------------------------------------------------------------------------------------
 
@@ -863,7 +729,7 @@ class Worker:
             run.row_id,
             run.handler,
             run.attempt,
-            _place(failure),
+            place_of(failure),
             following.state,
             extra=run.log_ids | {"outcome": following.state, "duration_ms": round(took_s * 1000)},
         )
@@ -871,7 +737,7 @@ class Worker:
 
         def work(connection: Connection) -> None:
             if self._runs.fail(connection, run, following, error, now_ms):
-                self._count_failure(connection, run, _class_name(failure), now_ms)
+                self._count_failure(connection, run, class_of(failure), now_ms)
 
         self._access.run(work)
         self._counters.run_ended(run.handler, following.state, took_s)
@@ -990,17 +856,6 @@ def describe(error: BaseException) -> str:
         frames = [frame for frame in traceback.extract_tb(one.__traceback__) if frame.filename != __file__]
         message = f": {one}" if isinstance(one, HooklineError) else ""
         head = "Traceback (most recent call last):\n" if frames else ""
-        parts.append(f"{head}{''.join(traceback.format_list(frames))}{_class_name(one)}{message}\n")
+        parts.append(f"{head}{''.join(traceback.format_list(frames))}{class_of(one)}{message}\n")
         one = one.__cause__ if one.__cause__ or one.__suppress_context__ else one.__context__
     return "\nwhich led to:\n\n".join(reversed(parts))[-MAX_ERROR:]
-
-
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].name}, line {frames[-1].lineno}" if frames else ""
-    return f"{_class_name(error)}{where}"
-
-
-def _class_name(error: BaseException) -> str:
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

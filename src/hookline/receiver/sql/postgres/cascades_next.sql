@@ -1,5 +1,5 @@
--- The oldest walk that is not finished, does not wait after a failure and that nobody else is on just now; nobody else is on it until the commit.
+-- The oldest walk that is not finished, does not wait after a failure and that nobody else is on just now; nobody else is on it until the commit. First those that workers have taken up and not come back.
 select row_id, source, resource, object_id, position, cause_seq, cause, tries, child, begun from hookline_cascades
 where due_ms <= :now_ms or due_ms > :latest_ms
-order by row_id limit 1
+order by begun desc, row_id limit 1
 for update skip locked
