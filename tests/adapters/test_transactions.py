@@ -20,12 +20,14 @@ import sqlalchemy
 from django.db import connections, transaction
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
 
+from hookline.adapters.dbapi import PsycopgTransactions
 from hookline.adapters.django.transactions import AliasTransactions
 from hookline.adapters.sqlalchemy import SessionTransactions
 from hookline.errors import ConfigError, OutcomeUnknown, StorageUnavailable
 from hookline.receiver.app import Receiver
 from hookline.receiver.app_database import AppDatabase
 from hookline.receiver.handlers import LentTransaction, Transactions
+from hookline.storage import connect
 from hookline.testing.clock import TurnedClock
 from hookline.testing.signed import signed_request
 
@@ -288,6 +290,22 @@ def test_a_worker_hears_of_what_is_kept(app: App, receiver: Receiver, company: C
         worker.join()
 
     assert heard == ["event_000001", "event_000002"]
+
+
+def test_a_connection_beside_the_apps_leads_to_the_same_database(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the app names none: libpq takes the user's name then, or an environment variable's."""
+    name = postgres.migrated()
+    monkeypatch.setenv("PGDATABASE", name)
+    app = AppDatabase(PsycopgTransactions(lambda: psycopg.connect(postgres.url(name).replace(f"/{name}?", "/?"))))
+    url = app.url()
+    monkeypatch.delenv("PGDATABASE")
+
+    assert url is not None
+    with contextlib.closing(connect(url)) as beside, beside.read() as connection:
+        assert connection.execute("select current_database()").fetchone() == (name,)
+    postgres.drop(name)
 
 
 class Gate:

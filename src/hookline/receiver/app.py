@@ -33,6 +33,7 @@ from hookline.receiver.sources import DEFAULT, DEFAULT_PATH, Source
 from hookline.receiver.wsgi import WsgiDoor
 from hookline.rules.address import parse_networks
 from hookline.storage import Connection, Database, Verbs, connect, database_file, is_postgres
+from hookline.storage.app_connection import announce
 from hookline.storage.migrate import load_migrations, migrate, migrations_missing
 from hookline.storage.outage import Outage
 from hookline.wire.catalogue import nearest
@@ -463,7 +464,8 @@ class Receiver:
     def _open(self) -> Opened:
         if self._app_database is not None:
             app = self._app_database
-            keeping = functools.partial(app.announce, channel=CHANNEL)
+            # With the commit, by the app's own connection: a door opens none beside it.
+            keeping = functools.partial(announce, channel=CHANNEL)
             intake = Intake(
                 app, self._outage, self.counters, keeping=keeping, kept=self._tell_kept, end_thread=app.end_thread
             )

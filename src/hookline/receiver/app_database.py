@@ -15,7 +15,6 @@ from hookline.storage import connect
 from hookline.storage.app_connection import (
     PlainPostgres,
     PlainSqlite,
-    announce,
     begin_ours,
     meant,
     meant_at_begin,
@@ -141,11 +140,6 @@ class AppDatabase:
         """Tell subscribers, here and in other processes; where nobody of this process listens, nobody is told."""
         for beside in self._beside[:1]:
             beside.notify(channel)
-
-    @staticmethod
-    def announce(connection: PlainSqlite | PlainPostgres, channel: str) -> None:
-        """Tell subscribers with the commit: the door's way, which is to open no connection beside the app's."""
-        announce(connection, channel)
 
     def end_thread(self) -> None:
         """A thread of ours that used this ends: what the app keeps for each thread may be closed."""

@@ -135,7 +135,7 @@ class Intake:
             if len(entries) > 1:
                 raise  # the group runs them one by one, so that only the bad one fails
             self._outage.failed(error)
-            # Whatever an app's transactions raise, during their commit or before: 200 cannot be said.
+            # Whatever it is, an app's transactions may have raised it before their commit or after: 200 cannot be said.
             raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
         self._outage.is_over()
         self._counters.entries_kept([(entry.source, kind) for entry, kind in zip(entries, kinds, strict=True)])

@@ -45,7 +45,6 @@ from hookline.sender.api_parts import (
     Dialect,
     answers,
     dialect_of,
-    environment_of,
     idempotency_key,
     is_keyed,
 )
@@ -644,6 +643,3 @@ def _from_trouble(error: Exception, scope: Scope, outage: Outage) -> RequestErro
 
 def _too_large() -> RequestError:
     return RequestError(413, "body_too_large", f"The request body is larger than {MAX_BODY_BYTES} bytes.")
-
-
-__all__ = ["CallContext", "SenderApi", "environment_of", "error_body", "is_sender_path"]

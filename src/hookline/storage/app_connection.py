@@ -135,7 +135,9 @@ def url_of(connection: PlainSqlite | PlainPostgres) -> str | None:
         files = [file for _, name, file in cursor.fetchall() if name == "main" and file]
         return f"sqlite:///{files[0]}" if files else None
     info = connection.driver.info
-    return "postgresql://?" + urlencode(info.get_parameters() | ({"password": info.password} if info.password else {}))
+    # The database may be nowhere named, and the password is told apart.
+    known = {**info.get_parameters(), "dbname": info.dbname, "password": info.password}
+    return "postgresql://?" + urlencode({name: value for name, value in known.items() if value})
 
 
 def announce(connection: PlainSqlite | PlainPostgres, channel: str) -> None:

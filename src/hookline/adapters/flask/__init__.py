@@ -26,7 +26,6 @@ from hookline.errors import ConfigError
 from hookline.loop import Clock
 from hookline.receiver.handlers import Handler, LentTransaction, Registry, Transactions
 from hookline.receiver.resources import OPTIONAL
-from hookline.storage.app_connection import plain_or_refused, url_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -123,16 +122,13 @@ class AppReceiver(ConfiguredReceiver):
     def __init__(
         self, app: Flask, handlers: Registry, *, transactions: Transactions | None, clock: Clock | None
     ) -> None:
-        self._app_transactions = None if transactions is None else _InContext(transactions, app)
-        super().__init__(app.config.get(NAME, {}), name=NAME, transactions=self._app_transactions, clock=clock)
+        within = None if transactions is None else _InContext(transactions, app)
+        super().__init__(app.config.get(NAME, {}), name=NAME, transactions=within, clock=clock)
         self.handlers = _HandlersInContext(handlers, app)
 
     def database_url(self) -> str | None:
         """The URL of its database, for commands that open it by themselves; None where only the app can."""
-        if self._app_transactions is None:
-            return self.configured_url
-        with self._app_transactions.begin() as lent:
-            return url_of(plain_or_refused(lent.dbapi))
+        return self.configured_url if self._app_database is None else self._app_database.url()
 
     def worker(self, *, concurrency: int = 4) -> Worker:
         """As of any receiver. ConfigError where a handler waits for what never comes: the extension cannot know."""
