@@ -10,6 +10,7 @@
     │   ├── StorageUnavailable      locked, full, unwritable or gone: nothing was written, try again later
     │   ├── OutcomeUnknown          the commit's answer never came: it may or may not have been written
     │   └── MigrationError          the schema is newer, altered or half known: refuse to run
+    ├── SourceError                 the source's API gave no answer to go by; .reason says of what kind
     ├── RequestError                an API call is refused; .status .code .message .errors make the answer
     └── TransactionMisuse           a handler ended the transaction it was lent; an event was to be published in none
 
@@ -23,6 +24,7 @@ from typing import Any, Literal, TypeAlias
 
 SignatureReason: TypeAlias = Literal["missing", "malformed", "expired", "future", "mismatch"]
 BodyReason: TypeAlias = Literal["encoding", "not_json", "not_event"]
+SourceReason: TypeAlias = Literal["unavailable", "rate_limited", "unauthorized", "refused", "expired", "nonsense"]
 
 
 class HooklineError(Exception):
@@ -79,6 +81,20 @@ class OutcomeUnknown(StorageError):
 
 class MigrationError(StorageError):
     """The schema in the database is not one this version can run on."""
+
+
+class SourceError(HooklineError):
+    """The source's API gave no answer that says anything of the objects asked about.
+
+    `reason`: `unavailable` (no connection, a timeout, 5xx) and `rate_limited` pass by themselves; `unauthorized` (401,
+    403) and `refused` (any other 4xx) need a person; `expired`: the cursor leads to events that it no longer keeps;
+    `nonsense`: what it answered is not what it should be. `retry_after_s` is what it asked for, or None.
+    """
+
+    def __init__(self, reason: SourceReason, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.reason: SourceReason = reason
+        self.retry_after_s = retry_after_s
 
 
 class RequestError(HooklineError):

@@ -1,0 +1,136 @@
+-- Reading at the source besides hearing from it: the tail of its event feed, refetches of what is in doubt, and passes over
+-- what it lists.
+
+-- via: how an entry came, webhook or tail. object_sequence: which event of its object it is, where the sender says so.
+alter table hookline_inbox add column via text not null default 'webhook';
+alter table hookline_inbox add column object_sequence integer;
+
+-- Who does a source's tail, refetches or passes just now, so that one does. token grows with each holder: it fences off
+-- one that was taken for dead.
+create table hookline_leases (
+    source text not null,
+    name text not null,
+    token integer not null,
+    holder text not null,
+    until_ms integer not null,
+    primary key (source, name)
+);
+
+-- The place in a source's event feed up to which its events are in the inbox, and how reading went last. cursor is the
+-- id of the last event read; null before the first. state: reading, or snapshot while a pass stands in for events that
+-- the source no longer keeps (cursor_after is then the newest id noted before that pass began).
+create table hookline_tails (
+    source text primary key,
+    state text not null,
+    cursor text,
+    cursor_us integer,
+    cursor_after text,
+    pass_id integer,
+    read integer not null default 0,
+    kept integer not null default 0,
+    read_ms integer,
+    failed_ms integer,
+    error text
+);
+
+-- The time before which whatever a complete listing did not show is dead (rule D4), by what was listed: resource and the
+-- id of what it is in ('' for all of the source's). floor_us is -1 until a listing was complete.
+create table hookline_floors (
+    source text not null,
+    resource text not null,
+    scope_id text not null,
+    floor_us integer not null,
+    primary key (source, resource, scope_id)
+);
+
+-- What the source is to be asked about an object, since events leave it open. An edge's object_id is its ends' ids with a
+-- slash between. reasons are space separated; asked_us is the earliest moment at which an answer settles it.
+create table hookline_refetches (
+    source text not null,
+    resource text not null,
+    object_id text not null,
+    reasons text not null,
+    noticed_ms integer not null,
+    due_ms integer not null,
+    tries integer not null default 0,
+    error text,
+    primary key (source, resource, object_id)
+);
+create index hookline_refetches_due on hookline_refetches (source, due_ms);
+
+-- The highest number seen of an object's events, and the numbers below it that are missing (JSON list).
+create table hookline_sequences (
+    source text not null,
+    resource text not null,
+    object_id text not null,
+    highest integer not null,
+    missing text not null default '[]',
+    primary key (source, resource, object_id)
+);
+
+-- A reading of all that a source lists, or of one directory. kind: backfill, reconcile. mode: dry_run, apply.
+-- state: running, stopped (a reason says why; it can be resumed), completed, canceled.
+-- started_us: the source's time at its first request. counts is JSON.
+create table hookline_passes (
+    row_id integer primary key autoincrement,
+    source text not null,
+    kind text not null,
+    mode text not null,
+    directory_id text,
+    allow_mass_delete integer not null default 0,
+    state text not null,
+    reason text,
+    counts text not null default '{}',
+    asked_by text not null,
+    created_ms integer not null,
+    started_us integer,
+    updated_ms integer not null,
+    finished_ms integer,
+    due_ms integer not null
+);
+create index hookline_passes_open on hookline_passes (source, due_ms) where state = 'running';
+
+-- The listings a pass consists of. state: waiting, listing, confirming, completed, failed. cursor is the last page's
+-- last id; started_us the request time of the listing's first page; seen how many it listed.
+create table hookline_pass_scopes (
+    pass_id integer not null,
+    resource text not null,
+    scope_id text not null,
+    state text not null,
+    cursor text,
+    started_us integer,
+    seen integer not null default 0,
+    reason text,
+    primary key (pass_id, resource, scope_id)
+);
+
+-- What a listing showed, as long as its pass needs it.
+create table hookline_pass_seen (
+    pass_id integer not null,
+    resource text not null,
+    scope_id text not null,
+    object_id text not null,
+    primary key (pass_id, resource, scope_id, object_id)
+);
+
+-- Where mirror and source differ. kind: missing, extra, differs, uncertain. fields: JSON names of those that differ.
+-- cause: never_received, rejected, dead_lettered, stale, changed_locally, unknown; evidence: JSON, what says so.
+-- state: open, healed, ignored (note says why).
+create table hookline_drift (
+    row_id integer primary key autoincrement,
+    pass_id integer not null,
+    source text not null,
+    resource text not null,
+    object_id text not null,
+    scope_id text not null,
+    kind text not null,
+    fields text not null default '[]',
+    cause text not null,
+    evidence text not null default '{}',
+    state text not null,
+    note text,
+    found_ms integer not null,
+    settled_ms integer
+);
+create index hookline_drift_pass on hookline_drift (pass_id, row_id);
+create index hookline_drift_object on hookline_drift (source, resource, object_id, row_id);
