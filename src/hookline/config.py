@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from hookline.errors import ConfigError
-from hookline.rules.address import WORKOS_ADDRESSES, Network, check_list_url, parse_networks
+from hookline.rules.address import WORKOS_ADDRESSES, Network, check_source_url, parse_networks
 from hookline.rules.schedule import Schedule, parse_schedule
 
 PREFIX = "HOOKLINE_"
@@ -346,7 +346,7 @@ def _server_url(raw: object) -> str:
 def _list_url(raw: object) -> str:
     text = _text(raw)
     try:
-        check_list_url(text, setting="")
+        check_source_url(text, setting="")
     except ConfigError:
         raise ValueError from None
     return text

@@ -43,7 +43,7 @@ class PublishedCallers:
     """One published list, followed from its first mention in a process on.
 
     Args:
-        url: of the list; see `rules.address.check_list_url`.
+        url: of the list; see `rules.address.check_source_url`.
         database: where its last good copy is; asked for on the thread that follows the list.
         clock: when it is read again: every hour, after a failure in a minute and then ever later.
         fetch: the document at a URL; raises OSError or ValueError where there is none to be had.
@@ -176,7 +176,7 @@ def fetch_list(url: str) -> bytes:
     Raises:
         OSError, ValueError, http.client.HTTPException: it is not to be had, too large, or too slow.
     """
-    request = urllib.request.Request(url, headers={"Accept": ACCEPT})  # noqa: S310 - checked: check_list_url
+    request = urllib.request.Request(url, headers={"Accept": ACCEPT})  # noqa: S310 - checked: check_source_url
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
     deadline_s = time.monotonic() + TIMEOUT_S
     content = b""

@@ -10,7 +10,7 @@ from typing import Final, get_args
 from hookline.errors import ConfigError
 from hookline.receiver.receive import MAX_BODY, Door
 from hookline.receiver.retention import Retention
-from hookline.rules.address import WORKOS_ADDRESSES, Network, check_list_url, parse_networks
+from hookline.rules.address import WORKOS_ADDRESSES, Network, check_source_url, parse_networks
 from hookline.rules.redaction import SECRETS, Secrets
 from hookline.wire.schemes import Scheme
 from hookline.wire.signature import TOLERANCE_S
@@ -91,7 +91,7 @@ class Source:
             raise ConfigError("max_body", f"expected more than 0, got {self.max_body}")
         _allowed(self.allowed_ips)
         if self.allowed_ips_url is not None:
-            check_list_url(self.allowed_ips_url, setting="allowed_ips_url")
+            check_source_url(self.allowed_ips_url, setting="allowed_ips_url")
         _secret_places(self.redact)
 
     def door(

@@ -314,17 +314,24 @@ def parse_egress_document(content: bytes, *, setting: str) -> SourceAddresses:
     )
 
 
-def check_list_url(url: str, *, setting: str) -> None:
-    """Refuse a URL that no such document may be read from: it takes https, or http on this machine itself.
+def check_source_url(url: str, *, setting: str, may_use_http: bool = False) -> None:
+    """Refuse a URL at which nothing of a source may be read: it takes https, or http on this machine itself.
+
+    Args:
+        may_use_http: whether http is taken elsewhere, too.
 
     Raises:
         ConfigError: names `setting`.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises where it is none
+    except ValueError:
+        raise ConfigError(setting, "expected a URL, as in https://api.example.com") from None
     is_here = parts.hostname == "localhost" or (
         (address := _plain(parts.hostname or "")) is not None and address.is_loopback
     )
-    is_fit = parts.scheme == "https" or (parts.scheme == "http" and is_here)
+    is_fit = parts.scheme == "https" or (parts.scheme == "http" and (is_here or may_use_http))
     if not is_fit or not parts.hostname or "@" in parts.netloc or parts.fragment:
         raise ConfigError(setting, "expected an https URL without a user (http on this machine alone)")
 
