@@ -1,4 +1,6 @@
-"""Entries become rows, changes and runs: one transaction's worth of work, on the connection it is given.
+"""What was seen becomes rows, changes and runs: one transaction's worth of work, on the connection it is given.
+
+Events (`apply`) and answers of the source's API (`apply_reads`) are seen alike: observations with a source and a cause.
 
 Rows are read bottom-up (memberships, users and groups, directories, organizations) and worked on top-down, so that
 whoever needs a parent sees it as this transaction leaves it. Entries of one object are joined in memory in their
@@ -6,6 +8,9 @@ order; rules/merge.py decides each. What is *shown* of an object (alive, and its
 announced: every difference is one Change, and `announced_live` keeps it exactly one. The birth of an object known only
 from an embedded copy is silent, since no event said it was created; whatever changes in it afterwards, and its loss, is
 announced like any other's.
+
+Where a complete pass has set a floor for what the source lists, each observation is joined under it (rules/merge.py
+`join`), so that rows say all by themselves and whoever shows them need not know of floors.
 
 Where an object's payload lists its children (an organization's domains), the list is complete as of that payload: it
 is the floor of rules/merge.py for those that are not in it. The floor is read off the parent as it stands, and never
@@ -41,14 +46,17 @@ from hookline.receiver.mirror_store import (
     Outcome,
     OutcomeKind,
     Registered,
+    Scope,
 )
 from hookline.receiver.resources import (
     EDGES,
     LISTED_IN,
+    LISTINGS,
     RESOURCES,
     Edge,
     EdgeObservation,
     Observed,
+    Payload,
     Resource,
     observe,
 )
@@ -107,13 +115,23 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What an event or an answer of the source's API says of its source's objects, and what is to be named as the cause
+    of what comes of it.
+    """
+
+    source: str
+    observed: Observed
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
 class _Read:
     """An entry that could be read."""
 
     entry: Claimed
     event: Event
-    observed: Observed
-    cause: Cause
+    seen: Seen
 
 
 def apply(
@@ -144,7 +162,7 @@ def apply(
             done.outcomes.append(one)
         else:
             read.append(one)
-    batch.join(read)
+    batch.join([one.seen for one in read])
     facts = [
         NewRun(handler, None, one.entry.seq, None)
         for one in read
@@ -154,6 +172,28 @@ def apply(
     done.outcomes += [batch.outcome(one, one.entry.seq in heard) for one in read]
     batch.write(done, registered, facts)
     store.note(connection, done.outcomes, now_ms)
+    return done
+
+
+def apply_reads(
+    store: MirrorStore,
+    connection: Connection,
+    seen: Sequence[Seen],
+    now_ms: int,
+    *,
+    registered: Sequence[Registered] | None = None,
+) -> Applied:
+    """Join what the source's API answered (`resources.observe_read` and its neighbours) into the mirror, as `apply`
+    does with events: any order, several of one object. A page of a hundred is best joined at once. Entries have
+    outcomes, answers have none.
+
+    Args:
+        registered: the handlers; None reads them.
+    """
+    done = Applied()
+    batch = _Batch(store, connection, now_ms)
+    batch.join(seen)
+    batch.write(done, store.registered(connection) if registered is None else registered, [])
     return done
 
 
@@ -195,7 +235,7 @@ def _read(entry: Claimed, optional: Collection[str]) -> _Read | Outcome:
     except InvalidBody as error:
         return Outcome(entry.seq, "dead", error.reason)
     observed = observe(event, entry.event_id, entry.received_ms, optional)
-    return _Read(entry, event, observed, Cause(entry.seq, entry.event_id))
+    return _Read(entry, event, Seen(entry.source, observed, Cause(entry.seq, entry.event_id)))
 
 
 def _fact_handlers(registered: Sequence[Registered], source: str, type_: str, seq: int) -> list[str]:
@@ -233,18 +273,19 @@ class _Batch:
         self._known_parents: dict[tuple[str, str, tuple[str | None, ...]], list[Parent]] = {}
         self._moved: dict[tuple[str, ObjectKey], Cause] = {}
         self._relisted: dict[tuple[str, ObjectKey], Cause] = {}
+        self._floors: dict[tuple[str, Scope], Clock] = {}
         self._changes: list[NewChange] = []
         self._verdicts: dict[int, list[Verdict | EdgeVerdict]] = defaultdict(list)
         self._notes: dict[int, list[str]] = defaultdict(list)
 
-    # -- entries -----------------------------------------------------------------------------------------------
+    # -- observations ------------------------------------------------------------------------------------------
 
-    def join(self, read: Sequence[_Read]) -> None:
-        """Join what the entries say into the rows."""
-        objects: dict[tuple[str, ObjectKey], list[tuple[_Read, Observation]]] = defaultdict(list)
-        edges: dict[tuple[str, str, tuple[str, str]], list[tuple[_Read, EdgeObservation]]] = defaultdict(list)
-        for one in read:
-            source = one.entry.source
+    def join(self, all_seen: Sequence[Seen]) -> None:
+        """Join what was seen into the rows."""
+        objects: dict[tuple[str, ObjectKey], list[tuple[Seen, Observation]]] = defaultdict(list)
+        edges: dict[tuple[str, str, tuple[str, str]], list[tuple[Seen, EdgeObservation]]] = defaultdict(list)
+        for one in all_seen:
+            source = one.source
             for seen in one.observed.objects:
                 objects[source, (seen.resource, seen.key)].append((one, seen))
             if (edge := one.observed.edge) is not None:
@@ -264,6 +305,7 @@ class _Batch:
         for source, name, ids in named:
             above.update((source, key) for key in _keys(RESOURCES[name].parents, ids))
         self._load(objects, edges, above)
+        self._load_floors(objects, edges, named)
         by_resource: dict[str, list[tuple[str, ObjectKey]]] = defaultdict(list)
         for key in objects:
             by_resource[key[1][0]].append(key)
@@ -278,8 +320,8 @@ class _Batch:
     def outcome(self, one: _Read, is_heard: bool) -> Outcome:
         """What became of an entry: the most that any of its observations did."""
         seq = one.entry.seq
-        if one.observed.ignored is not None:
-            return Outcome(seq, "fact" if is_heard else "ignored", one.observed.ignored)
+        if one.seen.observed.ignored is not None:
+            return Outcome(seq, "fact" if is_heard else "ignored", one.seen.observed.ignored)
         verdicts = self._verdicts.get(seq)
         if not verdicts:
             return Outcome(seq, "fact" if is_heard else "ignored", None)
@@ -287,13 +329,14 @@ class _Batch:
         notes = self._notes.get(seq)
         return Outcome(seq, kind, " ".join(dict.fromkeys(notes)) if notes else None)
 
-    def _join_object(self, row: ObjectRow, seen: Sequence[tuple[_Read, Observation]]) -> None:
+    def _join_object(self, row: ObjectRow, seen: Sequence[tuple[Seen, Observation]]) -> None:
         parents = self._parents_of(row)
         if row.state is not None:
             self._announce(row, is_alive(row.state, parents, floor=self._floor_of(row)), None)
         for one, observation in seen:
             before, before_ids = row.known_state(), row.parent_ids
-            joined = join(before, observation)
+            floor = self._scope_floor(row, observation.payload) if self._floors else NEVER
+            joined = join(before, observation, floor=floor)
             state, verdict = joined.state, joined.verdict
             was_shown = row.shown if row.announced else None
             if state is not before:
@@ -322,13 +365,14 @@ class _Batch:
                 flags, wishes = (*flags, "uncertain"), (*wishes, "refetch:uncertain")
             self._note(row, one, verdict, flags, wishes)
 
-    def _join_edge(self, row: EdgeRow, seen: Sequence[tuple[_Read, EdgeObservation]]) -> None:
+    def _join_edge(self, row: EdgeRow, seen: Sequence[tuple[Seen, EdgeObservation]]) -> None:
         ends = self._ends_of(row)
+        floor = self._floors.get((row.source, _scope_of_edge(row.edge, row.ids)), NEVER) if self._floors else NEVER
         if row.state is not None:
             self._announce(row, is_edge_alive(row.state, ends), None)
         for one, observation in seen:
             was_shown = row.shown if row.announced else None
-            joined = join_edge(row.state, observation.kind, observation.clock)
+            joined = join_edge(row.state, observation.kind, observation.clock, floor=floor)
             state = joined.state
             is_moved = state is not row.state
             if is_moved:
@@ -356,17 +400,37 @@ class _Batch:
     def _note(
         self,
         row: ObjectRow | EdgeRow,
-        one: _Read,
+        one: Seen,
         verdict: Verdict | EdgeVerdict,
         flags: Sequence[str],
         wishes: Sequence[str],
     ) -> None:
-        seq = one.entry.seq
-        self._verdicts[seq].append(verdict)
-        if wishes:
-            self._notes[seq] += wishes
+        if (seq := one.cause.seq) is not None:
+            self._verdicts[seq].append(verdict)
+            if wishes:
+                self._notes[seq] += wishes
         if flags:
             _flag(row, flags)
+
+    def _load_floors(
+        self,
+        objects: Iterable[tuple[str, ObjectKey]],
+        edges: Iterable[tuple[str, str, tuple[str, str]]],
+        named: Iterable[tuple[str, str, tuple[str | None, ...]]],
+    ) -> None:
+        """Read the floors of what is about to be joined: by the scope that its row has, and by what is said of it."""
+        scopes = {(source, _scope_of_edge(EDGES[name], ids)) for source, name, ids in edges if name in LISTINGS}
+        scopes |= {(source, scope) for source, name, ids in named if (scope := _scope_of(RESOURCES[name], ids))}
+        for key in objects:
+            if (row := self._objects[key]) is not None and (scope := _scope_of(row.resource, row.parent_ids)):
+                scopes.add((row.source, scope))
+        if scopes:
+            self._floors = self._store.floors(self._connection, sorted(scopes))
+
+    def _scope_floor(self, row: ObjectRow, payload: Payload | None) -> Clock:
+        """The floor over an object: of the scope that it is in, and of the one that it is said to be in."""
+        scopes = {_scope_of(row.resource, ids) for ids in (row.parent_ids, row.resource.parent_ids(payload))}
+        return max(self._floors.get((row.source, scope), NEVER) if scope is not None else NEVER for scope in scopes)
 
     # -- liveness ----------------------------------------------------------------------------------------------
 
@@ -701,6 +765,21 @@ def _means_else(before: ObjectState | None, after: ObjectState, parents: Sequenc
     return as_parent(before, parents) != as_parent(after, parents)
 
 
+def _scope_of(resource: Resource, parent_ids: Sequence[str | None]) -> Scope | None:
+    """The listing that an object with these parents is in; None where there is none, or the parent is not known."""
+    column = LISTINGS.get(resource.name)
+    if not column:
+        return None if column is None else Scope(resource.name)
+    id_ = next(id_ for (_, of), id_ in zip(resource.parents, parent_ids, strict=True) if of == column)
+    return None if id_ is None else Scope(resource.name, id_)
+
+
+def _scope_of_edge(edge: Edge, ids: tuple[str, str]) -> Scope:
+    """The listing that a pair is in; of an edge that nobody lists, one that has no floor."""
+    column = LISTINGS.get(edge.name)
+    return Scope(edge.name, next((id_ for (_, of), id_ in zip(edge.ends, ids, strict=True) if of == column), ""))
+
+
 def _keys(parents: Sequence[tuple[str, str]], ids: Sequence[str | None]) -> list[ObjectKey]:
     """The keys of those parents whose id is known."""
     return [(name, id_) for (name, _), id_ in zip(parents, ids, strict=True) if id_ is not None]
@@ -716,4 +795,4 @@ def _above(row: ObjectRow | EdgeRow) -> list[ObjectKey]:
     return keys
 
 
-__all__: tuple[str, ...] = ("Applied", "apply", "next_child", "walk")
+__all__: tuple[str, ...] = ("Applied", "Seen", "apply", "apply_reads", "next_child", "walk")

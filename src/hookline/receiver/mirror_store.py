@@ -15,8 +15,8 @@ import msgspec
 
 from hookline.receiver.handlers import ChangeKind, HandlerKind
 from hookline.receiver.model import Redacted
-from hookline.receiver.resources import EDGES, RESOURCES, Edge, Payload, Resource, decode, encode
-from hookline.rules.merge import NEVER, NO_CONTENT, EdgeState, ObjectState
+from hookline.receiver.resources import EDGES, LISTINGS, RESOURCES, Edge, Payload, Resource, decode, encode
+from hookline.rules.merge import NEVER, NO_CONTENT, Clock, EdgeState, ObjectState
 from hookline.storage import Connection, Dialect, Verb, Verbs
 from hookline.wire.timestamps import format_ms
 
@@ -53,8 +53,19 @@ class Claimed(NamedTuple):
         return self.body is not None and self.redacted != "people"
 
 
+class Scope(NamedTuple):
+    """What one listing of the source shows all of. `scope_id` is the directory's id for users and groups, the group's
+    for `directory_membership`, and '' for all directories or organizations.
+    """
+
+    resource: str
+    scope_id: str = ""
+
+
 class Cause(NamedTuple):
-    """The inbox entry and the event that something came from."""
+    """The inbox entry and the event that something came from; of what was read at the source, `seq` is None and
+    `event_id` says what read it: `pass_12`, `refetch`.
+    """
 
     seq: int | None
     event_id: str | None
@@ -226,6 +237,13 @@ class EdgeRow:
         return encode({one: self.ids[0], other: self.ids[1], **within})
 
 
+class _Listing(NamedTuple):
+    """The verbs of what the source lists."""
+
+    unseen: Verb
+    count_live: Verb
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """The verbs of one table. `replace` leaves what its indexes are over alone, `move` does not.
@@ -278,6 +296,8 @@ class MirrorStore:
                     verb = verbs.filled("each", "mirror_ends_outside", {**words, "scope": edge.scope[1]})
                     self._ends_outside[end].append(verb)
         self.leaf_parents = frozenset(end for end in self._ends if set(self._child_tables[end]) <= EDGES.keys())
+        self._lock_floors = verbs.get("floors_lock")  # only where several write at once
+        self._listings = {name: _listing(verbs, name, column) for name, column in LISTINGS.items()}
         self._writers = {name: _object_writer(resource) for name, resource in RESOURCES.items()}
 
     # -- entries -----------------------------------------------------------------------------------------------
@@ -399,6 +419,57 @@ class MirrorStore:
             (inserts if row.is_new else updates).append(values)
         table.insert.run_many(connection, inserts)
         table.replace.run_many(connection, updates)
+
+    # -- floors ------------------------------------------------------------------------------------------------
+
+    def floors(self, connection: Connection, scopes: Iterable[tuple[str, Scope]]) -> dict[tuple[str, Scope], Clock]:
+        """The floors there are of these (source, scope). None is set elsewhere until this transaction ends."""
+        keys = json.dumps([(source, *scope) for source, scope in scopes])
+        return {
+            (source, Scope(resource, scope_id)): (floor_us, "")
+            for source, resource, scope_id, floor_us in self._verbs["floors_read"].run(connection, {"scopes": keys})
+        }
+
+    def unseen(
+        self, connection: Connection, source: str, scope: Scope, floor: Clock, after: str, limit: int
+    ) -> list[str]:
+        """The next of a scope that live, and on nothing as late as the floor: a listing that began then has not shown
+        them.
+
+        What only a parent that has died since hides is among them; what came back with no evidence of its own is not.
+
+        Returns: ids; of a group's memberships those of the users.
+        """
+        named = {
+            "source": source,
+            "scope_id": scope.scope_id,
+            "floor_us": floor[0],
+            "after": after,
+            "limit": limit,
+        }
+        return [id_ for (id_,) in self._listings[scope.resource].unseen.run(connection, named)]
+
+    def count_live(self, connection: Connection, source: str, scope: Scope) -> int:
+        """How many of a scope are shown."""
+        named = {"source": source, "scope_id": scope.scope_id}
+        ((count,),) = self._listings[scope.resource].count_live.run(connection, named)
+        return int(count)
+
+    def set_floor(self, connection: Connection, source: str, scope: Scope, floor: Clock) -> bool:
+        """Say that from here on what was last seen before the floor is dead (rule D4), where a complete listing is in
+        the mirror and all that it did not show has been settled. A floor never falls.
+
+        In a short transaction of its own that has begun with a write: on PostgreSQL it waits for all that apply just
+        now.
+
+        Returns: False, and no floor is set, where something is unsettled (`unseen`): some has come meanwhile.
+        """
+        if self._lock_floors is not None:
+            self._lock_floors.run(connection)
+        if self.unseen(connection, source, scope, floor, "", 1):
+            return False
+        self._verbs["floors_set"].run(connection, {"source": source, **scope._asdict(), "floor_us": floor[0]})
+        return True
 
     # -- changes, runs, walks ----------------------------------------------------------------------------------
 
@@ -559,6 +630,27 @@ def _edge_table(verbs: Verbs, edge: Edge) -> _Table:
         of=" of m",
     )
     return _Table(*reading, *_writing(verbs, edge.table, ("source", one, other), columns, frozenset()), children)
+
+
+def _listing(verbs: Verbs, name: str, column: str) -> _Listing:
+    """Made from the list of tables, as those of `_Table` are."""
+    scope = f" and m.{column} = :scope_id" if column else ""
+    if (edge := EDGES.get(name)) is not None:
+        table, key, proof, death = edge.table, next(c for _, c in edge.ends if c != column), "add", "remove"
+        parents = (*edge.ends, *(() if edge.scope is None else (edge.scope,)))
+    else:
+        resource = RESOURCES[name]
+        table, key, proof, death, parents = resource.table, "id", "proof", "death", resource.parents
+    above = "".join(
+        f"\n    and not exists (select 1 from {RESOURCES[parent].table} p where p.source = m.source and p.id = m.{of}"
+        f" and (p.death_us, p.death_event_id) >= (m.{proof}_us, m.{proof}_event_id))"
+        for parent, of in parents
+    )
+    words = {"table": table, "key": key, "scope": scope, "proof": proof, "death": death, "above": above}
+    return _Listing(
+        verbs.filled("each", "mirror_unseen", words),
+        verbs.filled("each", "mirror_count_live", {"table": table, "scope": scope}),
+    )
 
 
 def _reading(verbs: Verbs, name: str, words: Mapping[str, str], *, key: str, of: str = "") -> tuple[Verb, Verb]:

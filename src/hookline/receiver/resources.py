@@ -2,8 +2,8 @@
 
 `RESOURCES` is the one list: table, parents and typed columns per resource, in the order in which rows are written
 (parents first). `EDGES` are relations between two objects. `observe` turns an event into observations for
-rules/merge.py. A field of the wrong type leaves its column null and stays in the payload; nothing here raises on odd
-data, stores anything or decides who wins.
+rules/merge.py, `observe_read` and its neighbours an answer of the source's API. A field of the wrong type leaves its
+column null and stays in the payload; nothing here raises on odd data, stores anything or decides who wins.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from hookline.rules.merge import Clock, EdgeKind, Observation, event_clock, is_active
+from hookline.rules.merge import (
+    Clock,
+    EdgeKind,
+    Observation,
+    absence_clock,
+    event_clock,
+    is_active,
+    read_clock,
+)
 from hookline.rules.redaction import SECRETS
 from hookline.wire.catalogue import CATALOGUE
 from hookline.wire.event import MAX_NAME, Event
@@ -124,7 +132,7 @@ class EdgeObservation:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that one event says about the mirror. `ignored` says why it says nothing, where its type would."""
+    """All that one event or answer says about the mirror. `ignored` says why it says nothing, where its type would."""
 
     objects: tuple[Observation, ...] = ()
     edge: EdgeObservation | None = None
@@ -400,6 +408,16 @@ LISTED_IN: Final[Mapping[str, str]] = {
     resource.lists[1]: resource.name for resource in RESOURCES.values() if resource.lists is not None
 }
 
+# What the source lists completely, and which column names the list an object or a pair is in; '' where it lists all
+# that it has at once.
+LISTINGS: Final[Mapping[str, str]] = {
+    "organization": "",
+    "directory": "",
+    "directory_user": "directory_id",
+    "directory_group": "directory_id",
+    DIRECTORY_MEMBERSHIP.name: "group_id",
+}
+
 # A deletion's state is the one before it and says nothing (workos-protocol §6, dsync.deleted).
 _NOT_SAID_BY_DELETION: Final[Mapping[str, frozenset[str]]] = {"directory": frozenset({"state"})}
 
@@ -425,7 +443,8 @@ def observe(event: Event, entry_id: str, received_ms: int, optional: Collection[
     key = resource.key_of(event.data)
     if key is None:
         return Observed(ignored=resource.lacks(event.data))
-    payload = _payload(resource, event.data, event.raw, is_deletion=type_.kind == "D")
+    data = _cleaned(event.data) if _NUL_IN_JSON in event.raw else event.data
+    payload = _payload(resource, data, is_deletion=type_.kind == "D")
     updated_us = _time_us(payload.get("updated_at"))
     clock, uncertain = _clock(event, entry_id, received_ms, updated_us)
     seen = Observation(
@@ -434,6 +453,38 @@ def observe(event: Event, entry_id: str, received_ms: int, optional: Collection[
     if type_.kind == "D" or resource.lists is None:
         return Observed((seen,))
     return Observed((seen, *_listed(resource, seen)))
+
+
+def observe_read(resource: str, item: dict[str, Any], requested_us: int) -> Observed:
+    """What an answer of the source's API says that shows an object (merge rule A17).
+
+    Args:
+        resource: of `RESOURCES`.
+        item: the object as it came.
+        requested_us: when the request was sent, in the source's time (`SourceApi`).
+    """
+    kind = RESOURCES[resource]
+    key = kind.key_of(item)
+    if key is None:
+        return Observed(ignored=kind.lacks(item))
+    payload = _payload(kind, item if _is_storable(item) else _cleaned(item))
+    seen = Observation("read", resource, key, payload, _time_us(payload.get("updated_at")), read_clock(requested_us))
+    return Observed((seen,) if kind.lists is None else (seen, *_listed(kind, seen)))
+
+
+def observe_absent(resource: str, id_: str, requested_us: int) -> Observed:
+    """What the answer 404 to a request for one object says (A19)."""
+    return Observed((Observation("absent", resource, id_, None, None, absence_clock(requested_us)),))
+
+
+def observe_listed(edge: str, keys: tuple[str, str], scope_id: str | None, requested_us: int) -> Observed:
+    """What a list of one end's others says of a pair that is in it (C7); `requested_us` is of the page it was on."""
+    return Observed(edge=EdgeObservation("add", edge, keys, scope_id, read_clock(requested_us)))
+
+
+def observe_unlisted(edge: str, keys: tuple[str, str], scope_id: str | None, started_us: int) -> Observed:
+    """What a complete list says of a pair that is not in it (C7); `started_us` is when its first page was requested."""
+    return Observed(edge=EdgeObservation("remove", edge, keys, scope_id, absence_clock(started_us)))
 
 
 def _listed(resource: Resource, holder: Observation) -> Iterator[Observation]:
@@ -468,9 +519,10 @@ def _observe_edge(event: Event, entry_id: str, received_ms: int, edge: Edge, kin
         column = edge.scope[1]
         scope_id = _name(event.data.get(column)) or next(filter(None, (_name(c.get(column)) for c in copies)), None)
     objects: list[Observation] = []
+    has_nul = _NUL_IN_JSON in event.raw
     if kind == "add" and copies:  # the copies in a remove are no observation (merge rule A23)
         for (name, _), key, copy in zip(edge.ends, (one_id, other_id), copies, strict=True):
-            payload = _payload(RESOURCES[name], copy, event.raw)
+            payload = _payload(RESOURCES[name], _cleaned(copy) if has_nul else copy)
             updated_us = _time_us(payload.get("updated_at"))
             objects.append(Observation("embedded", name, key, payload, updated_us, clock, uncertain))
     return Observed(tuple(objects), EdgeObservation(kind, edge.name, (one_id, other_id), scope_id, clock, uncertain))
@@ -486,8 +538,7 @@ def _clock(event: Event, entry_id: str, received_ms: int, updated_us: int | None
     )
 
 
-def _payload(resource: Resource, data: dict[str, Any], raw: bytes, *, is_deletion: bool = False) -> dict[str, Any]:
-    payload = _cleaned(data) if _NUL_IN_JSON in raw else data
+def _payload(resource: Resource, payload: dict[str, Any], *, is_deletion: bool = False) -> dict[str, Any]:
     if is_deletion and (silent := _NOT_SAID_BY_DELETION.get(resource.name)):
         payload = {name: value for name, value in payload.items() if name not in silent}
     if not resource.secret.isdisjoint(payload):
@@ -519,6 +570,14 @@ def decode(text: str | None) -> dict[str, Any] | None:
         return None
     payload: dict[str, Any] = msgspec.json.decode(text)
     return payload
+
+
+def _is_storable(value: Any) -> bool:
+    """Whether it has none of them, as far as a quick look tells. What JSON could not hold raises."""
+    try:
+        return _NUL_IN_JSON not in msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return False
 
 
 def _cleaned(value: Any) -> Any:

@@ -39,6 +39,9 @@ compare rows.
 
 NO_CONTENT: Final[ContentKey] = (-1, -1, "")
 
+AFTER_EVERY_ID: Final = "\U0010ffff"
+"""In the place of an event's id, later than every id: such a character is in none."""
+
 EPSILON_US: Final = 15_000_000
 """ε: what clock skew between sender hosts and replica lag are allowed to be together."""
 
@@ -251,19 +254,35 @@ def floor_clock(pass_started_us: int, *, epsilon_us: int = EPSILON_US) -> Clock:
     return (max(pass_started_us - epsilon_us, 0), "")
 
 
-def join(state: ObjectState | None, seen: Observation, *, epsilon_us: int = EPSILON_US) -> Joined:
+def floor_death(floor: Clock) -> Clock:
+    """The death, or an edge's remove, that a floor stands for where something from before it is said of what it did
+    not show: later than every event before the floor's moment, earlier than all evidence of that moment.
+    """
+    return (floor[0] - 1, AFTER_EVERY_ID)
+
+
+def join(state: ObjectState | None, seen: Observation, *, floor: Clock = NEVER, epsilon_us: int = EPSILON_US) -> Joined:
     """Join one observation into what is known of its object (rules A1–A23); None is an object never heard of.
 
-    Parents and floors take no part: they decide at reading (`is_alive`).
+    Parents take no part: they decide at reading (`is_alive`).
+
+    Args:
+        floor: of a complete pass over the object's scope (D4). An observation from before it brings the death with it
+            that the pass implies, unless the object has been proven since: then the pass has seen it, or it is younger.
+            So the object's own life depends on the set of observations, not on their order, and who shows the
+            object need not know the floor.
     """
     before = ObjectState(seen.resource, seen.key) if state is None else state
     flags: list[Flag] = []
     wishes: list[Wish] = []
     payload = None if seen.payload is None or seen.payload.keys() <= _BARE else _without_diff(seen.payload)
     key = NO_CONTENT if payload is None else _content_key(seen, epsilon_us, flags, wishes)
+    # `before.life` alone decides: what an observation older than the floor proves is older than it, too.
+    is_unseen = seen.clock < floor and before.life < floor
+    least_death = max(before.death, floor_death(floor)) if is_unseen else before.death
     if seen.kind == "delete" or seen.kind == "absent":
-        return _join_death(state, before, seen, key, payload, epsilon_us, flags, wishes)
-    return _join_life(state, before, seen, key, payload, epsilon_us, flags, wishes)
+        return _join_death(state, before, seen, key, payload, least_death, epsilon_us, flags, wishes)
+    return _join_life(state, before, seen, key, payload, least_death, epsilon_us, flags, wishes)
 
 
 def _join_life(
@@ -272,6 +291,7 @@ def _join_life(
     seen: Observation,
     key: ContentKey,
     payload: Mapping[str, Any] | None,
+    death: Clock,
     epsilon_us: int,
     flags: list[Flag],
     wishes: list[Wish],
@@ -312,7 +332,7 @@ def _join_life(
             content,
             kept,
             life,
-            before.death,
+            death,
             provisional,
             reduced_content,
             reduced,
@@ -325,8 +345,9 @@ def _join_life(
         wishes.append("refetch:uncertain")
     verdict: Verdict
     if not _lives(after):
-        verdict = "noop" if after is state else "stale"  # A14, A22: never raises the dead
-        if embedded and clock > after.death:
+        # A14, A22: never raises the dead. One that was shown from before the floor is what no pass leaves behind.
+        verdict = "deleted" if _lives(before) else "noop" if after is state else "stale"
+        if clock > death if embedded else provisional > death and death is not before.death:
             wishes.append("refetch:added_while_dead")
     elif not _lives(before) and before.death != NEVER:
         verdict = "recreated"  # A15
@@ -347,11 +368,12 @@ def _join_death(
     seen: Observation,
     key: ContentKey,
     payload: Mapping[str, Any] | None,
+    least_death: Clock,
     epsilon_us: int,
     flags: list[Flag],
     wishes: list[Wish],
 ) -> Joined:
-    death = max(before.death, seen.clock)
+    death = max(least_death, seen.clock)
     reduced_content, reduced = before.reduced_content, before.reduced
     if (
         payload is not None
@@ -390,28 +412,40 @@ def _join_death(
     return Joined(after, verdict, tuple(wishes), tuple(flags))
 
 
-def join_edge(state: EdgeState | None, kind: EdgeKind, clock: Clock, *, epsilon_us: int = EPSILON_US) -> JoinedEdge:
-    """Join one add or remove of a pair (rules C1–C4); None is a pair never heard of."""
+def join_edge(
+    state: EdgeState | None,
+    kind: EdgeKind,
+    clock: Clock,
+    *,
+    floor: Clock = NEVER,
+    epsilon_us: int = EPSILON_US,
+) -> JoinedEdge:
+    """Join one add or remove of a pair (rules C1–C4); None is a pair never heard of.
+
+    `floor` is of a complete listing of the edge's scope, and works as that of `join` does.
+    """
     before = EdgeState() if state is None else state
     was = before.add > before.remove
-    verdict: EdgeVerdict
+    add, remove = before.add, before.remove
     if kind == "add":
-        rival = before.remove
-        after = before if clock <= before.add else EdgeState(clock, before.remove)
-        now = after.add > after.remove
-        if now:
-            verdict = "noop" if was else "added"
-        else:
-            verdict = "noop" if after is before else "stale"  # C3
+        rival, add = remove, max(add, clock)
     else:
-        rival = before.add
-        after = before if clock <= before.remove else EdgeState(before.add, clock)
-        if after.add > after.remove:
-            verdict = "noop" if after is before else "stale"
-        elif was:
-            verdict = "removed"
+        rival, remove = add, max(remove, clock)
+    if clock < floor:
+        remove = max(remove, floor_death(floor))
+    after = before if (add, remove) == (before.add, before.remove) else EdgeState(add, remove)
+    verdict: EdgeVerdict
+    if add > remove:
+        if kind == "add" and not was:
+            verdict = "added"
         else:
-            verdict = "tombstone" if before.remove == NEVER else "noop"  # C2
+            verdict = "noop" if kind == "add" or after is before else "stale"
+    elif was:
+        verdict = "removed"
+    elif kind == "add":
+        verdict = "noop" if after is before else "stale"  # C3
+    else:
+        verdict = "tombstone" if before.remove == NEVER else "noop"  # C2
     if after is not before and _is_close(clock, rival, epsilon_us):
         return JoinedEdge(after, verdict, ("refetch:uncertain",), ("uncertain",))
     return JoinedEdge(after, verdict)
@@ -515,6 +549,7 @@ def is_active(payload: Mapping[str, Any] | None, alive: bool, *, resource: str =
     return isinstance(word, str) and word in words
 
 
+_OUR_IDS: Final = frozenset({"", AFTER_EVERY_ID})
 _BARE: Final = frozenset({"object", "id"})
 _DIFF: Final = frozenset({"previous_attributes"})
 _SILENT: Final[Mapping[str, frozenset[str]]] = {"directory_user": _DIFF | {"groups"}}
@@ -571,7 +606,7 @@ def _is_close(one: Clock, other: Clock, epsilon_us: int) -> bool:
     """Whether two clocks could be the other way round: skew between the sender's hosts, ids that do not rise within
     a millisecond, or a replica's lag could have swapped them. Two answers of the API are both dated by one clock, ours.
     """
-    if NEVER in (one, other) or one == other or one[1] == other[1] == "":
+    if NEVER in (one, other) or one == other or (one[1] in _OUR_IDS and other[1] in _OUR_IDS):
         return False
     return abs(one[0] - other[0]) <= epsilon_us
 
