@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
 from hookline.sender.deliver import SCHEDULES
+from hookline.sender.directories import Directories
 from hookline.sender.holding import Holding
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
@@ -180,6 +181,7 @@ def context(database: Database, store: SenderStore, box: SecretBox, clock: Turne
             make_exchange=lambda: HttptoolsExchange(refuse=lambda _: None),
         ),
         replays=Replays(database, store, JobStore(database.dialect), clock=clock, ids=ids),
+        directories=Directories(database, store, clock=clock, ids=ids),
     )
     publisher.close()
 

@@ -77,7 +77,7 @@ def a_claim(schedule: Schedule, until_ms: int) -> Claimed:
         old_secret_enc=OLD, old_secret_until_ms=until_ms, signs_with_old=1, probe_failures=0, probe_after_ms=None,
         headers_enc=None, standard_webhooks=0, schedule=None, timeout_ms=None, rate_limit_per_min=None,
     )  # fmt: skip
-    event = ClaimedEvent(1, "event_1", "dsync.user.created", "published", None, b'{"id":"event_1"}')
+    event = ClaimedEvent(1, "event_1", "dsync.user.created", "published", None, None, b'{"id":"event_1"}')
     return Claimed(
         row_id=1, id="delivery_1", event=event, endpoint=endpoint, origin="published", attempt=0, slots_used=0,
         unknown_attempts=0, kind="scheduled", planned_ms=None, first_ms=0, claimed_ms=0,

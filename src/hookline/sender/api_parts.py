@@ -20,6 +20,7 @@ from hookline.wire.timestamps import format_ms, parse_us
 if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.rules.schedule import Schedule
+    from hookline.sender.directories import Directories
     from hookline.sender.ids import IdMaker
     from hookline.sender.keys import ApiKeys, KeyRing
     from hookline.sender.publish import Publisher
@@ -54,6 +55,7 @@ class CallContext:
     schedules: Mapping[str, Schedule]
     replays: Replays
     trials: Trials
+    directories: Directories
     egress: bytes | None = None
 
 

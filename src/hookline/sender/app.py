@@ -22,10 +22,11 @@ from hookline.loop import SystemClock
 from hookline.rules.address import Network, vet_ip, vet_url
 from hookline.rules.health import HealthPolicy
 from hookline.rules.schedule import Schedule
-from hookline.sender import closing, holding, replays, retention
+from hookline.sender import closing, directories, holding, replays, retention
 from hookline.sender.closing import Closing
 from hookline.sender.counters import Counters
 from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
+from hookline.sender.directories import Directories
 from hookline.sender.egress import published_egress
 from hookline.sender.holding import Holding
 from hookline.sender.http import tls_context
@@ -108,6 +109,7 @@ class SenderApp:
         made_keys: API keys made just now, in clear for the only time: to be printed once.
         publisher: to publish without HTTP.
         registry: to manage endpoints without HTTP.
+        directories: to write organizations and directories without HTTP.
         api_keys: to manage API keys without HTTP.
         store: the verbs, for whoever reads.
         retention: to remove what is past its time without waiting for the next round.
@@ -171,6 +173,7 @@ class SenderApp:
             )
         check = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
         self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
+        self.directories = Directories(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
         self._jobs = JobStore(database.dialect)
         self._holding = Holding(self._jobs)
         self.registry = Registry(
@@ -192,6 +195,7 @@ class SenderApp:
                 store=self.store,
                 registry=self.registry,
                 publisher=self.publisher,
+                directories=self.directories,
                 keys=self._keys,
                 clock=self._clock,
                 ids=ids,
@@ -281,6 +285,7 @@ class SenderApp:
             clock=self._clock,
             kinds={
                 closing.KIND: Closing(self.store, self._jobs).do_part,
+                directories.KIND: self.directories.do_part,
                 holding.KIND: self._holding.do_part,
                 replays.KIND: self._replays.do_part,
                 retention.KIND: self.retention.do_part,

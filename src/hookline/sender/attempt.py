@@ -50,6 +50,8 @@ USER_AGENT: Final = f"Hookline/{__version__}"
 # On test events and replays, with the word `test` or `replay`: a consumer can tell them from the first delivery.
 ORIGIN_HEADER: Final = "Hookline-Origin"
 TRACEPARENT_HEADER: Final = "traceparent"
+# Which of its object's events it is, from 1: not signed, an aid to notice that one is missing.
+SEQUENCE_HEADER: Final = "Hookline-Object-Sequence"
 # A last probe has at least so long, however long those before it took.
 LEAST_TIMEOUT_S: Final = 1.0
 # Opened secrets and headers are kept in memory for so many endpoints, those used last; deleted ones go by and by.
@@ -375,6 +377,8 @@ class Attempter:
             headers.append((ORIGIN_HEADER, claimed.origin))
         if traceparent is not None:
             headers.append((TRACEPARENT_HEADER, traceparent))
+        if event.object_sequence is not None:
+            headers.append((SEQUENCE_HEADER, str(event.object_sequence)))
         return tuple(headers)
 
     # -- secrets -------------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ class ClaimedEvent(msgspec.Struct, frozen=True, gc=False):
     type: str
     origin: EventOrigin
     traceparent: str | None
+    object_sequence: int | None
     body: bytes
 
 

@@ -31,7 +31,8 @@ _FIELDS: Final = frozenset({"event", "data", "organization_id", "context", "crea
 class EventDraft:
     """A checked event that waits for its id: canonical bytes of its members `"data":…` and `"context":…`.
 
-    `path` is where it stands in its request, as in `events[3]`; empty where it is alone.
+    `path` is where it stands in its request, as in `events[3]`; empty where it is alone. `object_sequence`: it is its
+    object's event of that number (directories.py).
     """
 
     type: str
@@ -40,6 +41,7 @@ class EventDraft:
     organization_id: str | None
     created_ms: int | None
     path: str = ""
+    object_sequence: int | None = None
 
 
 def is_event_type(name: str) -> bool:
@@ -95,8 +97,8 @@ def draft_event(value: object, path: str = "", *, is_test: bool = False) -> Even
     if organization_id is not None and not organization_id.isprintable():
         # Lone surrogates, which no database takes, among them.
         raise refusal(join_path(path, "organization_id"), "expected printable characters")
-    data_bytes = _member("data", data, path)
-    context_bytes = b"" if context is None else _member("context", context, path)
+    data_bytes = member_bytes("data", data, path)
+    context_bytes = b"" if context is None else member_bytes("context", context, path)
     if len(data_bytes) + len(context_bytes) > MAX_EVENT_BYTES:
         raise refusal(join_path(path, "data"), f"expected at most {MAX_EVENT_BYTES} bytes as compact JSON")
     return EventDraft(event_type, data_bytes, context_bytes, organization_id, _created_ms(value, path), path)
@@ -133,7 +135,8 @@ def _created_ms(value: Mapping[str, Any], path: str) -> int | None:
     return created_us // 1000
 
 
-def _member(name: str, value: object, path: str) -> bytes:
+def member_bytes(name: str, value: object, path: str = "") -> bytes:
+    """Canonical bytes of one member of an event, as in `"data":…`. RequestError 422 for what has none."""
     try:
         return canonical_bytes({name: value})[1:-1]
     except NotCanonical as error:

@@ -174,6 +174,7 @@ class EventWriter:
                     "created_ms": now_ms if draft.created_ms is None else draft.created_ms,
                     "now_ms": now_ms,
                     "traceparent": publication.traceparent,
+                    "object_sequence": draft.object_sequence,
                 }
                 for publication, draft, published in fresh
             ],

@@ -164,11 +164,7 @@ class Publisher:
         self._count(publications, repeats)
         if log.isEnabledFor(logging.DEBUG):
             _log_published(publications, results, repeats)
-        try:
-            self._database.notify(DELIVERIES_CHANNEL)
-        except Exception:
-            # The commit holds: a subscriber that fails must not have the batch written twice.
-            log.exception("a subscriber of %r failed after a commit", DELIVERIES_CHANNEL)
+        wake_deliveries(self._database)
         return results
 
     def _count(self, publications: Sequence[Publication], repeats: Collection[int]) -> None:
@@ -178,6 +174,15 @@ class Publisher:
         for position, publication in enumerate(publications):
             if position not in repeats:
                 counters.published[publication.environment] += len(publication.drafts)
+
+
+def wake_deliveries(database: Database) -> None:
+    """After a commit that made deliveries due."""
+    try:
+        database.notify(DELIVERIES_CHANNEL)
+    except Exception:
+        # The commit holds: a subscriber that fails must not have the batch written twice.
+        log.exception("a subscriber of %r failed after a commit", DELIVERIES_CHANNEL)
 
 
 def _log_published(

@@ -260,7 +260,7 @@ def _claimed(
     return Claimed(
         row_id=0,
         id=delivery_id,
-        event=ClaimedEvent(0, event_id, draft.type, "test", None, body),
+        event=ClaimedEvent(0, event_id, draft.type, "test", None, None, body),
         endpoint=ClaimedEndpoint(
             row_id=endpoint.row_id,
             id=endpoint.id,

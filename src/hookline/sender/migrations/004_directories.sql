@@ -4,7 +4,8 @@
 --   event_ms    created_at of the object's latest event: the next one is later, whatever the clock says
 --   sequence    counts the object's events, from 1
 -- Ids are never given twice. What hangs on something deleted is gone with it at once, whoever removes the rows later:
--- every read looks at what is above.
+-- every read looks at what is above. A deleted organization's domains go, and its directories are deleted, in the same
+-- commit; so a user or a group is there while its directory is not deleted, and a membership while both its ends are.
 
 create table hookline_sender_organizations (
     id text primary key,
@@ -23,19 +24,25 @@ create index hookline_sender_organizations_listed on hookline_sender_organizatio
 create unique index hookline_sender_organizations_external on hookline_sender_organizations (environment, external_id)
     where deleted_ms is null and external_id is not null;
 
+-- domain is in lower case, and one organization's alone.
 create table hookline_sender_organization_domains (
     id text primary key,
+    environment text not null,
     organization_id text not null,
     domain text not null,
     state text not null,
     verification_strategy text,
+    verification_prefix text,
+    verification_token text,
     created_ms integer not null,
     updated_ms integer not null,
     event_ms integer not null,
     sequence integer not null
 );
-create unique index hookline_sender_organization_domains_of
-    on hookline_sender_organization_domains (organization_id, domain);
+create unique index hookline_sender_organization_domains_taken
+    on hookline_sender_organization_domains (environment, domain);
+create index hookline_sender_organization_domains_of
+    on hookline_sender_organization_domains (organization_id, created_ms, id);
 
 -- state is the Directory API's word (linked, unlinked, validating, invalid_credentials, deleting). inactive_flow: secure
 -- deletes a user who turns inactive, custom keeps him.

@@ -1,0 +1,2 @@
+-- Removes groups. Their memberships are none from then on, and go later.
+delete from hookline_sender_directory_groups where id in (select value from json_each(:ids))

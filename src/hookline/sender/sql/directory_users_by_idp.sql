@@ -1,0 +1,4 @@
+-- Reads users of a directory by their idp_ids.
+select id, environment, directory_id, idp_id, email, state, fields, created_ms, updated_ms, event_ms, sequence
+from hookline_sender_directory_users
+where directory_id = :directory_id and idp_id in (select value from json_each(:idp_ids))

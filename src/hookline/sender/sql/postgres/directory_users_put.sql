@@ -1,0 +1,24 @@
+-- Writes users whole, over what was there. An idp_id that another user of the directory has fails the statement; one that
+-- changes is a new row.
+insert into hookline_sender_directory_users
+    (id, environment, directory_id, idp_id, email, state, fields, created_ms, updated_ms, event_ms, sequence)
+select * from unnest /*columns*/ (
+    cast(:id as text[]),
+    cast(:environment as text[]),
+    cast(:directory_id as text[]),
+    cast(:idp_id as text[]),
+    cast(:email as text[]),
+    cast(:state as text[]),
+    cast(:fields as text[]),
+    cast(:created_ms as bigint[]),
+    cast(:updated_ms as bigint[]),
+    cast(:event_ms as bigint[]),
+    cast(:sequence as bigint[])
+)
+on conflict (id) do update set
+    email = excluded.email,
+    state = excluded.state,
+    fields = excluded.fields,
+    updated_ms = excluded.updated_ms,
+    event_ms = excluded.event_ms,
+    sequence = excluded.sequence
