@@ -69,8 +69,9 @@ create table hookline_sequences (
 );
 
 -- A reading of all that a source lists, or of one directory. kind: backfill, reconcile. mode: dry_run, apply.
--- state: running, stopped (a reason says why; it can be resumed), completed, canceled.
--- started_us: the source's time at its first request. counts is JSON.
+-- state: running, stopped (a reason says why; it can be resumed), completed, canceled. While it runs, tries and reason say
+-- how often in a row the source did not answer, and why. started_us: the source's time at its first request. counts is
+-- JSON.
 create table hookline_passes (
     row_id integer primary key autoincrement,
     source text not null,
@@ -86,23 +87,31 @@ create table hookline_passes (
     started_us integer,
     updated_ms integer not null,
     finished_ms integer,
-    due_ms integer not null
+    due_ms integer not null,
+    tries integer not null default 0
 );
 create index hookline_passes_open on hookline_passes (source, due_ms) where state = 'running';
 
--- The listings a pass consists of. state: waiting, listing, confirming, completed, failed. cursor is the last page's
--- last id; started_us the request time of the listing's first page; seen how many it listed.
+-- The listings a pass consists of, in the order of rank and scope_id, and after them what it does with what they left.
+-- state: waiting, listing, confirming, closing, completed, dropped (what it is in is gone). cursor is where it stands: the
+-- last page's last id. started_us is the request time of the listing's first page; seen how many it listed; live how many
+-- the mirror had of it at the listing's end, died how many of those were found to be gone.
 create table hookline_pass_scopes (
     pass_id integer not null,
     resource text not null,
     scope_id text not null,
+    rank integer not null,
+    directory_id text,
     state text not null,
     cursor text,
     started_us integer,
     seen integer not null default 0,
-    reason text,
+    live integer,
+    died integer not null default 0,
     primary key (pass_id, resource, scope_id)
 );
+create index hookline_pass_scopes_open on hookline_pass_scopes (pass_id, rank, scope_id)
+    where state in ('waiting', 'listing', 'confirming', 'closing');
 
 -- What a listing showed, as long as its pass needs it.
 create table hookline_pass_seen (
@@ -115,7 +124,7 @@ create table hookline_pass_seen (
 
 -- Where mirror and source differ. kind: missing, extra, differs, uncertain. fields: JSON names of those that differ.
 -- cause: never_received, rejected, dead_lettered, stale, changed_locally, unknown; evidence: JSON, what says so.
--- state: open, healed, ignored (note says why).
+-- state: candidate (to be looked at once more), checked (its cause is not known yet), open, healed, ignored (note says why).
 create table hookline_drift (
     row_id integer primary key autoincrement,
     pass_id integer not null,
@@ -125,12 +134,13 @@ create table hookline_drift (
     scope_id text not null,
     kind text not null,
     fields text not null default '[]',
-    cause text not null,
+    cause text not null default 'unknown',
     evidence text not null default '{}',
     state text not null,
     note text,
     found_ms integer not null,
     settled_ms integer
 );
-create index hookline_drift_pass on hookline_drift (pass_id, row_id);
-create index hookline_drift_object on hookline_drift (source, resource, object_id, row_id);
+create unique index hookline_drift_object on hookline_drift (pass_id, resource, object_id);
+create index hookline_drift_state on hookline_drift (pass_id, state, row_id);
+create index hookline_drift_ignored on hookline_drift (source, resource, object_id) where state = 'ignored';

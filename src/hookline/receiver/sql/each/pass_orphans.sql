@@ -1,0 +1,5 @@
+-- The next ids that living children name as what they are in, and of which nothing was ever heard.
+select distinct c.{column} from {child} c
+where c.source = :source and {within} and c.{column} > :after and c.deleted_at is null
+    and not exists (select 1 from {table} p where p.source = c.source and p.id = c.{column})
+order by c.{column} limit :limit
