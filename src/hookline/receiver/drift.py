@@ -159,14 +159,12 @@ class DriftStore:
         """Take back what is no difference."""
         self._verbs["drift_remove"].run(connection, {"row_ids": json.dumps([one.row_id for one in items])})
 
-    def page(
-        self, connection: Connection, pass_id: int, state: DriftState, after: int, limit: int
-    ) -> list[DriftItem]:
+    def page(self, connection: Connection, pass_id: int, state: DriftState, after: int, limit: int) -> list[DriftItem]:
         """The next items of a pass in one state."""
         named = {"pass_id": pass_id, "state": state, "after": after, "limit": limit}
         return [_item(row) for row in self._verbs["drift_page"].run(connection, named)]
 
-    def list(
+    def found(
         self,
         connection: Connection,
         pass_id: int,
@@ -304,7 +302,7 @@ class Drift:
             if (pair := pairs.get(id_)) is None or not pair.is_live
         ]
 
-    def extra(self, listing: Listing, ids: Sequence[str]) -> list[Candidate]:
+    def unseen(self, listing: Listing, ids: Sequence[str]) -> list[Candidate]:
         """What a whole listing did not show."""
         if listing.resource == _EDGE:
             return [Candidate(_EDGE, f"{listing.scope_id}/{id_}", listing.directory_id or "", "extra") for id_ in ids]
@@ -326,7 +324,7 @@ class Drift:
         with self._access.read() as connection:
             items = self.store.page(connection, pass_.row_id, "candidate", 0, limit)
         if not items:
-            return lambda connection: Moved(replace(listing, state="completed"), {})
+            return lambda _: Moved(replace(listing, state="completed"), {})
         answers = Answers(self._api)
         if is_asked:
             for item in items:
@@ -385,9 +383,7 @@ class Drift:
             return None
         return Candidate(item.resource, item.object_id, item.scope_id, item.kind, item.fields, item.evidence)
 
-    def _compare_pair(
-        self, connection: Connection, source: str, item: DriftItem, answers: Answers
-    ) -> Candidate | None:
+    def _compare_pair(self, connection: Connection, source: str, item: DriftItem, answers: Answers) -> Candidate | None:
         group_id, user_id = item.object_id.split("/", 1)
         pair = self.store.pairs(connection, source, group_id, [user_id]).get(user_id)
         is_live = pair is not None and pair.is_live
@@ -568,10 +564,10 @@ def _compared(
     evidence: dict[str, Any] = {"source_us": updated_us}
     if row is None or not row.is_live or row.payload is None:
         return Candidate(resource, id_, scope_id, "missing", (), {**evidence, **_of_row(row)})
-    own = kind.values(row.payload)
-    edited = [column for (column, _), here, said in zip(kind.columns, row.columns, own, strict=True) if here != said]
-    wanted = kind.values(there)
-    columns = [column for (column, _), here, said in zip(kind.columns, row.columns, wanted, strict=True) if here != said]
+    names = [column for column, _ in kind.columns]
+    said, wanted = kind.values(row.payload), kind.values(there)
+    edited = [name for name, here, own in zip(names, row.columns, said, strict=True) if here != own]
+    columns = [name for name, here, new in zip(names, row.columns, wanted, strict=True) if here != new]
     fields = sorted({*differing(resource, row.payload, there), *columns})
     if not fields:
         return None
@@ -592,9 +588,7 @@ def _extra(item: DriftItem, row: _Row | None) -> Candidate:
     return Candidate(item.resource, item.object_id, item.scope_id, "extra", (), evidence)
 
 
-def _pair_candidate(
-    group_id: str, user_id: str, directory_id: str | None, kind: Kind, pair: _Pair | None
-) -> Candidate:
+def _pair_candidate(group_id: str, user_id: str, directory_id: str | None, kind: Kind, pair: _Pair | None) -> Candidate:
     evidence: dict[str, Any] = {"has_row": pair is not None}
     if pair is not None:
         evidence |= {"is_uncertain": "uncertain" in pair.flags.split(), "since_us": max(pair.add_us, 0)}

@@ -1,20 +1,20 @@
 """One listing of a pass: its pages, and what they leave to conclude (rules A17, A19, C7, D of the design's receiving
 reference).
 
-A listing goes from page to page. Where a pass puts things right, every row joins the mirror as of the request of its own
-page; where it only looks, rows are compared with the mirror. What a whole listing has not shown, and lives on nothing
-later than its first page, is concluded last: each object is asked for alone, and gone where the answer is 404; a
-membership is removed. Then the floor is set. A listing that is not whole concludes nothing.
+A listing goes from page to page. Where a pass puts things right, every row joins the mirror as of the request of its
+own page; where it only looks, rows are compared with the mirror. What a whole listing has not shown, and lives on
+nothing later than its first page, is concluded last: each object is asked for alone, and gone where the answer is 404;
+a membership is removed. Then the floor is set. A listing that is not whole concludes nothing.
 
-`Lister.next` asks the source, and gives the work that stores what came of it, for a transaction of the caller's. Nothing
-is kept in memory between two of its calls.
+`Lister.next` asks the source, and gives the work that stores what came of it, for a transaction of the caller's.
+Nothing is kept in memory between two of its calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from hookline.errors import HooklineError, SourceError
 from hookline.receiver.drift import Candidate, Drift
@@ -43,7 +43,6 @@ ASKED_AT_ONCE: Final = 20
 ROWS_AT_ONCE: Final = 500
 
 _EDGE: Final = DIRECTORY_MEMBERSHIP.name
-_Filter: TypeAlias = Literal["directory", "group"]
 
 
 class MassDelete(HooklineError):
@@ -119,12 +118,14 @@ class _Step:
         where = PATHS[resource]
         if page.after is not None and (not page.items or page.after == listing.cursor):
             raise SourceError("nonsense", f"{where}: a page leads to itself, or is empty and names a next one")
-        directory_id = listing.scope_id if _filter(listing) == "directory" else listing.directory_id
+        directory_id = listing.directory_id
         for item in page.items:
             if item.get("object", resource) != resource:
                 raise SourceError("nonsense", f"{where}: expected {resource} objects, got another kind")
             if directory_id is not None and item.get("directory_id") != directory_id:
                 raise SourceError("nonsense", f"{where}: asked for what is in {directory_id}, got what is not")
+            if RESOURCES[resource].key_of(item) is None:
+                raise SourceError("nonsense", f"{where}: {RESOURCES[resource].lacks(item)}")
         ids = [item["id"] for item in page.items]
         if len(set(ids)) < len(ids):
             raise SourceError("nonsense", f"{where}: one page shows an object twice")
@@ -133,7 +134,7 @@ class _Step:
         listing = self._listing
         ids = [item["id"] for item in page.items]
         if self._store.see(connection, self._pass.row_id, listing, ids) < len(ids):
-            raise SourceError("nonsense", f"{PATHS[_listed(listing)]}: a later page shows again what an earlier one had")
+            raise SourceError("nonsense", f"{PATHS[_listed(listing)]}: a page shows again what one before it did")
         counts = {"edges" if listing.resource == _EDGE else "objects": len(ids)}
         if self._pass.mode == "apply":
             counts |= self._join(connection, list(self._of_page(connection, page)))
@@ -183,9 +184,7 @@ class _Step:
                 )
                 counts |= self._note(connection, different)
             self._add_listings(connection, [directory_id])
-            return self._moved(
-                replace(self._listing, state="completed", started_us=found.requested_us, seen=1), counts
-            )
+            return self._moved(replace(self._listing, state="completed", started_us=found.requested_us, seen=1), counts)
 
         return work
 
@@ -297,8 +296,8 @@ class _Step:
 
     def _note_unseen(self, connection: Connection, ids: Sequence[str]) -> Moved:
         listing = self._listing
-        extra = self._drift.extra(listing, ids)
-        return self._moved(replace(listing, cursor=ids[-1]), self._note(connection, extra))
+        found = self._drift.unseen(listing, ids)
+        return self._moved(replace(listing, cursor=ids[-1]), self._note(connection, found))
 
     def _close(self, connection: Connection) -> Moved:
         """What a listing leaves: others to read, and what lives though it did not show it, to be asked for alone."""
@@ -316,9 +315,7 @@ class _Step:
     def _wish(self, connection: Connection) -> None:
         """Have what was born or touched meanwhile asked for, since no page tells of it."""
         after = ""
-        while ids := self._store.touched(
-            connection, self._pass, self._listing, self._floor, after, ROWS_AT_ONCE
-        ):
+        while ids := self._store.touched(connection, self._pass, self._listing, self._floor, after, ROWS_AT_ONCE):
             after = ids[-1]
 
     def _bury(self, gone: Gone) -> Work:
@@ -330,8 +327,8 @@ class _Step:
             if self._pass.mode == "apply":
                 counts = self._join(connection, [observe_absent(resource, id_, gone.requested_us)]) | {"died": 1}
             else:
-                found = [Candidate(resource, id_, "" if resource == "directory" else listing.directory_id or "", "extra")]
-                counts = self._note(connection, found)
+                within = "" if resource == "directory" else listing.directory_id or ""
+                counts = self._note(connection, [Candidate(resource, id_, within, "extra")])
             if resource == "directory":
                 self._store.drop_listings(connection, self._pass.row_id, id_)
             return self._moved(replace(listing, state="dropped"), counts)
@@ -388,10 +385,8 @@ def _listed(listing: Listing) -> str:
     return "directory_user" if listing.resource == _EDGE else listing.resource
 
 
-def _filter(listing: Listing) -> _Filter | None:
-    """What it is filtered by."""
-    if not listing.scope_id:
-        return None
+def _filter(listing: Listing) -> str:
+    """What it is filtered by, where it is."""
     return "group" if listing.resource == _EDGE else "directory"
 
 

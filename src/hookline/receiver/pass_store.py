@@ -216,7 +216,9 @@ class PassStore:
         named = {"row_id": pass_id, "allow_mass_delete": int(allow_mass_delete), "now_ms": now_ms}
         return self._verbs["passes_resume"].count(connection, named) == 1
 
-    def supersede(self, connection: Connection, pass_id: int, source: str, directory_id: str | None, now_ms: int) -> None:
+    def supersede(
+        self, connection: Connection, pass_id: int, source: str, directory_id: str | None, now_ms: int
+    ) -> None:
         """Cancel what stopped and would read nothing that this new pass does not, and forget what is old."""
         named = {"source": source, "row_id": pass_id, "directory_id": directory_id}
         for (stopped,) in self._verbs["passes_stopped"].run(connection, named):
@@ -368,6 +370,4 @@ def _named(pass_id: int, listing: Listing) -> dict[str, Any]:
 
 def _pass(row: Sequence[Any]) -> Pass:
     row_id, source, kind, mode, directory_id, allow, state, reason, counts, *rest = row
-    return Pass(
-        row_id, source, kind, mode, directory_id, bool(allow), state, reason, json.loads(counts), *rest
-    )
+    return Pass(row_id, source, kind, mode, directory_id, bool(allow), state, reason, json.loads(counts), *rest)

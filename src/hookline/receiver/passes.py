@@ -1,11 +1,11 @@
 """Passes: all that a source lists, read once, to fill the mirror, to put it right, or to say where it differs.
 
-A pass is rows: its listings, where each stands, what it saw. Each `step` asks the source at most for a page, or for a few
-objects, and stores what came of it in one transaction together with where the pass then stands, under a lease that
+A pass is rows: its listings, where each stands, what it saw. Each `step` asks the source at most for a page, or for a
+few objects, and stores what came of it in one transaction together with where the pass then stands, under a lease that
 fences off a process taken for dead. So it is interrupted anywhere at no cost, and anyone goes on with it.
 
-What the source does not answer for is waited for where it passes by itself; for all else the pass stops with the reason,
-to be resumed. Neither moves anything, and nothing is concluded from either.
+What the source does not answer for is waited for where it passes by itself; for all else the pass stops with the
+reason, to be resumed. Neither moves anything, and nothing is concluded from either.
 """
 
 from __future__ import annotations
@@ -316,10 +316,9 @@ class Passes:
     def _failed(self, pass_: Pass, listing: Listing, error: SourceError, now_ms: int) -> int:
         """What a source that did not answer means: wait, or stop. Nothing else moves."""
         reason = f"{error.reason}: {error}"
+        now_ms = max(now_ms, self._clock.now_ms())  # asking took its time
         if error.reason in PASSING:
-            due_ms = go_on_ms(
-                now_ms, pass_.tries + 1, jitter=self._jitter(), retry_after_s=error.retry_after_s
-            )
+            due_ms = go_on_ms(now_ms, pass_.tries + 1, jitter=self._jitter(), retry_after_s=error.retry_after_s)
             counts = _added(pass_.counts, {"limited" if error.reason == "rate_limited" else "failed": 1})
 
             def wait(connection: Connection) -> None:
@@ -359,5 +358,3 @@ def _requests_left(listings: tuple[ListingCounts, ...]) -> float | None:
         read, pages = sum(other.listings for other in ended), sum(other.seen / PAGE for other in ended)
         left += one.listings * (1 + (pages / read if read else 0))
     return left
-
-
