@@ -166,7 +166,7 @@ def small(clock: TurnedClock, *, users: int = 5, groups: int = 3, page: int = 2)
         source.put("organization", "org_1", name="Acme", domains=[]),
         source.put("directory", "dir_1", organization_id="org_1", name="Staff", state="linked", type="okta scim v2.0"),
     ]
-    within = {"directory_id": "dir_1", "organization_id": "org_1"}
+    within: dict[str, Any] = {"directory_id": "dir_1", "organization_id": "org_1"}
     events += [
         source.put("directory_group", f"group_{n:03d}", **within, name=f"Team {n}", idp_id=f"g{n}")
         for n in range(groups)
