@@ -173,3 +173,23 @@ def test_refusals_add_up_and_the_first_sample_stays(database: Database, store: I
         ("mismatch", 120_000, 1, "new"),
         ("size", 60_000, 1, "big"),
     ]
+
+
+def test_what_came_through_the_feed_and_as_a_webhook_is_neither_a_duplicate_nor_a_conflict(
+    database: Database, store: InboxStore
+) -> None:
+    """The feed writes an event in other bytes than the webhook's; both ways, the first copy is the one that is kept."""
+    webhook, read = entry(1, b"as sent"), entry(1, b"as listed")._replace(via="tail", signed_ms=None)
+    kinds = put(database, store, webhook) + put(database, store, read, read)
+    assert kinds == ["accepted", "known", "known"]
+    assert rows(database, "select count(*) from hookline_inbox_repeats") == [(0,)], "what is read again is not counted"
+
+    webhook, read = webhook._replace(event_id="event_2"), read._replace(event_id="event_2")
+    kinds = put(database, store, read) + put(database, store, webhook)
+    assert kinds == ["accepted", "known"]
+    assert rows(database, "select event_id, via, body, signed_ms from hookline_inbox order by seq") == [
+        ("event_0001", "webhook", b"as sent", 900),
+        ("event_2", "tail", b"as listed", None),
+    ]
+    assert rows(database, "select event_id, kind, times from hookline_inbox_repeats") == [("event_2", "known", 1)]
+    assert rows(database, "select count(*) from hookline_inbox_queue") == [(2,)]

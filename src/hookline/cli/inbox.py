@@ -416,6 +416,7 @@ def _entry(entry: InboxEntry) -> dict[str, Any]:
         "due_at": time_of(entry.due_ms),
         "duplicates": entry.duplicates,
         "conflicts": entry.conflicts,
+        "via": entry.via,
         "kept": "id alone" if not entry.has_body else f"without {entry.redacted}" if entry.redacted else "whole",
     }
 

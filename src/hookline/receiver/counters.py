@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hookline.counting import BATCHES, LAG_SECONDS, SECONDS, Histogram
 
@@ -23,6 +23,8 @@ class Counters:
         runs: ends of handler runs, by handler and result: `succeeded`, `pending` (tried again), `failed` (dead),
             `given_back` (the database was away), `lost` (its lease passed).
         run_seconds: how long handlers took.
+        feed: events that the tail read, by source and what became of them: `kept`, `known`, `late` (new, and found
+            only by reading once more).
         heartbeat_ms: when the worker last began a round; None before it runs.
     """
 
@@ -30,6 +32,7 @@ class Counters:
         "_lock",
         "batches",
         "commits",
+        "feed",
         "heartbeat_ms",
         "kept",
         "lags",
@@ -50,6 +53,7 @@ class Counters:
         self.batches = Histogram(BATCHES)
         self.runs: Counter[tuple[str, ...]] = Counter()
         self.run_seconds = Histogram(SECONDS)
+        self.feed: Counter[tuple[str, ...]] = Counter()
         self.heartbeat_ms: int | None = None
         self._lock = threading.Lock()  # handlers run on several threads, and so may a door
 
@@ -58,6 +62,13 @@ class Counters:
         with self._lock:
             self.kept.update(kinds)
             self.commits.add(len(kinds))
+
+    def feed_read(self, source: str, counts: Mapping[str, int]) -> None:
+        """A transaction of the tail is committed: how many events of each kind it held."""
+        with self._lock:
+            for kind, count in counts.items():
+                if count:
+                    self.feed[source, kind] += count
 
     def request_refused(self, source: str, reason: str) -> None:
         """A request was refused."""

@@ -11,9 +11,12 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from hookline.errors import BodyReason, SignatureReason
 
-# What became of a stored request: kept, known already with the same bytes, known already with other bytes.
-PutKind: TypeAlias = Literal["accepted", "duplicate", "conflict"]
-ReceiptKind: TypeAlias = Literal["accepted", "duplicate", "conflict", "greeted", "refused"]
+# How an entry came: a webhook through the door, or the feed of the source's events, read by the tail.
+Via: TypeAlias = Literal["webhook", "tail"]
+# What became of what was to be kept: kept, known already with the same bytes, known already with other bytes; or known
+# already as it came the other way, where bytes differ for no reason but that.
+PutKind: TypeAlias = Literal["accepted", "duplicate", "conflict", "known"]
+ReceiptKind: TypeAlias = Literal["accepted", "duplicate", "conflict", "known", "greeted", "refused"]
 RefusalReason: TypeAlias = (
     SignatureReason
     | Literal[
@@ -62,14 +65,15 @@ class Request:
 
 
 class Entry(NamedTuple):
-    """A verified request, ready to be kept: one row of `hookline_inbox`, in the order of its verb's columns.
+    """A verified request, or an event of the feed, ready to be kept: a row of `hookline_inbox`, in its verb's order.
 
     A tuple, since it is bound to the statement as it is: at tens of thousands a second one more object each counts.
 
     `event_id` is the event's own id (by Standard Webhooks that of the header, whatever the body is), or `sha256:<hex>`
     of the signed bytes where it has none or is no event; `sha256` is of those, too. `body` are those bytes, unless
-    `redacted` says what was cut out of them. `reason` says why it is no event, or is None. `signed_ms` and
-    `received_ms` are Unix milliseconds. `traceparent` is what it is kept under, where the door traces.
+    `redacted` says what was cut out of them. `reason` says why it is no event, or is None. `signed_ms` (None of
+    what nobody signed) and `received_ms` are Unix milliseconds. `traceparent` is what it is kept under, where the door
+    traces.
     """
 
     source: str
@@ -77,11 +81,12 @@ class Entry(NamedTuple):
     sha256: bytes
     type: str | None
     body: bytes
-    signed_ms: int
+    signed_ms: int | None
     received_ms: int
     reason: BodyReason | None
     traceparent: str | None = None
     redacted: Redacted | None = None
+    via: Via = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class Receipt:
 
     Attributes:
         status: of the HTTP answer.
-        kind: accepted, duplicate and conflict are in the inbox; greeted is a GET or HEAD; refused is not kept.
+        kind: accepted, duplicate, conflict and known are in the inbox; greeted is a GET or HEAD; refused is not kept.
         event_id: what it is kept under.
         reason: why it is refused, or why what is kept is no event.
         message: for the operator: no secret, digest, token or content.
@@ -127,7 +132,7 @@ class InboxEntry:
     event_id: str
     sha256: bytes
     type: str | None
-    signed_ms: int
+    signed_ms: int | None
     received_ms: int
     state: str
     reason: str | None
@@ -136,6 +141,7 @@ class InboxEntry:
     finished_ms: int | None
     duplicates: int
     conflicts: int
+    via: Via
     has_body: bool
     redacted: Redacted | None
 
@@ -211,6 +217,34 @@ class AddressListRow:
     url: str
     document: bytes | None
     fetched_ms: int | None
+    failed_ms: int | None
+    error: str | None
+
+
+class TailRow(NamedTuple):
+    """How far a source's feed is read: a row of `hookline_tails`, in the order of its columns.
+
+    Attributes:
+        state: `reading`, or `snapshot` while a pass is to stand in for events that the source no longer kept.
+        cursor: the id of the event read last; None before the first.
+        cursor_us: its time; before the first event, where reading begins.
+        lost_us: from where on events are missing, in the state `snapshot`.
+        pass_id: the pass that stands in for them; None before it was begun.
+        read, kept, late: events read, those of them that were new, and those found by reading once more.
+        read_ms: when it was last noted that reading goes well: several times a minute.
+        failed_ms, error: since when it fails, and why it did last; None where it does not.
+    """
+
+    source: str
+    state: Literal["reading", "snapshot"]
+    cursor: str | None
+    cursor_us: int
+    lost_us: int | None
+    pass_id: int | None
+    read: int
+    kept: int
+    late: int
+    read_ms: int | None
     failed_ms: int | None
     error: str | None
 

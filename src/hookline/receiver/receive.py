@@ -21,6 +21,7 @@ from typing import NamedTuple, TypeAlias
 
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature, StorageError
 from hookline.receiver.model import HASHED, Entry, Headers, PutKind, Receipt, Redacted, RefusalReason, Request
+from hookline.receiver.source import FeedEvent
 from hookline.receiver.spans import begin_receiving, note_received
 from hookline.rules.address import Network, client_address, may_call
 from hookline.rules.redaction import Secrets, without_secrets
@@ -129,7 +130,7 @@ class Door:
         self._published = published
         self._is_limited = bool(allowed) or published is not None
         self._trusted_proxies = trusted_proxies
-        self._secret_places = None if redact is None else redact.of
+        self._redact = redact
 
     def admit(self, method: str, headers: Headers, peer: str | None) -> Admission | Receipt:
         """Look at everything but the body. A `Receipt` is the answer to GET and HEAD, which registrars send."""
@@ -179,11 +180,7 @@ class Door:
             event_id = _hash_id(digest) if signed_id is None else signed_id
             return Entry(self.source, event_id, digest, None, body, signed_ms, now_ms, error.reason)
         event_id = _hash_id(digest) if envelope.id is None else envelope.id
-        redacted: Redacted | None = None
-        if self._secret_places is not None and (places := self._secret_places(envelope.type)):
-            cut = without_secrets(body, places)
-            if cut is not None:
-                body, redacted = cut, "secrets"
+        body, redacted = _without_secrets(body, envelope.type, self._redact)
         return Entry(self.source, event_id, digest, envelope.type, body, signed_ms, now_ms, None, redacted=redacted)
 
     def receive(self, request: Request, put: Callable[[Entry], PutKind], now_ms: int) -> Receipt:
@@ -300,6 +297,25 @@ def _header_bytes(text: str | bytes) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
+
+
+def entry_of(source: str, event: FeedEvent, now_ms: int, redact: Secrets | None) -> Entry:
+    """An event of the source's feed, to be kept as the door keeps a webhook: without what is secret in it."""
+    digest = hashlib.sha256(event.body).digest()
+    try:
+        decode_envelope(event.body)
+    except InvalidBody as error:
+        return Entry(source, event.id, digest, None, event.body, None, now_ms, error.reason, via="tail")
+    body, redacted = _without_secrets(event.body, event.type, redact)
+    return Entry(source, event.id, digest, event.type, body, None, now_ms, None, redacted=redacted, via="tail")
+
+
+def _without_secrets(body: bytes, type_: str, redact: Secrets | None) -> tuple[bytes, Redacted | None]:
+    if redact is not None and (places := redact.of(type_)):
+        cut = without_secrets(body, places)
+        if cut is not None:
+            return cut, "secrets"
+    return body, None
 
 
 def _hash_id(digest: bytes) -> str:

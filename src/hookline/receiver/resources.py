@@ -608,3 +608,18 @@ def _parsed_us(text: str) -> int | None:
         return parse_us(text)
     except ValueError:
         return None
+
+
+def mirrored_types(optional: Collection[str] = ()) -> frozenset[str]:
+    """The types of events that say something about the mirror.
+
+    Args:
+        optional: those of `OPTIONAL` that were asked for.
+    """
+    resources = {name for name, resource in RESOURCES.items() if not resource.is_optional or name in optional}
+    return frozenset(
+        type_.name
+        for type_ in CATALOGUE.values()
+        if (type_.edge is not None and type_.edge.resource in EDGES)
+        or (type_.edge is None and type_.kind in ("F", "D") and type_.object in resources)
+    )

@@ -10,12 +10,12 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from hookline.receiver.model import Entry, PutKind, RejectionRow
+from hookline.receiver.model import Entry, PutKind, RejectionRow, Via
 from hookline.storage import Connection, Dialect, Verbs
 
 
 class InboxStore:
-    """Writes what came through the door."""
+    """Writes what came through the door, and what was read of the feed."""
 
     def __init__(self, dialect: Dialect) -> None:
         verbs = Verbs("hookline.receiver", dialect)
@@ -49,27 +49,37 @@ class InboxStore:
         kinds: list[PutKind] = []
         times: Counter[tuple[str, str, bytes, PutKind]] = Counter()
         for entry in entries:
-            seq, sha256 = known[entry.source, entry.event_id]
+            seq, sha256, via = known[entry.source, entry.event_id]
             if seq in new:
                 new.remove(seq)
                 kinds.append("accepted")
                 continue
-            kind: PutKind = "duplicate" if entry.sha256 == sha256 else "conflict"
+            kind: PutKind
+            if entry.via == via == "webhook":
+                kind = "duplicate" if entry.sha256 == sha256 else "conflict"
+            else:
+                # The feed writes an event as it likes: other bytes than the webhook's say nothing there.
+                kind = "known"
             kinds.append(kind)
-            times[entry.source, entry.event_id, entry.sha256, kind] += 1
+            # The tail reads again what it likes, too; what the source sent is counted.
+            if entry.via == "webhook":
+                times[entry.source, entry.event_id, entry.sha256, kind] += 1
         last_ms = max(entry.received_ms for entry in entries)
-        self._repeat.run_many(connection, [(*repeat, count, last_ms) for repeat, count in times.items()])
+        if times:
+            self._repeat.run_many(connection, [(*repeat, count, last_ms) for repeat, count in times.items()])
         return kinds
 
     def _known_as(
         self, connection: Connection, keys: Iterable[tuple[str, str]]
-    ) -> dict[tuple[str, str], tuple[int, bytes]]:
-        """The number and hash each of these ids is kept under; all of them are, by now."""
+    ) -> dict[tuple[str, str], tuple[int, bytes, Via]]:
+        """The number and hash each of these ids is kept under, and how it came; all of them are there, by now."""
         event_ids = defaultdict(list)
         for source, event_id in keys:
             event_ids[source].append(event_id)
         return {
-            (source, event_id): (seq, bytes(sha256))
+            (source, event_id): (seq, bytes(sha256), via)
             for source, ids in event_ids.items()
-            for event_id, seq, sha256 in self._known.run(connection, {"source": source, "event_ids": json.dumps(ids)})
+            for event_id, seq, sha256, via in self._known.run(
+                connection, {"source": source, "event_ids": json.dumps(ids)}
+            )
         }

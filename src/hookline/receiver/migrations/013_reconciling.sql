@@ -17,17 +17,19 @@ create table hookline_leases (
 );
 
 -- The place in a source's event feed up to which its events are in the inbox, and how reading went last. cursor is the
--- id of the last event read; null before the first. state: reading, or snapshot while a pass stands in for events that
--- the source no longer keeps (cursor_after is then the newest id noted before that pass began).
+-- id of the last event read and cursor_us its time; before the first event cursor is null, and cursor_us where reading
+-- begins. state: reading, or snapshot while a pass (pass_id, once it has begun) is to stand in for events from lost_us on,
+-- which the source no longer kept. late: events that were found by reading once more what had been read.
 create table hookline_tails (
     source text primary key,
     state text not null,
     cursor text,
-    cursor_us integer,
-    cursor_after text,
+    cursor_us integer not null,
+    lost_us integer,
     pass_id integer,
     read integer not null default 0,
     kept integer not null default 0,
+    late integer not null default 0,
     read_ms integer,
     failed_ms integer,
     error text

@@ -1,3 +1,3 @@
--- The numbers and hashes under which ids are known, to tell what is new from repeats, and those from conflicts.
-select event_id, seq, sha256 from hookline_inbox
+-- What ids are known as: number, hash and how it came, to tell what is new from repeats, and those from conflicts.
+select event_id, seq, sha256, via from hookline_inbox
 where source = :source and event_id in (select value from json_each(:event_ids))

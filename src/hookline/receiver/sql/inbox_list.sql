@@ -9,7 +9,7 @@ select i.seq, i.source, i.event_id, i.sha256, i.type, i.signed_ms, i.received_ms
         select cast(sum(r.times) as bigint) from hookline_inbox_repeats r
         where r.source = i.source and r.event_id = i.event_id and r.kind = 'conflict'
     ), 0),
-    i.body is not null, i.redacted
+    i.via, i.body is not null, i.redacted
 from hookline_inbox i
 left join hookline_inbox_queue q on q.seq = i.seq
 left join hookline_inbox_outcomes o on o.seq = i.seq
