@@ -229,6 +229,24 @@ def test_a_late_event_of_a_directory_that_was_seen_hides_none_of_its_users(
     assert desk.ids("directory_users") == ["user_1"]
 
 
+def test_a_late_event_in_a_directory_that_nobody_has_heard_of_is_under_the_floor_of_all(
+    desk: Desk, company: Company, reader: Reader
+) -> None:
+    """Every event of the directory was lost, its end as well; no listing of its users can have set a floor."""
+    assert reader.set_floor(Scope("directory"), at(60))
+    young = company.user("created", "user_young", directory_id="dir_new")
+    young["created_at"] = format_ms(START_US + 60 * S)
+    desk.take(company.user("created"), company.group("created"), company.member("added", user_id="user_2"), young)
+
+    assert desk.ids("directory_users") == ["user_young"]
+    assert desk.ids("directory_groups") == []
+    assert desk.members() == []
+    reader.see(observe_read("directory", {**company.directory("activated")["data"]}, at(70)))
+    assert desk.ids("directory_users") == ["user_young"], "its end was long before"
+    reader.see(observe_read("directory_user", user("user_1"), at(80)))
+    assert desk.ids("directory_users") == ["user_1", "user_young"]
+
+
 def test_what_came_back_without_evidence_is_not_asked_for(desk: Desk, company: Company, reader: Reader) -> None:
     """Users and memberships that a parent's death has ended for good are no business of a pass; one that lives by
     evidence later than that death is, though it is hidden while the parent is.

@@ -418,9 +418,12 @@ class _Batch:
         edges: Iterable[tuple[str, str, tuple[str, str]]],
         named: Iterable[tuple[str, str, tuple[str | None, ...]]],
     ) -> None:
-        """Read the floors of what is about to be joined: by the scope that its row has, and by what is said of it."""
+        """Read the floors of what is about to be joined: by the scope that its row has, and by what is said of it; and
+        of those that it is said to be in and that nobody has heard of.
+        """
         scopes = {(source, _scope_of_edge(EDGES[name], ids)) for source, name, ids in edges if name in LISTINGS}
         scopes |= {(source, scope) for source, name, ids in named if (scope := _scope_of(RESOURCES[name], ids))}
+        scopes |= {(source, scope) for source, name, ids in named for scope in self._unknown_above(source, name, ids)}
         for key in objects:
             if (row := self._objects[key]) is not None and (scope := _scope_of(row.resource, row.parent_ids)):
                 scopes.add((row.source, scope))
@@ -428,9 +431,22 @@ class _Batch:
             self._floors = self._store.floors(self._connection, sorted(scopes))
 
     def _scope_floor(self, row: ObjectRow, payload: Payload | None) -> Clock:
-        """The floor over an object: of the scope that it is in, and of the one that it is said to be in."""
-        scopes = {_scope_of(row.resource, ids) for ids in (row.parent_ids, row.resource.parent_ids(payload))}
+        """The floor over an object: of the scope that it is in, of the one that it is said to be in, and of those of
+        its unknown parents. A parent that no listing has shown, and of which nothing is heard, is dead for what is older
+        than that listing: it may be, with all that was in it, what every event but this one was lost of.
+        """
+        said_ids = row.resource.parent_ids(payload)
+        scopes = {_scope_of(row.resource, ids) for ids in (row.parent_ids, said_ids)}
+        scopes.update(self._unknown_above(row.source, row.resource.name, said_ids))
         return max(self._floors.get((row.source, scope), NEVER) if scope is not None else NEVER for scope in scopes)
+
+    def _unknown_above(self, source: str, name: str, parent_ids: Sequence[str | None]) -> list[Scope]:
+        """The listings that would show those parents of which there is no row; all that are listed of the source's."""
+        return [
+            Scope(parent)
+            for parent, id_ in _keys(RESOURCES[name].parents, parent_ids)
+            if LISTINGS.get(parent) == "" and self._objects.get((source, (parent, id_))) is None
+        ]
 
     # -- liveness ----------------------------------------------------------------------------------------------
 
