@@ -483,6 +483,23 @@ def test_a_directory_nobody_has_heard_of_hides_what_claims_to_be_in_it(desk: Des
     assert differences(desk, source) == []
 
 
+def test_a_directory_too_young_for_the_list_hides_nothing(desk: Desk) -> None:
+    """A replica that lags behind shows no organization and no directory yet, and has none of either when asked. What is
+    said to be in them was heard of since: so they are there.
+    """
+    source, events = small(desk.clock)
+    desk.take(*[event for event in events if event["event"] not in ("dsync.activated", "organization.created")])
+    alive = desk.ids("directory_users")
+    for resource in ("organization", "directory"):
+        source.objects[resource].clear()
+
+    done = whole(desk, source)
+
+    assert done.state == "completed"
+    assert desk.ids("directory_users") == alive != []
+    assert [request for request in source.requests if request.count("/") > 1] == []
+
+
 def test_one_directory_alone(desk: Desk) -> None:
     source, _ = small(desk.clock)
     source.put("directory", "dir_2", organization_id="org_1", name="Other", state="linked")

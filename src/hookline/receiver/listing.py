@@ -217,7 +217,7 @@ class _Step:
         after = listing.cursor or ""
         while True:
             unseen = self._mirror.unseen(connection, source, listing.scope, self._floor, after, ROWS_AT_ONCE)
-            orphans = self._store.orphans(connection, source, listing, after, ROWS_AT_ONCE)
+            orphans = self._store.orphans(connection, source, listing, self._floor, after, ROWS_AT_ONCE)
             # Where one of the two goes on behind its last, so far both are known.
             until = min((found[-1] for found in (unseen, orphans) if len(found) == ROWS_AT_ONCE), default=None)
             if self._pass.mode == "dry_run" and unseen:

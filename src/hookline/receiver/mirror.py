@@ -432,8 +432,8 @@ class _Batch:
 
     def _scope_floor(self, row: ObjectRow, payload: Payload | None) -> Clock:
         """The floor over an object: of the scope that it is in, of the one that it is said to be in, and of those of
-        its unknown parents. A parent that no listing has shown, and of which nothing is heard, is dead for what is older
-        than that listing: it may be, with all that was in it, what every event but this one was lost of.
+        its unknown parents. A parent that no listing has shown, and of which nothing is heard, is dead for what is
+        older than that listing: it may be, with all that was in it, what every event but this one was lost of.
         """
         said_ids = row.resource.parent_ids(payload)
         scopes = {_scope_of(row.resource, ids) for ids in (row.parent_ids, said_ids)}

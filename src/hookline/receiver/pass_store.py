@@ -325,19 +325,28 @@ class PassStore:
         }
         return [id_ for (id_,) in verb.run(connection, named)]
 
-    def orphans(self, connection: Connection, source: str, listing: Listing, after: str, limit: int) -> list[str]:
+    def orphans(
+        self, connection: Connection, source: str, listing: Listing, floor: Clock, after: str, limit: int
+    ) -> list[str]:
         """Ids that living rows name as what they are in, and of which nothing was ever heard: no row stands for them,
-        so `unseen` does not show them.
+        so `unseen` does not show them. Whatever has a child that was heard of since the floor was there since, too.
         """
         found: set[str] = set()
-        for child, column in _CHILDREN.get(listing.resource, ()):
+        for child, column, proof in _CHILDREN.get(listing.resource, ()):
             words = {
                 "column": column,
                 "child": child,
+                "proof": proof,
                 "table": RESOURCES[listing.resource].table,
                 "within": _within(listing, "c"),
             }
-            named = {"source": source, "scope_id": listing.scope_id, "after": after, "limit": limit}
+            named = {
+                "source": source,
+                "scope_id": listing.scope_id,
+                "floor_us": floor[0],
+                "after": after,
+                "limit": limit,
+            }
             found.update(
                 id_ for (id_,) in self._verbs.filled("each", "pass_orphans", words).run(connection, named) if id_
             )
@@ -349,14 +358,14 @@ class PassStore:
         return dict(verb.run(connection, {"source": source, "ids": json.dumps(list(ids))}))
 
 
-# By what is listed: (table, column) of what can name one that nobody has heard of.
-_CHILDREN: Final[Mapping[str, Sequence[tuple[str, str]]]] = {
-    "organization": [(RESOURCES["directory"].table, "organization_id")],
+# By what is listed: (table, column, what it lives by) of what can name one that nobody has heard of.
+_CHILDREN: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
+    "organization": [(RESOURCES["directory"].table, "organization_id", "proof_us")],
     "directory": [
-        (RESOURCES["directory_user"].table, "directory_id"),
-        (RESOURCES["directory_group"].table, "directory_id"),
+        (RESOURCES["directory_user"].table, "directory_id", "proof_us"),
+        (RESOURCES["directory_group"].table, "directory_id", "proof_us"),
     ],
-    "directory_group": [(DIRECTORY_MEMBERSHIP.table, "group_id")],
+    "directory_group": [(DIRECTORY_MEMBERSHIP.table, "group_id", "add_us")],
 }
 
 
