@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -211,6 +211,11 @@ class DriftStore:
             )
         }
 
+    def extra_of(self, connection: Connection, pass_id: int, resource: str, ids: Collection[str]) -> set[str]:
+        """Those of these objects that a pass found to be gone at the source."""
+        named = {"pass_id": pass_id, "resource": resource, "ids": json.dumps(sorted(ids))}
+        return {id_ for (id_,) in self._verbs["drift_extra"].run(connection, named)}
+
     def add_uncertain(self, connection: Connection, pass_: Pass, now_ms: int) -> None:
         """Note what waits for an answer of the source."""
         named = {"pass_id": pass_.row_id, "source": pass_.source, "now_ms": now_ms}
@@ -222,6 +227,13 @@ class DriftStore:
             (state, kind, cause, count)
             for state, kind, cause, count in self._verbs["drift_counts"].run(connection, {"pass_id": pass_id})
         ]
+
+    def settle(
+        self, connection: Connection, row_ids: Sequence[int], state: DriftState, note: str | None, now_ms: int
+    ) -> int:
+        """Settle open items; how many they were."""
+        named = {"row_ids": json.dumps(list(row_ids)), "state": state, "note": note, "now_ms": now_ms}
+        return self._verbs["drift_settle"].count(connection, named)
 
     def settle_all(self, connection: Connection, pass_: Pass, now_ms: int) -> None:
         """All that was open of a source has been put right by a whole pass."""
@@ -406,7 +418,7 @@ class Drift:
         if not entries:
             return Moved(replace(listing, state="completed"), {})
         touches: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-        copies: dict[str, tuple[str, Payload | None]] = {}
+        copies: dict[tuple[str, str, str], Payload | None] = {}
         for seq, event_id, type_, body, received_ms, outcome, reason in entries:
             if body is None:
                 continue
@@ -417,11 +429,11 @@ class Drift:
             observed = observe(event, event_id, received_ms, OPTIONAL)
             told = {"event": event_id, "outcome": outcome, "reason": reason, "seq": seq, "received_ms": received_ms}
             for one in observed.objects:
+                copies[event_id, one.resource, one.key] = one.payload
                 if one.kind != "embedded":
                     touches[one.resource, one.key].append(
                         {**told, "happened_us": one.clock[0], "is_end": one.kind == "delete"}
                     )
-                    copies[event_id] = one.resource, one.payload
             if (edge := observed.edge) is not None:
                 touches[edge.resource, "/".join(edge.keys)].append(
                     {**told, "happened_us": edge.clock[0], "is_end": edge.kind == "remove"}
@@ -442,14 +454,10 @@ class Drift:
         connection: Connection,
         source: str,
         items: Sequence[DriftItem],
-        copies: Mapping[str, tuple[str, Payload | None]],
-    ) -> set[int]:
-        """Those whose row does not say what the event says that it claims to be from."""
-        asked = [
-            item
-            for item in items
-            if item.kind == "differs" and copies.get(item.evidence.get("content", ""), ("",))[0] == item.resource
-        ]
+        copies: Mapping[tuple[str, str, str], Payload | None],
+    ) -> dict[int, bool]:
+        """Of those that claim to be from an event in the inbox, whether they say something else than that."""
+        asked = [item for item in items if (item.evidence.get("content"), item.resource, item.object_id) in copies]
         by_resource = defaultdict(list)
         for item in asked:
             by_resource[item.resource].append(item.object_id)
@@ -458,13 +466,14 @@ class Drift:
             for resource, ids in by_resource.items()
             for id_, row in self.store.rows(connection, resource, source, ids).items()
         }
-        edited: set[int] = set()
+        edited: dict[int, bool] = {}
         for item in asked:
-            row, (_, payload) = rows.get((item.resource, item.object_id)), copies[item.evidence["content"]]
+            row = rows.get((item.resource, item.object_id))
+            payload = copies[item.evidence["content"], item.resource, item.object_id]
             if row is not None and row.payload is not None and payload is not None:
                 said = {name: value for name, value in payload.items() if name != "previous_attributes"}
-                if row.content_event_id == item.evidence["content"] and differing(item.resource, row.payload, said):
-                    edited.add(item.row_id)
+                if row.content_event_id == item.evidence["content"]:
+                    edited[item.row_id] = bool(differing(item.resource, row.payload, said))
         return edited
 
     def _judge(self, connection: Connection, pass_: Pass, listing: Listing, now_ms: int) -> Moved:
@@ -478,10 +487,11 @@ class Drift:
             return Moved(replace(listing, state="completed"), {})
         refusals = self.store.refusals(connection, pass_.source)
         ignored = self.store.ignored(connection, pass_.source, items)
-        dropped = [item for item in items if _is_in_flight(item)]
+        implied = self._implied(connection, pass_, items)
+        dropped = [item for item in items if _is_in_flight(item) or item.row_id in implied]
         judged: list[DriftItem] = []
         for item in items:
-            if _is_in_flight(item):
+            if _is_in_flight(item) or item.row_id in implied:
                 continue
             refused = _refused(refusals, item)
             kind, fields, note = ignored.get((item.resource, item.object_id), ("", (), None))
@@ -499,7 +509,17 @@ class Drift:
         self.store.put(connection, judged)
         self.store.remove(connection, dropped)
         kinds = Counter(item.kind if item.state == "open" else "ignored" for item in judged)
-        return Moved(listing, {**kinds, "in_flight": len(dropped)})
+        return Moved(listing, {**kinds, "implied": len(implied), "in_flight": len(dropped) - len(implied)})
+
+    def _implied(self, connection: Connection, pass_: Pass, items: Sequence[DriftItem]) -> set[int]:
+        """Memberships that are too many only because the user is: they go with him, and are no difference beside it."""
+        users = {
+            item.row_id: item.object_id.split("/", 1)[1]
+            for item in items
+            if item.resource == _EDGE and item.kind == "extra" and not _is_in_flight(item)
+        }
+        gone = self.store.extra_of(connection, pass_.row_id, "directory_user", set(users.values()))
+        return {row_id for row_id, user_id in users.items() if user_id in gone}
 
 
 @dataclass(slots=True)
@@ -595,7 +615,7 @@ def _pair_candidate(group_id: str, user_id: str, directory_id: str | None, kind:
     return Candidate(_EDGE, f"{group_id}/{user_id}", directory_id or "", kind, (), evidence)
 
 
-def _with_touches(item: DriftItem, touches: Sequence[Mapping[str, Any]], edited: set[int]) -> dict[str, Any]:
+def _with_touches(item: DriftItem, touches: Sequence[Mapping[str, Any]], edited: Mapping[int, bool]) -> dict[str, Any]:
     """An item's evidence with the events about it that came next in the inbox."""
     evidence = dict(item.evidence)
     for touch in touches:
@@ -603,10 +623,14 @@ def _with_touches(item: DriftItem, touches: Sequence[Mapping[str, Any]], edited:
             evidence["in_flight"] = touch["event"]
         elif touch["outcome"] == "dead":
             evidence["dead"] = {"event": touch["event"], "reason": touch["reason"]}
+        elif touch["outcome"] == "stale":
+            evidence["lost"] = touch["event"]
         if touch["outcome"] != "dead" and touch["happened_us"] >= evidence.get("newest", {}).get("happened_us", -1):
             evidence["newest"] = dict(touch)
-    if item.row_id in edited:
+    if edited.get(item.row_id):
         evidence["edited"] = evidence.get("edited", []) or ["payload"]
+    elif item.row_id in edited:
+        evidence["is_as_told"] = True
     return evidence
 
 
@@ -640,19 +664,21 @@ def _evidence(item: DriftItem, refused: Mapping[str, int]) -> Evidence:
         source_us=known.get("source_us"),
         is_edited=bool(known.get("edited")),
         has_row=bool(known.get("has_row")),
+        is_as_told=bool(known.get("is_as_told")),
         is_uncertain=bool(known.get("is_uncertain")) or item.kind == "uncertain",
         event_id=newest.get("event"),
         event_us=newest.get("happened_us", -1),
         outcome=newest.get("outcome"),
         is_deletion=bool(newest.get("is_end")),
         dead_id=None if dead is None else dead["event"],
+        lost_id=known.get("lost"),
         refused=tuple(refused),
     )
 
 
 def _told(item: DriftItem, refused: Mapping[str, int]) -> dict[str, Any]:
     """The evidence as it is kept."""
-    kept = ("source_us", "has_row", "is_uncertain", "edited", "dead", "newest", "asked_again")
+    kept = ("source_us", "has_row", "is_uncertain", "edited", "dead", "lost", "newest", "asked_again")
     told = {name: item.evidence[name] for name in kept if item.evidence.get(name) is not None}
     return told | ({"refused": dict(refused)} if refused else {})
 

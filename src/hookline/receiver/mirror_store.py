@@ -399,6 +399,17 @@ class MirrorStore:
         table.replace.run_many(connection, updates)
         table.move.run_many(connection, moves)
 
+    def rewrite(self, connection: Connection, resource: Resource, source: str, ids: Collection[str]) -> None:
+        """Write rows anew from what they rest on, so that a column that was edited by hand says again what the payload
+        does.
+        """
+        rows = self.read_objects(connection, resource, source, ids, to_write=True)
+        for row in rows:
+            state = row.known_state()
+            assert state is not None
+            row.shown = encode(state.current)
+        self.write_objects(connection, resource, rows)
+
     def write_edges(self, connection: Connection, edge: Edge, rows: Iterable[EdgeRow]) -> None:
         """Insert new rows whole, replace known ones."""
         table = self._tables[edge.name]

@@ -25,17 +25,20 @@ class Evidence:
         kind: what differs.
         source_us: the object's `updated_at` at the source, µs; None where it has none, or is gone.
         is_edited: the row is not what its own content says.
+        is_as_told: the row says what the event says that it is from.
         has_row: the mirror has a row of it, dead or alive.
         is_uncertain: the row is flagged so.
         event_id: the newest event about it in the inbox, or None; event_us: when that happened; outcome: what became of
             it; is_deletion: whether it told of an end.
-        dead_id: the newest event about it that could not be applied.
+        dead_id: the newest event about it that could not be applied; lost_id: the newest that was older than what was
+            known.
         refused: why requests were refused at the door in that time, the most frequent reason first.
     """
 
     kind: Kind
     source_us: int | None = None
     is_edited: bool = False
+    is_as_told: bool = False
     has_row: bool = False
     is_uncertain: bool = False
     event_id: str | None = None
@@ -43,6 +46,7 @@ class Evidence:
     outcome: str | None = None
     is_deletion: bool = False
     dead_id: str | None = None
+    lost_id: str | None = None
     refused: tuple[str, ...] = ()
 
 
@@ -74,7 +78,9 @@ def cause_of(found: Evidence) -> Cause:
     if was_heard:
         if found.outcome == "applied" and found.kind == "missing" and not found.has_row and not found.is_deletion:
             return "changed_locally"  # it made a row, and none is there
-        if found.outcome == "stale" or found.is_uncertain:
+        if found.lost_id is not None or found.is_uncertain:
             return "stale"
-        return "unknown"
+        if not found.is_as_told:
+            return "unknown"
+        # All that was heard is here, and of what has changed since without a new `updated_at` nothing was.
     return "rejected" if found.refused else "never_received"
