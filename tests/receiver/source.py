@@ -135,6 +135,8 @@ class MemorySource:
                 raise SourceError("refused", "404: no such group")
             return list(self.members.get(filters["group"], ()))
         if "user" in filters:
+            if filters["user"] not in self.objects["directory_user"]:
+                raise SourceError("refused", "404: no such user")
             return [group_id for group_id, users in self.members.items() if filters["user"] in users]
         return list(items)
 

@@ -558,12 +558,21 @@ class Answers:
             return item.object_id.split("/", 1)[1] in self.groups
         return (item.resource, item.object_id) in self.objects
 
+    def _user(self, user_id: str) -> Found | Gone:
+        self.requests += 1
+        return self.api.get("directory_user", user_id)
+
     def _groups(self, user_id: str) -> GroupsOf:
         ids: set[str] = set()
         started_us: int | None = None
         after: str | None = None
         while True:
-            page = self.api.page("directory_group", {"user": user_id}, after=after)
+            try:
+                page = self.api.page("directory_group", {"user": user_id}, after=after)
+            except SourceError as error:
+                if error.reason != "refused" or not isinstance(gone := self._user(user_id), Gone):
+                    raise
+                return GroupsOf(frozenset(), gone.requested_us)
             self.requests += 1
             started_us = page.requested_us if started_us is None else started_us
             new = {item["id"] for item in page.items} - ids
