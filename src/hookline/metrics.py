@@ -182,6 +182,12 @@ class ReceiverMetrics(Collector):
             ("handler", "result"),
             counted.runs,
         )
+        yield _counter(
+            "hookline_receiver_gaps",
+            "Missing events: noticed, and of those healed by themselves or fetched.",
+            ("source", "end"),
+            counted.gaps,
+        )
         yield _histogram("hookline_receiver_run_seconds", "How long handlers took.", counted.run_seconds)
         if counted.heartbeat_ms is not None:
             yield _gauge(

@@ -25,6 +25,8 @@ class Counters:
         run_seconds: how long handlers took.
         feed: events that the tail read, by source and what became of them: `kept`, `known`, `late` (new, and found
             only by reading once more).
+        gaps: missing events by source: `noticed`, and of those `healed` (it came after all) or `fetched` (the source
+            was asked about its object).
         heartbeat_ms: when the worker last began a round; None before it runs.
     """
 
@@ -33,6 +35,7 @@ class Counters:
         "batches",
         "commits",
         "feed",
+        "gaps",
         "heartbeat_ms",
         "kept",
         "lags",
@@ -54,6 +57,7 @@ class Counters:
         self.runs: Counter[tuple[str, ...]] = Counter()
         self.run_seconds = Histogram(SECONDS)
         self.feed: Counter[tuple[str, ...]] = Counter()
+        self.gaps: Counter[tuple[str, ...]] = Counter()
         self.heartbeat_ms: int | None = None
         self._lock = threading.Lock()  # handlers run on several threads, and so may a door
 
@@ -84,6 +88,12 @@ class Counters:
             self.batches.add(len(outcomes))
         for one_ms in received_ms:
             self.lags.add(max(0, now_ms - one_ms) / 1000)
+
+    def gaps_seen(self, gaps: Mapping[tuple[str, ...], int]) -> None:
+        """A transaction is committed that noticed or closed gaps."""
+        if gaps:
+            with self._lock:
+                self.gaps.update(gaps)
 
     def run_ended(self, handler: str, result: str, took_s: float | None = None) -> None:
         """A handler's run came to an end, or was given back."""

@@ -25,12 +25,13 @@ Opens no transaction, reads no clock and calls no handler.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from hookline.errors import InvalidBody
+from hookline.receiver.doubts import Doubts
 from hookline.receiver.handlers import ChangeKind
 from hookline.receiver.kept import kept_event
 from hookline.receiver.mirror_store import (
@@ -48,7 +49,9 @@ from hookline.receiver.mirror_store import (
     Registered,
     Scope,
 )
+from hookline.receiver.refetch_store import Asked
 from hookline.receiver.resources import (
+    DIRECTORY_MEMBERSHIP,
     EDGES,
     LISTED_IN,
     LISTINGS,
@@ -65,10 +68,12 @@ from hookline.rules.merge import (
     Clock,
     EdgeState,
     EdgeVerdict,
+    Joined,
     ObjectState,
     Observation,
     Parent,
     Verdict,
+    Wish,
     as_parent,
     is_alive,
     is_edge_alive,
@@ -77,6 +82,7 @@ from hookline.rules.merge import (
     join_edge,
     proof_of,
 )
+from hookline.rules.refetch import Reason
 from hookline.storage import Connection
 from hookline.wire.catalogue import PROBE_TYPE, matches
 from hookline.wire.event import Event
@@ -101,28 +107,37 @@ _ALOUD: Final[dict[Verdict, ChangeKind]] = {
 WALKED_AT_ONCE: Final = 200
 _LISTED_AT_ONCE: Final = 500
 _SCOPES: Final = frozenset(edge.scope[0] for edge in EDGES.values() if edge.scope is not None)
+_REASONS: Final[dict[Wish, Reason]] = {
+    "refetch:added_while_dead": "added_while_dead",
+    "refetch:clock_regression": "clock_regression",
+    "refetch:content_tie": "content_tie",
+    "refetch:uncertain": "uncertain",
+    "refetch:weak": "weak",
+}
 _RANK: Final[dict[OutcomeKind, int]] = {"noop": 0, "stale": 1, "applied": 2}
 
 
 @dataclass(slots=True)
 class Applied:
-    """What one transaction did."""
+    """What one transaction did. `gaps`: as `Counters.gaps`."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     changes: int = 0
     runs: int = 0
     cascades: int = 0
+    gaps: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What an event or an answer of the source's API says of its source's objects, and what is to be named as the cause
-    of what comes of it.
+    of what comes of it. `sequence` is which of its object's events it is, where the sender says so.
     """
 
     source: str
     observed: Observed
     cause: Cause
+    sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +157,7 @@ def apply(
     *,
     registered: Sequence[Registered] | None = None,
     optional: Collection[str] = (),
+    asking: Collection[str] = (),
 ) -> Applied:
     """Apply entries to the mirror and make the runs they cause.
 
@@ -150,11 +166,12 @@ def apply(
         now_ms: Unix milliseconds, for what is written down about when.
         registered: the handlers; None reads them.
         optional: resources to mirror that are mirrored only where asked for.
+        asking: sources whose API can be asked: what their events leave in doubt is written down for refetch.py.
     """
     done = Applied()
     if registered is None:
         registered = store.registered(connection)
-    batch = _Batch(store, connection, now_ms)
+    batch = _Batch(store, connection, now_ms, asking)
     read: list[_Read] = []
     for entry in entries:
         one = _read(entry, optional)
@@ -182,6 +199,7 @@ def apply_reads(
     now_ms: int,
     *,
     registered: Sequence[Registered] | None = None,
+    asking: Collection[str] = (),
 ) -> Applied:
     """Join what the source's API answered (`resources.observe_read` and its neighbours) into the mirror, as `apply`
     does with events: any order, several of one object. A page of a hundred is best joined at once. Entries have
@@ -189,9 +207,10 @@ def apply_reads(
 
     Args:
         registered: the handlers; None reads them.
+        asking: as for `apply`.
     """
     done = Applied()
-    batch = _Batch(store, connection, now_ms)
+    batch = _Batch(store, connection, now_ms, asking)
     batch.join(seen)
     batch.write(done, store.registered(connection) if registered is None else registered, [])
     return done
@@ -205,6 +224,7 @@ def walk(
     limit: int = WALKED_AT_ONCE,
     alone: Cascade | None = None,
     registered: Sequence[Registered] | None = None,
+    asking: Collection[str] = (),
 ) -> Applied | None:
     """Take the oldest cascades up where they stand, for about `limit` children, or one `alone`; None if there is
     none.
@@ -213,7 +233,7 @@ def walk(
     if cascade is None:
         return None
     done = Applied()
-    batch = _Batch(store, connection, now_ms)
+    batch = _Batch(store, connection, now_ms, asking)
     parts: list[_Part] = []
     left = limit
     while cascade is not None and left > 0:
@@ -235,7 +255,7 @@ def _read(entry: Claimed, optional: Collection[str]) -> _Read | Outcome:
     except InvalidBody as error:
         return Outcome(entry.seq, "dead", error.reason)
     observed = observe(event, entry.event_id, entry.received_ms, optional)
-    return _Read(entry, event, Seen(entry.source, observed, Cause(entry.seq, entry.event_id)))
+    return _Read(entry, event, Seen(entry.source, observed, Cause(entry.seq, entry.event_id), entry.object_sequence))
 
 
 def _fact_handlers(registered: Sequence[Registered], source: str, type_: str, seq: int) -> list[str]:
@@ -262,7 +282,7 @@ class _Part(NamedTuple):
 class _Batch:
     """The rows of one transaction, and what came of them."""
 
-    def __init__(self, store: MirrorStore, connection: Connection, now_ms: int) -> None:
+    def __init__(self, store: MirrorStore, connection: Connection, now_ms: int, asking: Collection[str]) -> None:
         self._store = store
         self._connection = connection
         self._now_ms = now_ms
@@ -274,6 +294,9 @@ class _Batch:
         self._moved: dict[tuple[str, ObjectKey], Cause] = {}
         self._relisted: dict[tuple[str, ObjectKey], Cause] = {}
         self._floors: dict[tuple[str, Scope], Clock] = {}
+        self._doubts = Doubts(store.refetches, now_ms, asking)
+        # Users and groups that came back, by the clock they live by now.
+        self._came_back: dict[tuple[str, ObjectKey], Clock] = {}
         self._changes: list[NewChange] = []
         self._verdicts: dict[int, list[Verdict | EdgeVerdict]] = defaultdict(list)
         self._notes: dict[int, list[str]] = defaultdict(list)
@@ -290,6 +313,8 @@ class _Batch:
                 objects[source, (seen.resource, seen.key)].append((one, seen))
             if (edge := one.observed.edge) is not None:
                 edges[source, edge.resource, edge.keys].append((one, edge))
+            if one.sequence is not None and (subject := _subject(one)) is not None:
+                self._doubts.came_numbered(*subject)
         above = {
             (source, (scope[0], edge.scope_id))
             for (source, name, _), said in edges.items()
@@ -363,7 +388,10 @@ class _Batch:
             flags, wishes = joined.flags, joined.wishes
             if state is not before and parents and is_near_death_above(proof_of(state), parents):
                 flags, wishes = (*flags, "uncertain"), (*wishes, "refetch:uncertain")
+            if not flags and row.flags and _settles(observation, before, parents):
+                _flag(row, (), but="uncertain")
             self._note(row, one, verdict, flags, wishes)
+            self._doubt_object(row, one, observation, before, joined, wishes)
 
     def _join_edge(self, row: EdgeRow, seen: Sequence[tuple[Seen, EdgeObservation]]) -> None:
         ends = self._ends_of(row)
@@ -371,7 +399,7 @@ class _Batch:
         if row.state is not None:
             self._announce(row, is_edge_alive(row.state, ends), None)
         for one, observation in seen:
-            was_shown = row.shown if row.announced else None
+            was_shown, before = row.shown if row.announced else None, row.state
             joined = join_edge(row.state, observation.kind, observation.clock, floor=floor)
             state = joined.state
             is_moved = state is not row.state
@@ -395,7 +423,54 @@ class _Batch:
             wishes = joined.wishes
             if is_moved and _is_edge_near_death(state, ends):
                 flags, wishes = (*flags, "uncertain"), (*wishes, "refetch:uncertain")
+            asked = row.source, row.edge.name, row.object_id
+            if observation.clock[1] == "":
+                self._doubts.answered(asked, observation.clock[0])
+                others = (before.add, before.remove) if before is not None else ()
+                if not flags and row.flags and observation.clock > max(*others, *(end.death for end in ends), NEVER):
+                    _flag(row, (), but="uncertain")
             self._note(row, one, joined.verdict, flags, wishes)
+            if wishes and self._doubts.can_ask(row.source, row.edge.name):
+                latest_us = max(state.add, state.remove, *(end.death for end in ends))[0]
+                self._doubts.wish(asked, _reasons(wishes), latest_us)
+
+    def _doubt_object(
+        self,
+        row: ObjectRow,
+        one: Seen,
+        observation: Observation,
+        before: ObjectState | None,
+        joined: Joined,
+        wishes: Sequence[Wish],
+    ) -> None:
+        """Write down what the observation leaves in doubt, and what it answers."""
+        doubts, state, verdict = self._doubts, joined.state, joined.verdict
+        asked = row.source, *row.key
+        if observation.kind == "upsert":
+            if verdict == "stale":
+                doubts.came_late(asked, observation.payload)
+            elif (
+                verdict == "updated"
+                and before is not None
+                and before.full is not None
+                and observation.payload is not None
+                and state.full_key[0] > before.full_key[0] >= 0
+                and row.resource.state_words is None  # in whose words they are kept
+            ):
+                event_id = one.cause.event_id or observation.clock[1]
+                doubts.replaced(asked, event_id, observation.payload, before.full, observation.clock[0])
+        elif observation.kind in ("read", "absent"):
+            doubts.answered(asked, observation.clock[0])
+        if not doubts.can_ask(row.source, row.resource.name):
+            return
+        if verdict == "recreated" and row.resource.name in self._store.leaf_parents:
+            self._came_back[row.source, row.key] = state.life
+        reasons = _reasons(wishes)
+        if verdict == "stub":
+            reasons.append("stub")
+        if reasons:
+            deaths = [parent.death for parent in self._parents_of(row)]
+            doubts.wish(asked, reasons, max(state.content[1:], state.undated, state.life, state.death, *deaths)[0])
 
     def _note(
         self,
@@ -572,6 +647,9 @@ class _Batch:
             self._announce(row, is_alive(row.state, parents, floor=self._floor_of(row)), cascade.cause)
             if is_near_death_above(proof_of(row.state), parents):
                 _flag(row, ("uncertain",))
+                if self._doubts.can_ask(row.source, row.resource.name):
+                    latest = max(proof_of(row.state), *(parent.death for parent in parents))
+                    self._doubts.wish((row.source, *row.key), ["uncertain"], latest[0])
         # Flipped or not: what died above may be later than a child's own proof.
         for row in self._not_reached(resource, cascade, rows):
             self._moved[row.source, row.key] = cascade.cause
@@ -604,6 +682,9 @@ class _Batch:
                 self._announce(row, is_edge_alive(row.state, ends), cascade.cause)
                 if _is_edge_near_death(row.state, ends):
                     _flag(row, ("uncertain",))
+                    if self._doubts.can_ask(row.source, row.edge.name):
+                        latest = max(row.state.add, *(end.death for end in ends))
+                        self._doubts.wish((row.source, row.edge.name, row.object_id), ["uncertain"], latest[0])
 
     # -- rows --------------------------------------------------------------------------------------------------
 
@@ -674,6 +755,18 @@ class _Batch:
     def _edge(self, source: str, name: str, ids: tuple[str, str]) -> EdgeRow:
         return self._edges.setdefault((source, name, ids), EdgeRow(EDGES[name], source, ids))
 
+    def _ask_for_members(self) -> None:
+        """C6: memberships from before their end's death stay hidden until its list says otherwise."""
+        by_end: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for source, (name, id_) in self._came_back:
+            by_end[source, name].append(id_)
+        edge = DIRECTORY_MEMBERSHIP
+        for (source, name), ids in by_end.items():
+            for id_ in self._store.having_children(self._connection, name, source, ids):
+                object_id = "/".join(id_ if end == name else "" for end, _ in edge.ends)
+                clock = self._came_back[source, (name, id_)]
+                self._doubts.wish((source, edge.name, object_id), ["recreated"], clock[0])
+
     def _cascades(self) -> list[tuple[str, ObjectKey, Cause]]:
         """The walks to queue. Most users who leave are in no group any more, and need none."""
         leaves: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -722,6 +815,8 @@ class _Batch:
             edge_rows.sort(key=lambda row: (row.source, row.ids))
             store.write_edges(connection, edge, edge_rows)
         cascades = self._cascades()
+        self._ask_for_members()
+        done.gaps = self._doubts.write(connection)
         store.add_cascades(connection, cascades, self._now_ms)
         seqs = store.add_changes(connection, self._changes, self._now_ms)
         by_resource: dict[str, list[Registered]] = defaultdict(list)
@@ -756,10 +851,33 @@ def _next_children(
     return table, store.children(connection, table, cascade.source, parent, after, limit)
 
 
-def _flag(row: ObjectRow | EdgeRow, flags: Iterable[str]) -> None:
-    kept = " ".join(sorted({*row.flags.split(), *flags}))
+def _flag(row: ObjectRow | EdgeRow, flags: Iterable[str], *, but: str = "") -> None:
+    kept = " ".join(sorted({*row.flags.split(), *flags} - {but}))
     if kept != row.flags:
         row.flags, row.is_changed = kept, True
+
+
+def _settles(seen: Observation, before: ObjectState | None, parents: Sequence[Parent]) -> bool:
+    """Whether an answer of the source is later than all that is known of the object, and so ends what was in doubt."""
+    if seen.kind not in ("read", "absent") or before is None:
+        return False
+    clocks = (before.content[1:], before.undated, before.life, before.death, before.provisional)
+    return seen.clock > max(*clocks, *(parent.death for parent in parents))
+
+
+def _reasons(wishes: Iterable[Wish]) -> list[Reason]:
+    return [_REASONS[wish] for wish in wishes]
+
+
+def _subject(seen: Seen) -> tuple[Asked, int, int] | None:
+    """What a numbered event is about, its number and its time; None where it says nothing of the mirror."""
+    assert seen.sequence is not None
+    if (edge := seen.observed.edge) is not None:
+        return (seen.source, edge.resource, "/".join(edge.keys)), seen.sequence, edge.clock[0]
+    if not seen.observed.objects:
+        return None
+    own = seen.observed.objects[0]
+    return (seen.source, own.resource, own.key), seen.sequence, own.clock[0]
 
 
 def _is_edge_near_death(edge: EdgeState, ends: Sequence[Parent]) -> bool:

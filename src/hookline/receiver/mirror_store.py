@@ -15,6 +15,7 @@ import msgspec
 
 from hookline.receiver.handlers import ChangeKind, HandlerKind
 from hookline.receiver.model import Redacted
+from hookline.receiver.refetch_store import RefetchStore
 from hookline.receiver.resources import EDGES, LISTINGS, RESOURCES, Edge, Payload, Resource, decode, encode
 from hookline.rules.merge import NEVER, NO_CONTENT, Clock, EdgeState, ObjectState
 from hookline.storage import Connection, Dialect, Verb, Verbs
@@ -34,7 +35,8 @@ LONGEST_WALK_WAIT_MS: Final = 3_660_000
 class Claimed(NamedTuple):
     """An entry taken out of the queue. `reason` is what the door knew to be wrong with it.
 
-    `traceparent` is what it was kept under.
+    `traceparent` is what it was kept under. `object_sequence` is which of its object's events it is, where the sender
+    says so.
     """
 
     seq: int
@@ -46,6 +48,7 @@ class Claimed(NamedTuple):
     received_ms: int
     traceparent: str | None = None
     redacted: Redacted | None = None
+    object_sequence: int | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -296,6 +299,7 @@ class MirrorStore:
                     verb = verbs.filled("each", "mirror_ends_outside", {**words, "scope": edge.scope[1]})
                     self._ends_outside[end].append(verb)
         self.leaf_parents = frozenset(end for end in self._ends if set(self._child_tables[end]) <= EDGES.keys())
+        self.refetches = RefetchStore(verbs)
         self._lock_floors = verbs.get("floors_lock")  # only where several write at once
         self._listings = {name: _listing(verbs, name, column) for name, column in LISTINGS.items()}
         self._writers = {name: _object_writer(resource) for name, resource in RESOURCES.items()}

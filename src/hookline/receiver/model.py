@@ -73,7 +73,7 @@ class Entry(NamedTuple):
     of the signed bytes where it has none or is no event; `sha256` is of those, too. `body` are those bytes, unless
     `redacted` says what was cut out of them. `reason` says why it is no event, or is None. `signed_ms` (None of
     what nobody signed) and `received_ms` are Unix milliseconds. `traceparent` is what it is kept under, where the door
-    traces.
+    traces. `object_sequence` is which of its object's events it says it is.
     """
 
     source: str
@@ -87,6 +87,7 @@ class Entry(NamedTuple):
     traceparent: str | None = None
     redacted: Redacted | None = None
     via: Via = "webhook"
+    object_sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,10 @@ MAX_BODY = 2 * 1024 * 1024  # bytes; WorkOS states no limit, its captured bodies
 DISCARD = 4
 
 _SIGNATURE = HEADER.lower().encode()
-_WANTED = frozenset((_SIGNATURE, b"content-length", b"content-type", b"x-forwarded-for"))
+# Of a sender of ours: which of its object's events it is (docs/decisions/0189). Not signed; it orders nothing.
+_SEQUENCE = b"hookline-object-sequence"
+_MOST_DIGITS = 15
+_WANTED = frozenset((_SIGNATURE, _SEQUENCE, b"content-length", b"content-type", b"x-forwarded-for"))
 # Forms are what browsers send across sites without asking; no source of webhooks does.
 _FORM_TYPES = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 _STATUS = {"missing": 400, "malformed": 400, "expired": 401, "future": 401, "mismatch": 401}
@@ -76,12 +79,14 @@ STALLED = refuse(
 
 class Admission(NamedTuple):
     """A request whose head is in order. `signatures` are the values of its signature headers, none to several.
+    `object_sequence` is which of its object's events it says it is.
 
     A tuple, since one is made for every request.
     """
 
     signatures: tuple[bytes, ...]
     headers: Headers
+    object_sequence: int | None = None
 
 
 class Door:
@@ -137,7 +142,7 @@ class Door:
         if method != "POST":
             return GREETING if method in {"GET", "HEAD"} else NO_METHOD
         signatures: tuple[bytes, ...] = ()
-        content_type = length = b""
+        content_type = length = sequence = b""
         forwarded: list[bytes] = []
         for name, value in headers:
             if name not in _WANTED:
@@ -148,6 +153,8 @@ class Door:
                 content_type = value
             elif name == b"content-length":
                 length = value
+            elif name == _SEQUENCE:
+                sequence = value
             else:
                 forwarded.append(value)
         # Longer numbers than these are not converted: that alone could take minutes.
@@ -157,7 +164,9 @@ class Door:
             return FORM
         if self._is_limited and (refusal := self._refused(peer, forwarded)) is not None:
             return refusal
-        return Admission(signatures, headers) if self.has_secret else NO_SECRET
+        if not self.has_secret:
+            return NO_SECRET
+        return Admission(signatures, headers, _number(sequence) if sequence else None)
 
     def check(self, admission: Admission, body: bytes, now_ms: int) -> Entry | Receipt:
         """Hold the body against its signature. `now_ms` is Unix time in milliseconds, and when it was received."""
@@ -181,7 +190,18 @@ class Door:
             return Entry(self.source, event_id, digest, None, body, signed_ms, now_ms, error.reason)
         event_id = _hash_id(digest) if envelope.id is None else envelope.id
         body, redacted = _without_secrets(body, envelope.type, self._redact)
-        return Entry(self.source, event_id, digest, envelope.type, body, signed_ms, now_ms, None, redacted=redacted)
+        return Entry(
+            self.source,
+            event_id,
+            digest,
+            envelope.type,
+            body,
+            signed_ms,
+            now_ms,
+            None,
+            redacted=redacted,
+            object_sequence=admission.object_sequence,
+        )
 
     def receive(self, request: Request, put: Callable[[Entry], PutKind], now_ms: int) -> Receipt:
         """All of it at once, for servers that have the whole request: admit, check, keep by `put`, answer."""
@@ -316,6 +336,11 @@ def _without_secrets(body: bytes, type_: str, redact: Secrets | None) -> tuple[b
         if cut is not None:
             return cut, "secrets"
     return body, None
+
+
+def _number(value: bytes) -> int | None:
+    """A number from 1 that every database holds; anything else is none."""
+    return int(value) or None if value.isdigit() and len(value) <= _MOST_DIGITS else None
 
 
 def _hash_id(digest: bytes) -> str:

@@ -21,6 +21,8 @@ from hookline.receiver.mirror_store import Cascade, MirrorStore
 from hookline.rules.schedule import Backoff
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from hookline.receiver.work import Access
     from hookline.storage import Connection
 
@@ -44,11 +46,13 @@ class Walker:
     Args:
         access: the tables.
         mirror: its verbs.
+        asking: as for `mirror.walk`.
     """
 
-    def __init__(self, access: Access, mirror: MirrorStore) -> None:
+    def __init__(self, access: Access, mirror: MirrorStore, *, asking: Collection[str] = ()) -> None:
         self._access = access
         self._mirror = mirror
+        self._asking = asking
         self._marks, self._is_careful = True, False
         # The row of the walk that this worker marked last, and with what; None once somebody may have taken that back.
         self._marked: tuple[int, int] | None = None
@@ -58,7 +62,7 @@ class Walker:
         if self._marks and (done := self._walk_marked(now_ms)) is not None:
             return done
         try:
-            return self._access.run(lambda connection: walk(self._mirror, connection, now_ms))
+            return self._access.run(lambda connection: walk(self._mirror, connection, now_ms, asking=self._asking))
         except (StorageUnavailable, OutcomeUnknown):
             raise
         except Exception as error:
@@ -94,7 +98,7 @@ class Walker:
             taken = self._mirror.next_cascade(connection, now_ms)
             if taken is None or (taken.row_id, taken.position) != (cascade.row_id, cascade.position):
                 return None  # another worker was quicker
-            done = walk(self._mirror, connection, now_ms, limit=limit, alone=taken)
+            done = walk(self._mirror, connection, now_ms, limit=limit, alone=taken, asking=self._asking)
             # Going on took it back; this worker is not through with it.
             self._mirror.mark_cascade(connection, taken, begun)
             return done
@@ -128,7 +132,7 @@ class Walker:
             if cascade is None:
                 return None
             taken.append(cascade)
-            return walk(self._mirror, connection, now_ms, limit=limit, alone=cascade)
+            return walk(self._mirror, connection, now_ms, limit=limit, alone=cascade, asking=self._asking)
 
         for _ in range(WALKED_AT_ONCE):
             try:

@@ -165,6 +165,7 @@ class Worker:
         optional: resources to mirror that are mirrored only where asked for (`resources.OPTIONAL`).
         counters: what is counted here.
         pruners: what lets entries of each its source go when their time is over; others are kept for ever.
+        asking: sources whose API can be asked: what is in doubt of them is written down (refetch.py).
     """
 
     def __init__(
@@ -180,10 +181,12 @@ class Worker:
         optional: Collection[str] = (),
         counters: Counters | None = None,
         pruners: Sequence[Pruner] = (),
+        asking: Collection[str] = (),
     ) -> None:
         self._access = access
         self._counters = counters if counters is not None else Counters()
         self._optional = frozenset(optional)
+        self._asking = frozenset(asking)
         self._registry = registry if registry is not None else Registry()
         self._clock = clock if clock is not None else SystemClock()
         self._concurrency = max(1, concurrency)
@@ -199,7 +202,7 @@ class Worker:
         self.wake = threading.Event()
         self._is_registered = False
         self._is_first_batch = True
-        self._walker = Walker(access, self._mirror)
+        self._walker = Walker(access, self._mirror, asking=self._asking)
         self._given_back: dict[int, int] = {}
         self._extended_ms = 0
         self._latest_ms = 0
@@ -473,7 +476,9 @@ class Worker:
         return self._apply_each([entry.seq for entry in entries], now_ms)
 
     def _apply_claimed(self, connection: Connection, entries: Sequence[Claimed], now_ms: int) -> Applied:
-        return apply(self._mirror, connection, entries, now_ms, optional=self._optional) if entries else Applied()
+        if not entries:
+            return Applied()
+        return apply(self._mirror, connection, entries, now_ms, optional=self._optional, asking=self._asking)
 
     def _counted(self, done: Applied, entries: Sequence[Claimed]) -> Applied:
         now_ms = self._clock.now_ms()
@@ -484,6 +489,7 @@ class Worker:
             [entry.received_ms for entry in entries],
             now_ms,
         )
+        self._counters.gaps_seen(done.gaps)
         return done
 
     def _pull_entries(self, now_ms: int) -> None:

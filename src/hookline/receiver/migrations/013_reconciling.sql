@@ -46,12 +46,16 @@ create table hookline_floors (
 );
 
 -- What the source is to be asked about an object, since events leave it open. An edge's object_id is its ends' ids with a
--- slash between. reasons are space separated; asked_us is the earliest moment at which an answer settles it.
+-- slash between; where one of the two is empty, all edges of the other are meant. reasons are space separated; told_by is
+-- the event that says that another is missing. An answer settles it that counts as of later than after_us, the source's
+-- time.
 create table hookline_refetches (
     source text not null,
     resource text not null,
     object_id text not null,
     reasons text not null,
+    told_by text,
+    after_us integer not null,
     noticed_ms integer not null,
     due_ms integer not null,
     tries integer not null default 0,
