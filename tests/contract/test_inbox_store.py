@@ -71,6 +71,14 @@ def test_batches_of_any_size_are_kept_whole(database: Database, store: InboxStor
     assert rows(database, "select count(*) from hookline_inbox_queue") == [(count,)]
 
 
+def test_the_number_of_an_objects_event_is_kept(database: Database, store: InboxStore) -> None:
+    """Where the sender said one."""
+    put(database, store, entry(1)._replace(object_sequence=10**15 - 1), entry(2))
+
+    found = rows(database, "select object_sequence from hookline_inbox order by seq")
+    assert [tuple(row) for row in found] == [(10**15 - 1,), (None,)]
+
+
 def test_the_same_bytes_again_are_counted_and_nothing_else(database: Database, store: InboxStore) -> None:
     """A duplicate has no row and no work of its own."""
     put(database, store, entry(1))

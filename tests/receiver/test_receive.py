@@ -82,6 +82,30 @@ def test_a_signed_event_is_kept_under_its_id_with_its_bytes() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        (b"7", 7),
+        (b"007", 7),
+        (b"9" * 15, 10**15 - 1),
+        (b"9" * 16, None),
+        (b"0", None),
+        (b"-1", None),
+        (b"1.5", None),
+        (b"seven", None),
+        ("٧".encode(), None),
+        (b"", None),
+    ],
+)
+def test_the_number_of_an_objects_event_is_kept_and_a_bad_one_ignored(said: bytes, number: int | None) -> None:
+    """It is not signed, and no reason to refuse anything."""
+    kept = Kept()
+    receipt = receive(Door([SECRET]), with_header(signed(), b"hookline-object-sequence", said), kept)
+
+    assert receipt.kind == "accepted"
+    assert [entry.object_sequence for entry in kept.entries] == [number]
+
+
 @pytest.mark.parametrize("kind", ["accepted", "duplicate", "conflict"])
 def test_whatever_became_of_the_entry_the_answer_is_200(kind: PutKind) -> None:
     """A sender cannot tell a first delivery from a repeated or a contradicting one."""

@@ -15,7 +15,7 @@ from hookline.errors import InvalidBody
 from hookline.receiver.kept import kept_event
 from hookline.receiver.refetch_store import ASKABLE, Asked, Refetch, RefetchStore
 from hookline.rules.gaps import Numbers, follows, heard
-from hookline.rules.refetch import Reason, due_ms
+from hookline.rules.refetch import Reason, due_ms, settles_after_us
 
 if TYPE_CHECKING:
     from hookline.storage import Connection
@@ -58,11 +58,11 @@ class Doubts:
         """Whether the source can be asked about such an object."""
         return source in self._asking and resource in ASKABLE
 
-    def wish(self, asked: Asked, reasons: Iterable[Reason], after_us: int) -> None:
-        """Ask the source about an object; an answer settles it that counts as of later than `after_us`."""
+    def wish(self, asked: Asked, reasons: Iterable[Reason], latest_us: int) -> None:
+        """Ask the source about an object; `latest_us` is the latest of the clocks in doubt."""
         known, known_us = self._wished.get(asked, (set[Reason](), 0))
         known.update(reasons)
-        self._wished[asked] = known, max(after_us, known_us)
+        self._wished[asked] = known, max(settles_after_us(latest_us), known_us)
 
     def replaced(
         self, asked: Asked, event_id: str, payload: Mapping[str, Any], before: Mapping[str, Any], clock_us: int

@@ -100,7 +100,8 @@ class Refetcher:
             return now_ms + LOOK_MS
         try:
             for refetch in due:
-                if not self._ask(refetch):
+                # The answer to one may have settled another: a list names many memberships.
+                if self._is_open(refetch) and not self._ask(refetch):
                     return self._waits_until_ms
         except LeaseLost as lost:
             log.warning("%s", lost)
@@ -140,6 +141,10 @@ class Refetcher:
             self._token = None
             return None
 
+    def _is_open(self, refetch: Refetch) -> bool:
+        with self._access.read() as connection:
+            return refetch.asked in self._mirror.refetches.of(connection, [refetch.asked])
+
     def _ask(self, refetch: Refetch) -> bool:
         """Ask about one object and join the answer; False where the source is to be left alone for a while."""
         try:
@@ -167,8 +172,13 @@ class Refetcher:
         """C7: all groups of the user, or all users of the group where no user is named."""
         end, id_ = ("directory_user", user_id) if user_id else ("directory_group", group_id)
         other, filter_ = ("directory_group", "user") if user_id else ("directory_user", "group")
-        pages = self._pages(other, {filter_: id_})
-        started_us = pages[0].requested_us
+        refusal: SourceError | None = None
+        try:
+            pages = self._pages(other, {filter_: id_})
+        except SourceError as error:
+            if error.reason != "refused":
+                raise
+            pages, refusal = [], error
         if not any(page.items for page in pages):
             # An empty list may be one of nobody: only of somebody who is there it says anything.
             answer = self._api.get(end, id_)
@@ -176,6 +186,9 @@ class Refetcher:
                 gone = observe_absent(end, id_, answer.requested_us)
                 self._join(refetch, answer.requested_us, lambda _: [gone])
                 return
+            if refusal is not None:
+                raise refusal
+        started_us = pages[0].requested_us
         found = {item["id"]: (item, page.requested_us) for page in pages for item in page.items}
 
         def pair(far_id: str) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """When is the source asked about what is in doubt?
 
-An answer counts as of ε before its request (rules/merge.py `read_clock`), so it settles a doubt between clocks only
-where it was asked for later than ε after the last of them. Before that moment it is not asked for.
+A doubt is between clocks within ε of each other, and an answer counts as of ε before its request (rules/merge.py
+`read_clock`). So it settles a doubt, and is not itself near enough to be doubted, where it counts as of later than ε
+after the last of the clocks; before the request for such an answer is due nothing is asked.
 """
 
 from __future__ import annotations
@@ -33,14 +34,18 @@ STUB_MS: Final = 300_000
 _PATIENCE_MS: Final[dict[str, int]] = {"gap": GRACE_MS, "sequence": GRACE_MS, "stub": STUB_MS}
 
 
+def settles_after_us(latest_us: int) -> int:
+    """What an answer has to count as of later than (the source's time, µs), where this is the latest clock in doubt."""
+    return latest_us + EPSILON_US
+
+
 def due_ms(reasons: frozenset[Reason], after_us: int, now_ms: int) -> int:
     """When to ask, Unix milliseconds.
 
     Args:
-        after_us: the latest of the clocks in doubt (the source's time, µs). One from far in the future is not waited
-            for.
+        after_us: `settles_after_us`. One from far in the future is not waited for.
         now_ms: when the doubt arose, or when it was last asked in vain.
     """
     patience_ms = min((_PATIENCE_MS.get(reason, 0) for reason in reasons), default=0)
     settles_ms = (after_us + EPSILON_US) // 1_000 + 1
-    return max(now_ms + patience_ms, min(settles_ms, now_ms + 2 * EPSILON_US // 1_000))
+    return max(now_ms + patience_ms, min(settles_ms, now_ms + 3 * EPSILON_US // 1_000))
