@@ -28,6 +28,7 @@ from starlette.routing import compile_path
 
 from hookline.errors import NotCanonical, OutcomeUnknown, RequestError, StorageError
 from hookline.sender import (
+    api_directories,
     api_endpoints,
     api_event_types,
     api_explain,
@@ -537,7 +538,8 @@ def _framework_app() -> FastAPI:
         telemetry=_SILENT,
     )
     app.include_router(api_workos.routes)
-    for part in (api_endpoints, api_keys, api_own, api_replays, api_event_types, api_trials, api_explain):
+    own = (api_endpoints, api_keys, api_own, api_replays, api_event_types, api_trials, api_explain, api_directories)
+    for part in own:
         app.include_router(part.routes, dependencies=[Depends(_refuse_unknown)])
     app.include_router(_process)
     for error, answered in (

@@ -101,11 +101,12 @@ class DomainValues:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What `apply` did. `ids` are the users and groups that the operations were about, of memberships the group.
+    """What `apply` did in a directory. `ids` are the users and groups that it was about, of memberships the group.
 
     `applied` is empty where an earlier call with the same idempotency key did it.
     """
 
+    directory: Directory
     ids: tuple[str, ...]
     applied: tuple[Applied, ...]
 
@@ -422,7 +423,7 @@ class Directories:
             directory = self._locked_directory(connection, environment, directory_id)
             # Calls with one key are about one directory, and wait for each other at its lock.
             if (ids := self._repeated(connection, environment, idempotency)) is not None:
-                return Done(ids, ())
+                return Done(directory, ids, ())
             changes = Changes(
                 connection,
                 self.state,
@@ -444,7 +445,7 @@ class Directories:
                 detail = {"groups": groups, "users": users}
                 self._jobs.put_first(connection, KIND, (groups + users)[0], detail, due_ms=now_ms)
             told += changes.events
-            return Done(ids, applied)
+            return Done(directory, ids, applied)
 
         return self._commit(environment, write)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from hookline.errors import RequestError
+from hookline.errors import NotCanonical, RequestError
 from hookline.sender.directory_model import USER_FIELDS, Directory, DirectoryGroup, DirectoryUser, Membership
 from hookline.sender.directory_payloads import group_payload, previous_attributes, user_payload
 from hookline.sender.drafts import EventDraft
@@ -428,8 +428,12 @@ def _fields(before: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[st
     if unknown := sorted(attributes.keys() - {*USER_ATTRIBUTES}):
         raise TypeError(f"unknown attributes of a user: {', '.join(unknown)}")
     if (custom := attributes.get("custom_attributes")) is not None:
-        # As deep as it stands in the deepest event.
-        size = len(canonical_bytes({"data": {"user": {"custom_attributes": custom}}}))
+        try:
+            # As deep as it stands in the deepest event.
+            size = len(canonical_bytes({"data": {"user": {"custom_attributes": custom}}}))
+        except NotCanonical as error:
+            field = error.path.removeprefix("data.user.")
+            raise bad_value(field, str(error).removeprefix(f"{error.path}: ")) from None
         if size > MAX_CUSTOM_BYTES:
             raise bad_value("custom_attributes", f"expected at most {MAX_CUSTOM_BYTES} bytes as compact JSON")
     return {name: attributes[name] if name in attributes else before[name] for name in USER_FIELDS}
