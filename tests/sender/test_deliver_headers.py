@@ -11,6 +11,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from hookline.sender.attempt import OPENED_KEPT, ORIGIN_HEADER, _keep
+from hookline.sender.directories import Directories
+from hookline.sender.ids import IdMaker
 from hookline.sender.store import SenderStore
 from hookline.storage import Database
 from hookline.testing.clock import TurnedClock
@@ -142,6 +144,27 @@ def test_the_publishers_trace_goes_on(world: World) -> None:
 
     traces = {request.body: dict(request.headers).get("traceparent") for request in exchange.sent}
     assert traces == {b'{"id":"event_0"}': None, b'{"id":"event_1"}': trace}
+
+
+def test_an_event_of_the_sources_state_says_which_of_its_objects_it_is(world: World) -> None:
+    """`Hookline-Object-Sequence`, of whoever wrote a directory; what others publish has none."""
+    world.add_endpoint("one")
+    world.publish()
+    directories = Directories(world.database, world.store, clock=world.clock, ids=IdMaker())
+    directory = directories.create_directory("production", organization_id=None, name="Staff")
+    user = directories.create_user("production", directory.id, idp_id="1")
+    directories.update_user("production", directory.id, user.id, first_name="Ada")
+    exchange = Scripted()
+
+    run(deliver_all(world, exchange, {"succeeded": 4}))
+
+    sent = [
+        (json.loads(request.body).get("event"), dict(request.headers).get("Hookline-Object-Sequence"))
+        for request in exchange.sent
+    ]
+    assert set(sent) == {
+        (None, None), ("dsync.activated", "1"), ("dsync.user.created", "1"), ("dsync.user.updated", "2")
+    }  # fmt: skip
 
 
 def test_own_headers_are_sent_and_the_sensitive_masked(world: World) -> None:
