@@ -528,13 +528,17 @@ def test_a_parents_death_reaches_further_down() -> None:
         ((20 * S, "m"), [NEVER, (5 * S, "z")], True),
         ((20 * S, "m"), [(35 * S, "z")], True),
         ((20 * S, "m"), [(36 * S, "z"), (4 * S, "z")], False),
+        ((20 * S, "m"), [(19 * S, "z"), (4 * S, "z")], True),
+        ((20 * S, "m"), [(36 * S, "z"), (19 * S, "z")], False),
         ((20 * S, ""), [(20 * S, "z")], True),
         ((20 * S, ""), [(20 * S, "")], False),
         (NEVER, [(1, "z")], False),
     ],
 )
 def test_a_death_above_that_is_near_is_doubted(proof: Clock, deaths: list[Clock], near: bool) -> None:
-    """Within ε either way, whichever the rule has let win; two answers of the API are not in doubt of one another."""
+    """Within ε either way, whichever the rule has let win; two answers of the API are not in doubt of one another.
+    The latest death alone counts: a later one beyond doubt leaves nothing to ask.
+    """
     assert merge.is_near_death_above(proof, [Parent(True, death) for death in deaths]) is near
 
 

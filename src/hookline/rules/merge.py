@@ -476,12 +476,13 @@ def is_edge_alive(edge: EdgeState, ends: Iterable[Parent] = (), *, floor: Clock 
 
 
 def is_near_death_above(proof: Clock, parents: Iterable[Parent] = (), *, epsilon_us: int = EPSILON_US) -> bool:
-    """Whether a death above is so near to what an object or a membership lives by that it could be the other way
-    round: the rule has decided (`is_alive`, `is_edge_alive`), the source should be asked.
+    """Whether the latest death above is so near to what an object or a membership lives by that it could be the other
+    way round: the rule has decided (`is_alive`, `is_edge_alive`), the source should be asked. An earlier one that is
+    near decides nothing beside a later one that is not.
 
     `proof` is `proof_of(state)`, or the add of an edge that is later than its remove; NEVER is near nothing.
     """
-    return any(_is_close(proof, parent.death, epsilon_us) for parent in parents)
+    return _is_close(proof, max((parent.death for parent in parents), default=NEVER), epsilon_us)
 
 
 def proof_of(state: ObjectState) -> Clock:
