@@ -22,11 +22,20 @@ def read_floors(verbs: Verbs) -> Verb:
     return verbs["floors_read"]
 
 
-@pytest.mark.parametrize("verb", [read_edges, read_floors])
+def read_refetches(verbs: Verbs) -> Verb:
+    return verbs["refetches_of"]
+
+
+def read_numbers(verbs: Verbs) -> Verb:
+    return verbs["sequences_of"]
+
+
+@pytest.mark.parametrize("verb", [read_edges, read_floors, read_refetches, read_numbers])
 def test_keys_lead_to_rows(desk: Desk, verb: Callable[[Verbs], Verb]) -> None:
     """The other way round each of a hundred thousand rows is compared with each of the keys."""
+    keys = json.dumps([["default", "x", "y"]])
     compiled = verb(Verbs("hookline.receiver", "sqlite"))
-    named = {"source": "default", "pairs": json.dumps([["g", "u"]]), "scopes": json.dumps([["default", "x", "y"]])}
+    named = {"source": "default", "pairs": json.dumps([["g", "u"]]), "scopes": keys, "keys": keys}
     plan = [row[3] for row in desk.rows(f"explain query plan {compiled._head.text}", *compiled._head.values(named))]
     assert len(plan) == 2
     assert plan[0].startswith("SCAN")

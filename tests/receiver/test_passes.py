@@ -616,3 +616,27 @@ def mirrored(desk: Desk) -> list[Any]:
     """The mirror's tables, and what was told of them."""
     tables = (*TABLES.values(), "directory_memberships", "changes", "floors", "cascades")
     return [desk.rows(f"select * from hookline_{table} order by 1, 2, 3") for table in tables]
+
+
+def test_what_came_alive_beside_a_list_is_asked_for(desk: Desk) -> None:
+    """It is in no page: by its event alone it is there, and the source is to say so."""
+    source, events = small(desk.clock)
+    desk.take(*events)
+    desk.clock.advance(LATER_MS)
+    within: dict[str, Any] = {"directory_id": "dir_1", "organization_id": "org_1"}
+
+    def happen(_: int) -> None:
+        if source.requests[-1] == "/directory_users?directory=dir_1&after=user_001":
+            source.before = None
+            # It sorts before what is read by now.
+            desk.take(
+                source.put("directory_user", "user_000b", **within, email="b@acme.example", state="active"),
+            )
+            del source.objects["directory_user"]["user_000b"]
+
+    source.before = happen
+    whole(desk, source)
+
+    sql = "select resource, object_id from hookline_refetches where reasons = 'unlisted'"
+    assert desk.rows(sql) == [("directory_user", "user_000b")]
+    assert "user_000b" in desk.ids("directory_users"), "until the source is asked"

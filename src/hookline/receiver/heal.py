@@ -105,7 +105,7 @@ class Healer:
             if observed.ignored is not None:
                 raise SourceError("nonsense", f"a {item.resource}: {observed.ignored}")
             seen.append(Seen(self._source, observed, Cause(None, f"drift_{item.row_id}")))
-        apply_reads(self._mirror, connection, seen, now_ms)
+        apply_reads(self._mirror, connection, seen, now_ms, asking=(self._source,))
         for resource in RESOURCES.values():
             ids = [item.object_id for item in items if item.resource == resource.name]
             if ids:

@@ -21,6 +21,7 @@ from hookline.receiver.drift import Candidate, Drift
 from hookline.receiver.mirror import Seen, apply_reads
 from hookline.receiver.mirror_store import Cause, MirrorStore
 from hookline.receiver.pass_store import Listing, Moved, Pass, PassStore, listing_of
+from hookline.receiver.refetch_store import Refetch
 from hookline.receiver.resources import (
     DIRECTORY_MEMBERSHIP,
     RESOURCES,
@@ -34,6 +35,7 @@ from hookline.receiver.source import PATHS, Found, Gone, Page, SourceApi
 from hookline.receiver.work import Access
 from hookline.rules.merge import Clock, floor_clock
 from hookline.rules.passes import may_die
+from hookline.rules.refetch import Reason, due_ms
 from hookline.storage import Connection
 
 Work: TypeAlias = Callable[[Connection], Moved]
@@ -314,9 +316,22 @@ class _Step:
 
     def _wish(self, connection: Connection) -> None:
         """Have what was born or touched meanwhile asked for, since no page tells of it."""
+        listing = self._listing
+        assert listing.started_us is not None
+        reasons: frozenset[Reason] = frozenset({"unlisted"})
+        due_at_ms = due_ms(reasons, listing.started_us, self._now_ms)
         after = ""
-        while ids := self._store.touched(connection, self._pass, self._listing, self._floor, after, ROWS_AT_ONCE):
+        while ids := self._store.touched(connection, self._pass, listing, self._floor, after, ROWS_AT_ONCE):
             after = ids[-1]
+            within = f"{listing.scope_id}/" if listing.resource == _EDGE else ""
+            asked = [(self._pass.source, listing.resource, f"{within}{id_}") for id_ in ids]
+            known = self._mirror.refetches.of(connection, asked)
+            wishes = [
+                Refetch(*one, reasons, None, listing.started_us, self._now_ms, due_at_ms)
+                for one in asked
+                if one not in known  # it is asked for anyway, and later
+            ]
+            self._mirror.refetches.put(connection, wishes)
 
     def _bury(self, gone: Gone) -> Work:
         """What the listing is in is gone, and its other listings with it."""
@@ -358,7 +373,8 @@ class _Step:
     def _join(self, connection: Connection, seen: Sequence[Observed]) -> dict[str, int]:
         """Join into the mirror; what that changed, as counts."""
         reads = [Seen(self._pass.source, one, self._cause) for one in seen]
-        return {"changes": apply_reads(self._mirror, connection, reads, self._now_ms).changes}
+        source = (self._pass.source,)
+        return {"changes": apply_reads(self._mirror, connection, reads, self._now_ms, asking=source).changes}
 
     def _note(self, connection: Connection, candidates: Sequence[Candidate]) -> dict[str, int]:
         self._drift.store.add(connection, self._pass, candidates, self._now_ms)

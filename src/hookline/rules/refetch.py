@@ -21,13 +21,15 @@ Reason: TypeAlias = Literal[
     "sequence",
     "stub",
     "uncertain",
+    "unlisted",
     "weak",
 ]
 """Why: the wishes of rules/merge.py, and
 
 - `gap`, `sequence`: an event seems to be missing, by its successor's `previous_attributes` or by its number;
 - `recreated`: somebody came back whose memberships from before need fresh evidence (C6);
-- `stub`: known from a membership alone for minutes.
+- `stub`: known from a membership alone for minutes;
+- `unlisted`: alive by what was heard while a complete list was read that did not show it.
 """
 
 STUB_MS: Final = 300_000

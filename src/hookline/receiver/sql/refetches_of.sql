@@ -1,7 +1,8 @@
 -- What is to be asked about these objects, given as a JSON list of [source, resource, object_id].
 select r.source, r.resource, r.object_id, r.reasons, r.told_by, r.after_us, r.noticed_ms, r.due_ms, r.tries, r.error
 from json_each(:keys) k
-join hookline_refetches r
-    on r.source = json_extract(k.value, '$[0]')
+-- Keeps this order: from the few keys to their rows.
+cross join hookline_refetches r
+where r.source = json_extract(k.value, '$[0]')
     and r.resource = json_extract(k.value, '$[1]')
     and r.object_id = json_extract(k.value, '$[2]')

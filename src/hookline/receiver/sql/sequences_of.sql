@@ -1,7 +1,8 @@
 -- The numbers known of these objects' events, given as a JSON list of [source, resource, object_id].
 select s.source, s.resource, s.object_id, s.highest, s.missing
 from json_each(:keys) k
-join hookline_sequences s
-    on s.source = json_extract(k.value, '$[0]')
+-- Keeps this order: from the few keys to their rows.
+cross join hookline_sequences s
+where s.source = json_extract(k.value, '$[0]')
     and s.resource = json_extract(k.value, '$[1]')
     and s.object_id = json_extract(k.value, '$[2]')
