@@ -311,6 +311,8 @@ def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
         "egress_ips": "203.0.113.7",
         "egress_proxy_url": "http://proxy.test:3128",
         "api_rate_limit": "5",
+        "directory_user_groups": "filled",
+        "directory_users_per_s": "4",
         "disable_after": "2d",
         "retention": "90d",
         "staging_retention": "2d",

@@ -128,6 +128,8 @@ class SenderConfig:
     egress_ips: tuple[Network, ...] | None = None
     egress_proxy_url: str | None = field(default=None, repr=False)
     api_rate_limit: float | None = None
+    directory_user_groups: Literal["empty", "filled"] = "empty"
+    directory_users_per_s: float | None = None
     disable_after_s: float | None = None
     retention_s: float | None = None
     staging_retention_s: float | None = None
@@ -580,6 +582,24 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "directory_user_groups",
+        _one_of("empty", "filled"),
+        "empty or filled",
+        "Whether `/directory_users` shows users with their groups or, as WorkOS does for newer teams, without.",
+        "sender",
+        default="empty",
+        flag=True,
+    ),
+    Setting(
+        "directory_users_per_s",
+        _rate,
+        "calls a second, more than 0, as 4",
+        "How often each directory's users may be listed from one process; more is 429. WorkOS allows 4.",
+        "sender",
+        unset="unlimited",
+        flag=True,
+    ),
+    Setting(
         "disable_after",
         _failing,
         "a duration from 1h to 90d, as '5d'",
@@ -788,6 +808,8 @@ class Settings:
             egress_ips=self["egress_ips"],
             egress_proxy_url=self["egress_proxy_url"],
             api_rate_limit=self["api_rate_limit"],
+            directory_user_groups=self["directory_user_groups"],
+            directory_users_per_s=self["directory_users_per_s"],
             disable_after_s=self["disable_after"],
             retention_s=self["retention"],
             staging_retention_s=self["staging_retention"],

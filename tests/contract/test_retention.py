@@ -81,6 +81,7 @@ class Desk:
                 after=after,
                 before=None,
                 limit=10,
+                now_ms=self.clock.now_ms(),
             )
         return [event.id for event in page.items]
 

@@ -19,6 +19,7 @@ from hookline.sender.api import SenderApi
 from hookline.sender.api_parts import CallContext
 from hookline.sender.deliver import SCHEDULES
 from hookline.sender.directories import Directories
+from hookline.sender.directory_lists import DirectoryLists
 from hookline.sender.holding import Holding
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
@@ -182,6 +183,7 @@ def context(database: Database, store: SenderStore, box: SecretBox, clock: Turne
         ),
         replays=Replays(database, store, JobStore(database.dialect), clock=clock, ids=ids),
         directories=Directories(database, store, clock=clock, ids=ids),
+        lists=DirectoryLists(database.dialect),
     )
     publisher.close()
 

@@ -14,7 +14,13 @@ from hookline.sender.api_parts import dialect_of, is_keyed
 
 # What a path that is not described may answer, or a method that a described path has not.
 _STRANGE = {204, 400, 401, 404, 405, 413, 429, 500, 503}
-_MODELS = {"own": "Problem", "endpoints": "EndpointsError", "events": "EventsError"}
+_MODELS = {
+    "own": "Problem",
+    "endpoints": "EndpointsError",
+    "events": "EventsError",
+    "directories": "DirectoriesError",
+    "directory_users": "DirectoriesError",
+}
 
 
 class Description:

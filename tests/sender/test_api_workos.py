@@ -9,6 +9,7 @@ import pytest
 
 from hookline.errors import RequestError
 from hookline.sender.api_workos import event_types
+from hookline.sender.ids import encode_ulid
 from hookline.testing.clock import TurnedClock
 from hookline.wire.catalogue import CATALOGUE, WEBHOOK_TYPES
 
@@ -422,7 +423,7 @@ def test_before_gives_the_page_in_front_of_an_event(call: Client) -> None:
 
 
 def test_events_are_filtered_by_organization_and_range(call: Client, clock: TurnedClock) -> None:
-    """Ranges are half-open and take a date; an organization nobody published for has no events."""
+    """Ranges are half-open and take a date."""
     clock.set(1_767_225_600_000)  # 2026-01-01
     first = publish(call, organization_id="org_1")
     clock.advance(86_400_000)
@@ -430,10 +431,35 @@ def test_events_are_filtered_by_organization_and_range(call: Client, clock: Turn
     url = "/events?events=dsync.user.created"
 
     assert ids(call("GET", f"{url}&organization_id=org_1")) == [first]
-    assert ids(call("GET", f"{url}&organization_id=org_2")) == []
     assert ids(call("GET", f"{url}&range_start=2026-01-02")) == [second]
     assert ids(call("GET", f"{url}&range_end=2026-01-02T00:00:00.000Z")) == [first]
     assert ids(call("GET", f"{url}&range_start=2026-01-01T00:00:00Z&range_end=2026-01-03")) == [first, second]
+
+
+def test_an_organization_is_known_by_its_events_too(call: Client) -> None:
+    """400 with a message, of one that neither an event names nor anybody made; with other filters or without."""
+    publish(call, "user.created", organization_id="org_1")
+    url = "/events?events=dsync.user.created&organization_id="
+
+    unknown = [
+        call("GET", f"{url}{id_}{more}") for id_ in ("org_2", "ORG_1", "") for more in ("", "&range_start=2026-01-01")
+    ]
+
+    assert ids(call("GET", f"{url}org_1")) == []
+    assert {answer.status for answer in unknown} == {400}
+    assert unknown[0].json == {"message": "Organization not found: 'org_2'."}
+
+
+def test_a_cursor_that_was_forgotten_has_expired(call: Client, clock: TurnedClock) -> None:
+    """An id that nobody knows and that is older than ids are kept: the reader is to read the state, not to guess."""
+    kept_ms = 100 * 86_400_000
+    old, young = (f"event_{encode_ulid((clock.now_ms() - kept_ms - over_ms) << 80)}" for over_ms in (1, 0))
+    url = "/events?events=dsync.user.created&after="
+
+    codes = {after: call("GET", url + after).json["errors"] for after in (old, young, old.removeprefix("event_"))}
+
+    assert codes[old] == [{"code": "cursor_expired", "field": "after"}]
+    assert codes[young] == codes[old.removeprefix("event_")] == [{"code": "invalid_cursor", "field": "after"}]
 
 
 @pytest.mark.parametrize(

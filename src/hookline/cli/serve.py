@@ -60,6 +60,8 @@ def serve(
     targets_ca: Annotated[Text, _flag("targets_ca")] = None,
     egress_ips: Annotated[Text, _flag("egress_ips")] = None,
     api_rate_limit: Annotated[Text, _flag("api_rate_limit")] = None,
+    directory_user_groups: Annotated[Text, _flag("directory_user_groups")] = None,
+    directory_users_per_s: Annotated[Text, _flag("directory_users_per_s")] = None,
     disable_after: Annotated[Text, _flag("disable_after")] = None,
     allowed_ips: Annotated[Text, _flag("allowed_ips")] = None,
     allowed_ips_url: Annotated[Text, _flag("allowed_ips_url")] = None,

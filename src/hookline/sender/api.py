@@ -37,6 +37,7 @@ from hookline.sender import (
     api_replays,
     api_trials,
     api_workos,
+    api_workos_directories,
 )
 from hookline.sender.api_description import complete, problem_body
 from hookline.sender.api_limit import CallLimit
@@ -44,6 +45,7 @@ from hookline.sender.api_parts import (
     CallContext,
     Context,
     Dialect,
+    TooManyCalls,
     answers,
     dialect_of,
     idempotency_key,
@@ -233,7 +235,7 @@ class SenderApi:
             return
         wait_ms = self._limit.wait_ms(holder.key_hash, self._context.clock.now_ms())
         if wait_ms:
-            raise _TooManyCalls(max(1, math.ceil(wait_ms / 1000)))
+            raise TooManyCalls(max(1, math.ceil(wait_ms / 1000)))
 
     async def _answer_options(self, call: _Call) -> None:
         allowed = _allowed_methods(self._app, call.path)
@@ -305,14 +307,6 @@ def _decode(body: bytes) -> _Decoded:
     if len(value) > 1:
         raise RequestError(422, "invalid_event", "expected `events` alone: each event of a batch has its own members")
     return _Decoded(draft_batch(value["events"]), is_batch=True)
-
-
-class _TooManyCalls(RequestError):
-    """429: the key has called more often than it may."""
-
-    def __init__(self, wait_s: int) -> None:
-        super().__init__(429, "rate_limited", f"Too many requests: wait {wait_s} s.")
-        self.wait_s = wait_s
 
 
 def _log_call(call: _Call, took_s: float) -> None:
@@ -423,12 +417,17 @@ class _Call:
         await self.answer(error.status, content, headers, media_type=media_type)
 
 
-def error_body(error: RequestError, dialect: Dialect, request_id: str) -> dict[str, Any]:
+def error_body(error: RequestError, dialect: Dialect, request_id: str) -> Any:
     """An error as the resource's clients expect it (reference: the API's error dialects).
 
     `own` is problem details (RFC 9457). `endpoints` says code and message, and for bad parameters which; `events` is
-    an older resource: a message, and errors that name a field. Neither has a code for 401 and 429.
+    an older resource: a message, and errors that name a field. Neither has a code for 401 and 429. `directories` are
+    older still, a message alone; and where users are listed too often, the answer is a word.
     """
+    if dialect == "directory_users" and error.status == 429:
+        return "Ratelimited"
+    if dialect in ("directories", "directory_users"):
+        return {"message": "; ".join(item["message"] for item in error.errors) if error.errors else error.message}
     if dialect == "own":
         return problem_body(error.status, error.code, error.message, error.errors, request_id)
     if dialect == "events":
@@ -453,7 +452,7 @@ def _media_type(dialect: Dialect) -> str:
 
 
 def _error_headers(error: RequestError) -> dict[str, str]:
-    if isinstance(error, _TooManyCalls):
+    if isinstance(error, TooManyCalls):
         return {"Retry-After": str(error.wait_s)}
     if error.status == 503:
         return {"Retry-After": "1"}
@@ -538,6 +537,7 @@ def _framework_app() -> FastAPI:
         telemetry=_SILENT,
     )
     app.include_router(api_workos.routes)
+    app.include_router(api_workos_directories.routes)
     own = (api_endpoints, api_keys, api_own, api_replays, api_event_types, api_trials, api_explain, api_directories)
     for part in own:
         app.include_router(part.routes, dependencies=[Depends(_refuse_unknown)])

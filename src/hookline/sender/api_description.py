@@ -56,10 +56,18 @@ class EventsError(BaseModel):
     errors: list[EventsProblem] | None = None
 
 
+class DirectoriesError(BaseModel):
+    """Why a request is refused, as clients of the Directory Sync API expect it."""
+
+    message: str
+
+
 _MODELS: Final[Mapping[Dialect, type[BaseModel]]] = {
     "own": Problem,
     "endpoints": EndpointsError,
     "events": EventsError,
+    "directories": DirectoriesError,
+    "directory_users": DirectoriesError,
 }
 _REASONS: Final[Mapping[str, str]] = {
     "400": "The body is not JSON.",
@@ -134,6 +142,8 @@ def _complete_operation(template: str, operation: dict[str, Any]) -> None:
         if "422" not in wanted:
             responses.pop("422", None)
     for status in wanted:
+        if status == "429" and "content" in responses.get(status, ()):
+            continue  # this operation's own
         responses[status] = _refusal(status, dialect)
     for status, response in responses.items():
         headers = response.setdefault("headers", {})
@@ -159,7 +169,8 @@ def _refusal(status: str, dialect: Dialect) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": {"$ref": _REF + _MODELS[dialect].__name__}}
     if dialect == "own":
         content["example"] = _example(status)
-    return {"description": _REASONS[status], "content": {media_type: content}}
+    reason = "There is no such organization." if (status, dialect) == ("400", "events") else _REASONS[status]
+    return {"description": reason, "content": {media_type: content}}
 
 
 def _example(status: str) -> dict[str, Any]:

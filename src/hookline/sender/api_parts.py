@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, TypeAlias
@@ -20,7 +21,9 @@ from hookline.wire.timestamps import format_ms, parse_us
 if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.rules.schedule import Schedule
+    from hookline.sender.api_limit import CallLimit
     from hookline.sender.directories import Directories
+    from hookline.sender.directory_lists import DirectoryLists
     from hookline.sender.ids import IdMaker
     from hookline.sender.keys import ApiKeys, KeyRing
     from hookline.sender.publish import Publisher
@@ -31,17 +34,24 @@ if TYPE_CHECKING:
     from hookline.sender.trials import Trials
     from hookline.storage import Database
 
-Dialect: TypeAlias = Literal["endpoints", "events", "own"]
+Dialect: TypeAlias = Literal["endpoints", "events", "directories", "directory_users", "own"]
+UserGroups: TypeAlias = Literal["empty", "filled"]
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 # For text that a database is asked for: PostgreSQL's has no NUL, and refuses a statement with one.
 NO_NUL: Final = r"^[^\x00]*$"
-_KEYED_PATHS: Final = ("/api/v1", "/webhook_endpoints", "/events")
+# Older resources of WorkOS, whose errors are a message alone.
+_DIRECTORY_PATHS: Final = ("/organizations", "/directories", "/directory_users", "/directory_groups")
+_KEYED_PATHS: Final = ("/api/v1", "/webhook_endpoints", "/events", *_DIRECTORY_PATHS)
 
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """The parts that calls reach. `egress` is the document of where deliveries come from, None unpublished."""
+    """The parts that calls reach. `egress` is the document of where deliveries come from, None unpublished.
+
+    `user_groups`: whether directory users are shown with their groups. `users_limit`: how often each directory's users
+    may be listed, None unlimited.
+    """
 
     database: Database
     store: SenderStore
@@ -56,7 +66,10 @@ class CallContext:
     replays: Replays
     trials: Trials
     directories: Directories
+    lists: DirectoryLists
     egress: bytes | None = None
+    user_groups: UserGroups = "empty"
+    users_limit: CallLimit | None = None
 
 
 class Digest(Protocol):
@@ -103,16 +116,32 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
+class TooManyCalls(RequestError):
+    """429: what was called may not be called so often."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(429, "rate_limited", f"Too many requests: wait {wait_s} s.")
+        self.wait_s = wait_s
+
+
 def is_keyed(path: str) -> bool:
     """Whether a path takes an API key."""
-    return path.startswith(tuple(f"{prefix}/" for prefix in _KEYED_PATHS)) or path in _KEYED_PATHS
+    return _is_under(path, _KEYED_PATHS)
 
 
 def dialect_of(path: str) -> Dialect:
     """In which dialect a path's errors are: those that official SDKs call have their own, all else is ours."""
     if path == "/events" or path.startswith("/events/"):
         return "events"
+    if path == "/directory_users":
+        return "directory_users"
+    if _is_under(path, _DIRECTORY_PATHS):
+        return "directories"
     return "endpoints" if path.startswith("/webhook_endpoints") else "own"
+
+
+def _is_under(path: str, prefixes: tuple[str, ...]) -> bool:
+    return path.startswith(tuple(f"{prefix}/" for prefix in prefixes)) or path in prefixes
 
 
 async def context_of(request: Request) -> CallContext:
@@ -213,6 +242,16 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def listed(data: Sequence[Any], *, before: str | None, after: str | None) -> dict[str, Any]:
     """The list envelope."""
     return {"object": "list", "data": list(data), "list_metadata": {"before": before, "after": after}}
+
+
+def named_values(parameters: Sequence[tuple[str, str]], name: str) -> list[str]:
+    """The values of a list in a query, each once, in any of the four encodings that official SDKs use.
+
+    `name=a,b`, the parameter repeated, `name[]=a` and `name[0]=a` all occur.
+    """
+    pattern = re.compile(rf"{name}(?:\[[0-9]{{0,3}}\])?")
+    values = [value.strip() for key, text in parameters if pattern.fullmatch(key) for value in text.split(",")]
+    return [value for value in dict.fromkeys(values) if value]
 
 
 def whole_number(value: object) -> object:

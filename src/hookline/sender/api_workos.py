@@ -7,7 +7,6 @@ models require them; Hookline's own API masks them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -30,6 +29,7 @@ from hookline.sender.api_parts import (
     answers,
     conflicting,
     listed,
+    named_values,
     time_ms,
     time_text,
 )
@@ -41,8 +41,6 @@ from hookline.wire.catalogue import WEBHOOK_TYPES
 if TYPE_CHECKING:
     from hookline.sender.model import Endpoint
 
-# events[]=a, events[0]=a and events=a (perhaps a,b) all occur in official SDKs.
-_EVENTS_PARAMETER: Final = re.compile(r"events(?:\[[0-9]{0,3}\])?")
 _MAX_TYPES: Final = 500
 
 
@@ -195,7 +193,7 @@ def delete_webhook_endpoint(context: Context, environment: Caller, actor: Actor,
     "/events",
     tags=["events"],
     response_model=EventList,
-    responses=answers(422),
+    responses=answers(400, 422),
     openapi_extra={
         "parameters": [
             {
@@ -232,7 +230,20 @@ def list_events(
         range_end_ms=time_ms("range_end", range_end),
     )
     with context.database.snapshot() as connection:
-        page = event_page(context.store, connection, environment, chosen, after=after, before=before, limit=limit)
+        if organization_id is not None and not context.lists.is_organization_known(
+            connection, environment, organization_id
+        ):
+            raise RequestError(400, None, f"Organization not found: '{organization_id[:80]}'.")
+        page = event_page(
+            context.store,
+            connection,
+            environment,
+            chosen,
+            after=after,
+            before=before,
+            limit=limit,
+            now_ms=context.clock.now_ms(),
+        )
     # Spliced, not decoded and written again: an event here has the very bytes its deliveries have.
     data = b",".join(event.body for event in page.items)
     end = json.dumps({"after": page.after}, separators=(",", ":")).encode()
@@ -246,8 +257,7 @@ def event_types(parameters: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     Raises:
         RequestError: 422 in the dialect of this resource: `required` where there is none, else `invalid`.
     """
-    names = [name.strip() for key, value in parameters if _EVENTS_PARAMETER.fullmatch(key) for name in value.split(",")]
-    names = [name for name in dict.fromkeys(names) if name]
+    names = named_values(parameters, "events")
     if not names:
         raise _refused("required", "events: expected at least one event type")
     if len(names) > _MAX_TYPES or any("*" in name for name in names):

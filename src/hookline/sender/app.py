@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from hookline.errors import ConfigError, StorageError
 from hookline.loop import SystemClock
@@ -103,6 +103,9 @@ class SenderApp:
         limits: how many deliveries are under way at once.
         health: how long an endpoint may fail before it is disabled.
         kept_s: how long bodies and deliveries are kept, per environment; 30 and 7 days where not given.
+        user_groups: whether `/directory_users` shows users with their groups (`filled`) or, as WorkOS does for newer
+            teams, without (`empty`).
+        users_per_s: how often each directory's users may be listed; None is unlimited (WorkOS: 4).
         makes_keys: whether an environment without an API key gets one.
 
     Attributes:
@@ -143,6 +146,8 @@ class SenderApp:
         limits: Limits | None = None,
         health: HealthPolicy | None = None,
         kept_s: Mapping[str, float] | None = None,
+        user_groups: Literal["empty", "filled"] = "empty",
+        users_per_s: float | None = None,
         makes_keys: bool = True,
     ) -> None:
         self._database = database
@@ -188,7 +193,9 @@ class SenderApp:
         def make_api() -> SenderApi:
             # The framework takes half a second to load: a process that answers no calls does without.
             from hookline.sender.api import SenderApi
+            from hookline.sender.api_limit import CallLimit
             from hookline.sender.api_parts import CallContext
+            from hookline.sender.directory_lists import DirectoryLists
 
             context = CallContext(
                 database=database,
@@ -212,7 +219,10 @@ class SenderApp:
                     make_exchange=self._make_exchange,
                     refuse_url=self._refuse_url,
                 ),
+                lists=DirectoryLists(database.dialect),
                 egress=published,
+                user_groups=user_groups,
+                users_limit=None if users_per_s is None else CallLimit(users_per_s),
             )
             return SenderApi(context, problems=self.problems, counters=self.counters, calls_per_s=api_calls_per_s)
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from hookline.errors import RequestError
+from hookline.sender.retention import KEYS_S
 from hookline.sender.store import EVERY_ENDPOINT, LAST_ROW, AuditFilter, DeliveryFilter, EndpointFilter, FeedFilter
+from hookline.wire.timestamps import ulid_time_us
 
 if TYPE_CHECKING:
     from hookline.sender.job_store import JobStore
@@ -37,14 +39,19 @@ COUNTED: Final = 100_000
 Order: TypeAlias = Literal["normal", "desc", "asc"]
 
 
-class _Listed(Protocol):
-    @property
-    def row_id(self) -> int: ...
+class _Named(Protocol):
     @property
     def id(self) -> str: ...
 
 
+class _Listed(_Named, Protocol):
+    @property
+    def row_id(self) -> int: ...
+
+
 T = TypeVar("T")
+P = TypeVar("P")
+N = TypeVar("N", bound=_Named)
 R = TypeVar("R", bound=_Listed)
 
 
@@ -309,6 +316,7 @@ def event_page(
     after: str | None,
     before: str | None,
     limit: int,
+    now_ms: int,
 ) -> Page[StoredEvent]:
     """A page of the feed, oldest first, by place in the feed and not by id.
 
@@ -317,7 +325,8 @@ def event_page(
 
     Raises:
         RequestError: 422 `invalid_cursor` where an id is unknown or not in the feed yet; `cursor_expired` where events
-            behind it, that were asked for, are past their retention: to go on in silence would hide the gap.
+            behind it, that were asked for, are past their retention, and where by its time it may have been forgotten:
+            to go on in silence would hide the gap.
     """
     if before is not None:
         before_seq = _seq(store, connection, environment, before, "before")
@@ -327,7 +336,9 @@ def event_page(
     if after is not None:
         place = store.feed_place(connection, environment, after)
         if place is None:
-            raise _unknown_cursor("after")
+            made_us = ulid_time_us(after) if after.startswith("event_") else None
+            is_old = made_us is not None and made_us < now_ms * 1000 - KEYS_S * 1_000_000
+            raise _expired_cursor() if is_old else _unknown_cursor("after")
         after_seq, is_pruned = place
         if is_pruned and store.has_feed_gap(connection, environment, chosen, after_seq):
             raise _expired_cursor()
@@ -344,28 +355,50 @@ def _seq(store: SenderStore, connection: Connection, environment: Environment, e
     return seq
 
 
-def _page(
-    read: Callable[[Direction, int, int], list[R]], row_of: Callable[[str], int | None], wanted: PageRequest
-) -> Page[R]:
+def page_of(
+    read: Callable[[Direction, P, int], list[N]],
+    place_of: Callable[[str], P | None],
+    wanted: PageRequest,
+    *,
+    at: Callable[[N], P],
+    ends: tuple[P, P],
+) -> Page[N]:
+    """A page of a list whose items have places that can be compared, the newest the largest.
+
+    Args:
+        read: at most so many items newer or older than a place, nearest first.
+        place_of: the place that a cursor names, or None where it names none.
+        at: an item's place.
+        ends: places before and after every item.
+
+    Raises:
+        RequestError: 422 `invalid_cursor` where `place_of` knows no place.
+    """
     shown: Direction = "newer" if wanted.order == "asc" else "older"
     onward: Direction = "newer" if wanted.order in ("asc", "normal") else "older"
-    direction, cursor_row = shown, None
+    direction, cursor = shown, None
     if wanted.after is not None:
-        direction, cursor_row = onward, _row(row_of, wanted.after, "after")
+        direction, cursor = onward, _place(place_of, wanted.after, "after")
     elif wanted.before is not None:
-        direction, cursor_row = _opposite(onward), _row(row_of, wanted.before, "before")
-    start = cursor_row if cursor_row is not None else (0 if direction == "newer" else LAST_ROW)
+        direction, cursor = _opposite(onward), _place(place_of, wanted.before, "before")
+    start = cursor if cursor is not None else ends[0 if direction == "newer" else 1]
     found = read(direction, start, wanted.limit + 1)
     has_more = len(found) > wanted.limit
     found = found[: wanted.limit]
     if not found:
         return Page([], None, None)
     # What lies behind where we started: only a cursor can have left something there.
-    has_behind = cursor_row is not None and bool(read(_opposite(direction), found[0].row_id, 1))
-    ends = {direction: found[-1].id if has_more else None, _opposite(direction): found[0].id if has_behind else None}
+    has_behind = cursor is not None and bool(read(_opposite(direction), at(found[0]), 1))
+    cursors = {direction: found[-1].id if has_more else None, _opposite(direction): found[0].id if has_behind else None}
     if direction != shown:
         found.reverse()
-    return Page(found, before=ends[_opposite(onward)], after=ends[onward])
+    return Page(found, before=cursors[_opposite(onward)], after=cursors[onward])
+
+
+def _page(
+    read: Callable[[Direction, int, int], list[R]], row_of: Callable[[str], int | None], wanted: PageRequest
+) -> Page[R]:
+    return page_of(read, row_of, wanted, at=lambda item: item.row_id, ends=(0, LAST_ROW))
 
 
 def _whole(text: str) -> int | None:
@@ -376,11 +409,11 @@ def _opposite(direction: Direction) -> Direction:
     return "older" if direction == "newer" else "newer"
 
 
-def _row(row_of: Callable[[str], int | None], cursor: str, field: str) -> int:
-    row = row_of(cursor)
-    if row is None:
+def _place(place_of: Callable[[str], P | None], cursor: str, field: str) -> P:
+    place = place_of(cursor)
+    if place is None:
         raise _unknown_cursor(field)
-    return row
+    return place
 
 
 def _expired_cursor() -> RequestError:

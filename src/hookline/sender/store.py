@@ -183,7 +183,7 @@ class SenderStore:
             {
                 "environment": environment,
                 "status": wanted.status,
-                "url_pattern": None if wanted.url_part is None else _containing(wanted.url_part),
+                "url_pattern": None if wanted.url_part is None else containing(wanted.url_part),
                 "cursor_row": cursor_row,
                 "limit": limit,
             },
@@ -759,7 +759,7 @@ class SenderStore:
         return bool(self._verbs["audit_has"].run(connection, {"environment": environment, "row_id": row_id}))
 
 
-def _containing(text: str) -> str:
+def containing(text: str) -> str:
     """The pattern of `like … escape '!'` that finds a text anywhere."""
     escaped = re.sub("[!%_]", lambda found: f"!{found[0]}", text)
     return f"%{escaped.lower()}%"

@@ -83,7 +83,8 @@ create table hookline_sender_directory_users (
 );
 create index hookline_sender_directory_users_listed on hookline_sender_directory_users (directory_id, created_ms, id);
 create unique index hookline_sender_directory_users_idp on hookline_sender_directory_users (directory_id, idp_id);
-create index hookline_sender_directory_users_email on hookline_sender_directory_users (directory_id, email);
+create index hookline_sender_directory_users_email
+    on hookline_sender_directory_users (directory_id, email, created_ms, id);
 
 create table hookline_sender_directory_groups (
     id text primary key,
@@ -113,3 +114,7 @@ create index hookline_sender_memberships_user on hookline_sender_memberships (us
 
 -- Of events that tell of one of these: which of its object's it is. Sent as a header.
 alter table hookline_sender_events add column object_sequence integer;
+
+-- Which organizations events are of: whether a filter names one that exists (protocol reference, §4.1).
+create index hookline_sender_events_organization on hookline_sender_events (environment, organization_id)
+    where organization_id is not null;
