@@ -10,19 +10,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hookline.testing.chaos import Chaos
     from hookline.testing.clock import TurnedClock
+    from hookline.testing.fake_workos import FakeWorkOS
     from hookline.testing.inbox import Inbox
     from hookline.testing.samples import sample_event
     from hookline.testing.signed import SignedRequest, Signing, signed_request
     from hookline.testing.sink import Sink, SinkRequest
+    from hookline.testing.source_faults import SourceFaults
     from hookline.testing.story import Story
 
 __all__ = [
     "Chaos",
+    "FakeWorkOS",
     "Inbox",
     "SignedRequest",
     "Signing",
     "Sink",
     "SinkRequest",
+    "SourceFaults",
     "Story",
     "TurnedClock",
     "sample_event",
@@ -31,11 +35,13 @@ __all__ = [
 
 _HOMES = {
     "Chaos": "chaos",
+    "FakeWorkOS": "fake_workos",
     "Inbox": "inbox",
     "SignedRequest": "signed",
     "Signing": "signed",
     "Sink": "sink",
     "SinkRequest": "sink",
+    "SourceFaults": "source_faults",
     "Story": "story",
     "TurnedClock": "clock",
     "sample_event": "samples",

@@ -44,6 +44,10 @@ class Line(CoroutineExchange):
         self.fates: Counter[Fate] = Counter()
         self.arrivals: list[Arrival] = []
 
+    def hand_to(self, receive: Receive) -> None:
+        """Have requests handed to somebody else from here on."""
+        self._receive = receive
+
     # -- what is to befall requests ----------------------------------------------------------------------------
 
     def expect(self, fate: Fate, times: int = 1) -> None:

@@ -37,6 +37,7 @@ from hookline.sender.model import Attempt, Delivery, Environment
 from hookline.sender.publish import DELIVERIES_CHANNEL
 from hookline.storage import connect
 from hookline.testing.clock import TurnedClock
+from hookline.testing.due import has_due_deliveries
 from hookline.testing.line import Line
 from hookline.wire.schemes import Scheme
 from hookline.wire.standard import secret_form
@@ -246,13 +247,7 @@ class Pair:
     # -- the inside --------------------------------------------------------------------------------------------
 
     def _is_sender_busy(self) -> bool:
-        (row,) = self._read(
-            self._database,
-            "select exists (select 1 from hookline_sender_deliveries"
-            " where state = 'running' or (state = 'pending' and due_ms <= ?))",
-            (self.clock.now_ms(),),
-        )
-        return bool(row[0])
+        return has_due_deliveries(self._database, self.clock.now_ms())
 
     def _read(self, database: Any, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with database.read() as connection:
