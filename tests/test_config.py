@@ -192,6 +192,7 @@ def test_no_repr_or_listing_shows_a_secret(tmp_path: Path) -> None:
         STAGING_API_KEY=secret,
         WEBHOOK_SECRETS=secret,
         PATH_TOKEN=secret,
+        WORKOS_API_KEY=secret,
         ENCRYPTION_KEY=FERNET,
     )
 
@@ -264,7 +265,13 @@ def test_tls_takes_certificate_and_key(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["serve", "--api-key", "x"], ["serve", "--webhook-secrets=x"], ["sign", "-", "--secret", "x"], ["--path-token=x"]],
+    [
+        ["serve", "--api-key", "x"],
+        ["serve", "--webhook-secrets=x"],
+        ["sign", "-", "--secret", "x"],
+        ["--path-token=x"],
+        ["--workos-api-key", "x"],
+    ],
 )
 def test_a_secret_as_a_flag_is_refused(arguments: list[str]) -> None:
     """The refusal names the flag and the way that exists, and does not repeat the secret."""
@@ -327,6 +334,11 @@ def test_every_setting_reaches_a_process(tmp_path: Path) -> None:
         "inbox_retention": "20d",
         "inbox_redacted_retention": "80d",
         "inbox_id_retention": "300d",
+        "workos_api_key": "sk_test_0123456789abcdef",
+        "workos_base_url": "https://api.example.com/workos",
+        "tail": "on",
+        "tail_types": "dsync.user.created, invoice.paid",
+        "reconcile_every": "6h",
         "app": "a:b",
         "metrics_listen": "[::1]:9464",
         "metrics_token": "0123456789abcdef",
@@ -370,6 +382,33 @@ def test_each_source_has_a_table_of_its_own(tmp_path: Path) -> None:
     assert (production.max_body_bytes, staging.max_body_bytes) == (1024, 10)
     assert production.bodies_s == staging.bodies_s == 20 * 86_400
     assert "whsec_of_production" not in repr(sources)
+
+
+def test_a_sources_api_may_be_said_for_each_and_its_key_is_its_own(tmp_path: Path) -> None:
+    """Where it is and how it is read may be said for all; each source is an environment with a key of its own."""
+    settings = loaded(
+        tmp_path,
+        '[sources.one]\ntail = "only"\n[sources.two]\n',
+        TAIL="on",
+        WORKOS_BASE_URL="http://10.0.0.7:8080/",
+        ALLOW_PRIVATE_TARGETS="true",
+        SOURCES_ONE_WORKOS_API_KEY="sk_test_of_one_01234567",
+    )
+    one, two = settings.receiver().sources.values()
+    assert (one.tail, two.tail) == ("only", "on")
+    assert (one.api_key, two.api_key) == ("sk_test_of_one_01234567", None)
+    assert one.api_url == two.api_url == "http://10.0.0.7:8080"
+    assert one.api_over_http
+    assert "sk_test_of_one" not in repr(one)
+    with pytest.raises(ConfigError, match="is of one source, and there are several"):
+        loaded(tmp_path, "[sources.one]\n", WORKOS_API_KEY="sk_test_of_all_01234567").receiver()
+
+
+@pytest.mark.parametrize("period", ["59s", "0", "366d", "often"])
+def test_a_period_is_a_minute_to_a_year(tmp_path: Path, period: str) -> None:
+    """Less would be one pass after the other."""
+    with pytest.raises(ConfigError, match=r"^HOOKLINE_RECONCILE_EVERY: expected a duration from 1m to 365d"):
+        loaded(tmp_path, RECONCILE_EVERY=period)
 
 
 def test_a_variable_of_a_source_beats_its_table(tmp_path: Path) -> None:
@@ -421,7 +460,7 @@ def test_a_wrong_source_names_what_is_wrong(tmp_path: Path, toml: str, variables
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("name", ["webhook_secrets", "path_token"])
+@pytest.mark.parametrize("name", ["webhook_secrets", "path_token", "workos_api_key"])
 def test_what_is_of_one_source_is_refused_beside_several(tmp_path: Path, name: str) -> None:
     """Whose it is would be anybody's guess; commands that receive nothing go on."""
     settings = loaded(tmp_path, "[sources.one]\n", **{name.upper(): "0123456789abcdef"})
@@ -446,6 +485,11 @@ def test_every_setting_of_a_source_reaches_it(tmp_path: Path) -> None:
         "inbox_retention": "20d",
         "inbox_redacted_retention": "80d",
         "inbox_id_retention": "300d",
+        "workos_api_key": "sk_test_0123456789abcdef",
+        "workos_base_url": "https://api.example.com",
+        "tail": "only",
+        "tail_types": "invoice.paid",
+        "reconcile_every": "6h",
     }
     assert other.keys() == SOURCE_SETTINGS.keys()
     plain = loaded(tmp_path, "[sources.one]\n").receiver().sources["one"]

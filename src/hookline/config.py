@@ -151,6 +151,12 @@ class SourceConfig:
     bodies_s: float | None = None
     redacted_s: float | None = None
     ids_s: float | None = None
+    api_key: str | None = field(default=None, repr=False)
+    api_url: str | None = None
+    api_over_http: bool = False
+    tail: str | None = None
+    tail_types: tuple[str, ...] | None = None
+    reconcile_every_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +282,13 @@ def _places(raw: object) -> tuple[tuple[str, str], ...]:
     if not pairs or not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise ValueError
     return tuple((pattern, place) for pattern, place in pairs)
+
+
+def _period(raw: object) -> float:
+    period_s = _amount(_DURATIONS)(raw)
+    if not 60 <= period_s <= 365 * 86_400:
+        raise ValueError
+    return period_s
 
 
 def _failing(raw: object) -> float:
@@ -720,6 +733,50 @@ _TABLE: tuple[Setting, ...] = (
         unset="400 days",
     ),
     Setting(
+        "workos_api_key",
+        _token(r"[A-Za-z0-9_.\-]{16,200}"),
+        _API_KEY,
+        "Key for the source's API: to read its feed of events, and to compare the mirror with what it lists.",
+        "receiver",
+        secret=True,
+        unset="the source is not asked",
+    ),
+    Setting(
+        "workos_base_url",
+        _server_url,
+        "the root of an API, as https://api.example.com",
+        "Where the source's API is; plain http on this machine, or with allow_private_targets.",
+        "receiver",
+        unset="https://api.workos.com",
+        flag=True,
+    ),
+    Setting(
+        "tail",
+        _one_of("off", "on", "only"),
+        "one of off, on, only",
+        "Read the source's feed of events: on, beside its webhooks; only, instead of them, without a door.",
+        "receiver",
+        unset="off",
+        flag=True,
+    ),
+    Setting(
+        "tail_types",
+        _list(_token(r"[!-~]+")),
+        "names of event types, comma separated",
+        "The types to ask the feed for.",
+        "receiver",
+        unset="what the mirror needs and handlers hear of",
+    ),
+    Setting(
+        "reconcile_every",
+        _period,
+        "a duration from 1m to 365d, as '6h'",
+        "How often the mirror is compared with all that the source lists, and put right.",
+        "receiver",
+        unset="never",
+        flag=True,
+    ),
+    Setting(
         "app",
         _token(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*"),
         "module:attribute, as myapp.hooks:hooks",
@@ -768,8 +825,12 @@ _COMMON = (
     "inbox_retention",
     "inbox_redacted_retention",
     "inbox_id_retention",
+    "workos_base_url",
+    "tail",
+    "tail_types",
+    "reconcile_every",
 )
-_SECRETS_OF_ONE = ("webhook_secrets", "path_token")
+_SECRETS_OF_ONE = ("webhook_secrets", "path_token", "workos_api_key")
 
 SOURCE_SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
@@ -777,6 +838,7 @@ SOURCE_SETTINGS: Mapping[str, Setting] = {
         *_ITS_OWN,
         SETTINGS["webhook_secrets"],
         replace(SETTINGS["path_token"], about="Its door is then at its path and, below it, this."),
+        SETTINGS["workos_api_key"],
         *(SETTINGS[name] for name in _COMMON),
     )
 }
@@ -828,9 +890,12 @@ class Settings:
                     )
         return ReceiverConfig(
             database_url=self["receiver_database_url"] or self["database_url"],
-            alone=_source(self.resolved),
+            alone=_source(self.resolved, over_http=self["allow_private_targets"]),
             sources={
-                name: _source({**{common: self.resolved[common] for common in _COMMON}, **own})
+                name: _source(
+                    {**{common: self.resolved[common] for common in _COMMON}, **own},
+                    over_http=self["allow_private_targets"],
+                )
                 for name, own in self.sources.items()
             },
             trusted_proxies=self["trusted_proxies"],
@@ -1023,7 +1088,7 @@ def _variable_of(source: str, setting: Setting) -> str:
     return f"{PREFIX}SOURCES_{re.sub('[^A-Z0-9]', '_', source.upper())}_{setting.name.upper()}"
 
 
-def _source(resolved: Mapping[str, Resolved]) -> SourceConfig:
+def _source(resolved: Mapping[str, Resolved], *, over_http: bool) -> SourceConfig:
     value = {name: resolved[name].value for name in SOURCE_SETTINGS if name in resolved}
     return SourceConfig(
         webhook_secrets=value.get("webhook_secrets"),
@@ -1038,6 +1103,12 @@ def _source(resolved: Mapping[str, Resolved]) -> SourceConfig:
         bodies_s=value.get("inbox_retention"),
         redacted_s=value.get("inbox_redacted_retention"),
         ids_s=value.get("inbox_id_retention"),
+        api_key=value.get("workos_api_key"),
+        api_url=value.get("workos_base_url"),
+        api_over_http=over_http,
+        tail=value.get("tail"),
+        tail_types=value.get("tail_types"),
+        reconcile_every_s=value.get("reconcile_every"),
     )
 
 

@@ -11,7 +11,7 @@ import logging
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -24,6 +24,7 @@ from hookline.errors import HooklineError
 if TYPE_CHECKING:
     from hookline.counting import Histogram
     from hookline.receiver.app import Receiver
+    from hookline.receiver.model import TailRow
     from hookline.receiver.queries import InboxBacklog
     from hookline.sender.app import SenderApp
 
@@ -189,6 +190,22 @@ class ReceiverMetrics(Collector):
             counted.gaps,
         )
         yield _histogram("hookline_receiver_run_seconds", "How long handlers took.", counted.run_seconds)
+        yield _counter(
+            "hookline_receiver_feed_events",
+            "Events of a source's feed: kept, known (they came as webhooks, too), or late (shown behind later ones).",
+            ("source", "kind"),
+            counted.feed,
+        )
+        asked = [(source, outcomes.copy()) for source, outcomes in counted.requests.copy().items()]
+        requests: dict[tuple[str, ...], int] = {
+            (source, outcome): count for source, outcomes in asked for outcome, count in outcomes.items()
+        }
+        yield _counter(
+            "hookline_receiver_source_requests",
+            "Requests to a source's API by what came of them.",
+            ("source", "outcome"),
+            requests,
+        )
         if counted.heartbeat_ms is not None:
             yield _gauge(
                 "hookline_receiver_worker_round_timestamp_seconds",
@@ -197,16 +214,16 @@ class ReceiverMetrics(Collector):
             )
         yield from self._stored()
 
-    def _read(self) -> tuple[InboxBacklog, int]:
+    def _read(self) -> tuple[InboxBacklog, Sequence[TailRow], int]:
         with self._receiver.look() as (queries, connection):
-            return queries.backlog(connection), self._receiver.clock.now_ms()
+            return queries.backlog(connection), queries.tails(connection), self._receiver.clock.now_ms()
 
     def _stored(self) -> Iterator[Metric]:
         found = self._backlog.value()
         yield _gauge("hookline_receiver_database_up", "1 where the backlog could be read.", int(found is not None))
         if found is None:
             return
-        waiting, read_ms = found
+        waiting, tails, read_ms = found
         yield _gauge("hookline_receiver_waiting", "Entries not applied yet. Counted up to 100000.", waiting.waiting)
         age_ms = 0 if waiting.oldest_ms is None else max(0, read_ms - waiting.oldest_ms)
         yield _gauge(
@@ -222,6 +239,15 @@ class ReceiverMetrics(Collector):
             "Walks over what hangs on a deleted or returned object that fail.",
             waiting.failing_walks,
         )
+        unread = GaugeMetricFamily(
+            "hookline_receiver_tail_unread_seconds",
+            "How long ago the source's feed was last read without failure; noted every 20 s.",
+            labels=("source",),
+        )
+        for tail in tails:
+            if tail.read_ms is not None:
+                unread.add_metric((tail.source,), max(0, read_ms - tail.read_ms) / 1000)
+        yield unread
 
 
 class _Kept(Generic[T]):

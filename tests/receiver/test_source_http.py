@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from hookline.errors import ConfigError, SourceError, SourceReason
-from hookline.receiver.source import FeedEvent, Found, Gone, Page
-from hookline.receiver.source_http import UNPACED, VOUCHED_MS, WORKOS_URL, Answered, HttpSource, Pace
+from hookline.receiver.source import WORKOS_URL, FeedEvent, Found, Gone, Page
+from hookline.receiver.source_http import UNPACED, VOUCHED_MS, Answered, HttpSource, Pace
 from hookline.testing.clock import TurnedClock
 
 KEY = "sk_test_of_the_source_0123456789"

@@ -391,7 +391,7 @@ def test_whatever_appears_within_the_overlap_of_its_time_is_found(
         feed.add(shown_after_ms=chance.choice((0, 0, chance.randrange(OVERLAP_MS + 1))))
         reading.go_on(tail, chance.choice((0, 100, 4_000, 20_000, 90_000)))
         if chance.random() < 0.1:  # another process goes on
-            tail.close()
+            tail.release()
             tail = reading.tail(feed)
     reading.go_on(tail, 3 * OVERLAP_MS)
     assert set(reading.kept()) == {event.id for event, _ in feed.events_}
@@ -415,7 +415,7 @@ def test_after_a_downtime_what_is_read_again_is_bounded(feed: Feed, reading: Rea
     reading.settle(tail)
     reading.clock.advance(EVERY_MS)
     reading.settle(tail)
-    tail.close()
+    tail.release()
     for minutes in range(300, 0, -1):
         feed.add(ago_ms=-(300 - minutes) * 60_000)
     reading.clock.advance(300 * 60_000)
@@ -484,7 +484,7 @@ def test_one_reads_and_another_takes_over(feed: Feed, reading: Reading) -> None:
     asked = len(feed.asked)
     assert other.step(reading.clock.now_ms()) == reading.clock.now_ms() + FOLLOW_MS
     assert len(feed.asked) == asked, "who has no lease asks nothing"
-    one.close()
+    one.release()
     feed.add()
     reading.settle(other)
     assert reading.kept() == ["event_0000"]
@@ -619,7 +619,7 @@ def test_an_expired_place_of_our_own_sender_is_told_as_such(sending: SendingEnd,
     reading.go_on(tail, EVERY_MS)
     with reading.database.transaction() as connection:
         connection.execute("update hookline_tails set cursor = 'event_01ARZ3NDEKTSV4RRFFQ69G5FAV'")
-    tail.close()
+    tail.release()
     tail = reading.tail(sending.api())
     reading.settle(tail)
     row = reading.row()

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import statistics
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -28,7 +28,7 @@ from hookline.cli.server import check_tls
 from hookline.cli.status import sender_database
 from hookline.cli.tables import print_json, printable
 from hookline.config import Settings, load
-from hookline.errors import ConfigError, HooklineError
+from hookline.errors import ConfigError, HooklineError, SourceError
 from hookline.receiver.app import Receiver
 from hookline.receiver.model import AddressListRow, RejectionRow
 from hookline.receiver.probe import Kept, send_probes
@@ -103,7 +103,10 @@ def _look(settings: Settings, receiver: Receiver, database_url: str | None) -> I
     yield from _tls(settings)
     for source in receiver.sources:
         yield _retention(source)
-        yield _addresses(source, receiver)
+        if source.has_door:
+            yield _addresses(source, receiver)
+        if source.api_key is not None:
+            yield _api(source, receiver)
     if standing.verdict != "ok":
         return
     with receiver:
@@ -138,6 +141,8 @@ def _settings(settings: Settings) -> Finding:
 
 def _secrets(source: Source) -> Finding:
     check = f"secrets of {source.name}"
+    if not source.has_door:
+        return Finding(check, "ok", "not needed: it has no door, its feed of events is read instead")
     if not source.secrets:
         return Finding(check, "problem", "none is set, so every webhook is answered 503: set HOOKLINE_WEBHOOK_SECRETS")
     if any(is_guessable(secret) for secret in source.secrets):
@@ -147,6 +152,19 @@ def _secrets(source: Source) -> Finding:
             f"one is a placeholder or shorter than {LEAST} characters: whoever guesses it writes into the mirror",
         )
     return Finding(check, "ok", f"{len(source.secrets)} in force")
+
+
+def _api(source: Source, receiver: Receiver) -> Finding:
+    """Ask the source's API for a page."""
+    check = f"API of {source.name}"
+    with closing(receiver.source_api(source.name)) as api:
+        try:
+            api.page("directory", {})
+        except SourceError as error:
+            return Finding(check, "problem", f"{source.api_url}: {error}")
+    every_s = source.reconcile_every_s
+    reconciled = "not reconciled by itself" if every_s is None else f"reconciled every {span(round(every_s * 1000))}"
+    return Finding(check, "ok", f"{source.api_url} answers; tail {source.tail}, {reconciled}")
 
 
 def _tables(receiver: Receiver) -> Finding:

@@ -30,6 +30,7 @@ from hookline.errors import ConfigError
 from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
 from hookline.receiver.configured import options_of
+from hookline.receiver.status import span
 from hookline.storage import connect, database_file, is_postgres
 
 log = logging.getLogger("hookline.serve")
@@ -68,6 +69,9 @@ def serve(
     trusted_proxies: Annotated[Text, _flag("trusted_proxies")] = None,
     max_body: Annotated[Text, _flag("max_body")] = None,
     webhook_tolerance: Annotated[Text, _flag("webhook_tolerance")] = None,
+    workos_base_url: Annotated[Text, _flag("workos_base_url")] = None,
+    tail: Annotated[Text, _flag("tail")] = None,
+    reconcile_every: Annotated[Text, _flag("reconcile_every")] = None,
     tls_cert: Annotated[Text, _flag("tls_cert")] = None,
     tls_key: Annotated[Text, _flag("tls_key")] = None,
     metrics_listen: Annotated[Text, _flag("metrics_listen")] = None,
@@ -207,10 +211,10 @@ def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiv
                 f"{config.app} was built with its own settings; not used here: {', '.join(left_to_it)}"
             )
         return receiver
-    if not config.sources and config.alone.webhook_secrets is None:
+    if not config.sources and config.alone.webhook_secrets is None and config.alone.tail != "only":
         plan.warnings.append("HOOKLINE_WEBHOOK_SECRETS is not set: every webhook is answered 503")
     for name, rules in config.sources.items():
-        if rules.webhook_secrets is None:
+        if rules.webhook_secrets is None and rules.tail != "only":
             plan.warnings.append(f"sources.{name}.webhook_secrets is not set: each of its webhooks is answered 503")
     return Receiver(config.database_url, **options_of(config))
 
@@ -223,7 +227,7 @@ def _add_door(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None:
     token = "<HOOKLINE_PATH_TOKEN>" if config.app is None and not config.sources else "<path_token>"
     paths = {door.source: door.path if door.path_token is None else f"{door.path}/{token}" for door in receiver.doors}
     whose = {"database": _shown(config.database_url)} if config.app is None else {"app": config.app}
-    where = {"sources": paths} if len(paths) > 1 else {"path": next(iter(paths.values()))}
+    where = {"sources": paths} if len(paths) > 1 else {"path": next(iter(paths.values()), None)}
     plan.facts["receiver"] = {**where, **whose}
 
 
@@ -234,6 +238,14 @@ def _add_worker(plan: _Plan, receiver: Receiver, config: ReceiverConfig) -> None
     plan.background.append(ThreadedLoop(worker.run, wake=worker.wake.set, name="hookline-worker"))
     plan.problems.append(worker.problems)
     plan.facts["worker"] = {"handlers": len(receiver.handlers), "app": config.app}
+    asked = [one for one in receiver.sources if one.api_key is not None]
+    if asked:
+        feeds = receiver.feeds()
+        plan.background.append(ThreadedLoop(feeds.run, wake=lambda: None, name="hookline-feeds"))
+        plan.facts["worker"]["feeds"] = {
+            one.name: {"api": one.api_url, "tail": one.tail, "reconcile_every_s": one.reconcile_every_s}
+            for one in asked
+        }
 
 
 def _probes(plan: _Plan, token: str | None) -> Probes:
@@ -277,7 +289,8 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
     if receiver := facts.get("receiver"):
         whose = f"as {receiver['app']} was built" if "app" in receiver else receiver["database"]
         if "path" in receiver:
-            yield f"  receiver  {url}{receiver['path']}  {whose}"
+            at = "no door" if receiver["path"] is None else f"{url}{receiver['path']}"
+            yield f"  receiver  {at}  {whose}"
         else:
             yield f"  receiver  {whose}"
             for name, path in receiver["sources"].items():
@@ -286,6 +299,10 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
         count = worker["handlers"]
         whose = f"{count} handler{'' if count == 1 else 's'} of {worker['app']}" if worker["app"] else "no handlers"
         yield f"  worker    applies events; {whose}"
+        for name, feed in worker.get("feeds", {}).items():
+            every_s = feed["reconcile_every_s"]
+            reconciled = "not reconciled by itself" if every_s is None else f"reconciled every {span(every_s * 1000)}"
+            yield f"            {name}  {feed['api']}  tail {feed['tail']}, {reconciled}"
     if probes := facts.get("probes"):
         yield f"  probes    {probes['url']}/healthz /readyz /metrics"
     if "traces" in facts:

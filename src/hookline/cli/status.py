@@ -15,6 +15,7 @@ from hookline.cli.receiver_app import AppName, DatabaseUrl, closed_receiver
 from hookline.cli.tables import print_facts, print_json, print_table, printable, time_of
 from hookline.config import Settings, load
 from hookline.errors import ConfigError, MigrationError
+from hookline.receiver.model import TailRow
 from hookline.receiver.status import LAG_MS, Status, span
 from hookline.sender.model import ENVIRONMENTS
 from hookline.sender.queries import Backlog, UnwellEndpoint, backlog, unwell_endpoints
@@ -129,7 +130,15 @@ def _receiver_as_json(found: Status) -> dict[str, Any]:
         "workers": [{**asdict(one), "is_running": one in found.running_workers} for one in found.workers],
         "mirror": {source: [asdict(one) for one in counts] for source, counts in found.mirror.items()},
         "address_lists": lists,
+        "tails": [{**one._asdict(), "is_on": one.source in found.tailed} for one in found.tails],
     }
+
+
+def _read_so_far(tail: TailRow, found: Status) -> str:
+    off = "" if tail.source in found.tailed else "tail is off here; "
+    when = "never read" if tail.read_ms is None else f"read {span(found.now_ms - tail.read_ms)} ago"
+    failing = "" if tail.error is None else f"; {tail.error}"
+    return f"{off}{when}, {tail.read} events, {tail.kept + tail.late} of them new{failing}"
 
 
 def _sender_as_json(sender: SenderStatus) -> dict[str, Any]:
@@ -148,6 +157,7 @@ def _print_receiver(found: Status) -> None:
     running = found.running_workers
     last = f"none; the last was seen {ago(found.workers[0].seen_ms)}" if found.workers else "none was ever seen"
     refused = ", ".join(f"{reason} {times}" for reason, times in sorted(found.refused.items()))
+    read = {one.source for one in found.tails}
     shown = [(source, one) for source, counts in found.mirror.items() for one in counts if one.rows]
     print_facts(
         [
@@ -158,6 +168,8 @@ def _print_receiver(found: Status) -> None:
             ("refused, 1 h", refused or "none"),
             ("workers", ", ".join(f"{one.name} (seen {ago(one.seen_ms)})" for one in running) or last),
             *((f"list {one.url}", f"read {ago(one.fetched_ms)}") for one in found.lists),
+            *((f"feed {one.source}", _read_so_far(one, found)) for one in found.tails),
+            *((f"feed {source}", "never read") for source in found.tailed if source not in read),
             *((f"mirror {source}", f"{one.resource}: {one.live} live of {one.rows}") for source, one in shown),
         ]
     )

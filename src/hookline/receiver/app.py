@@ -29,7 +29,8 @@ from hookline.receiver.receive import MAX_BODY, NO_PATH, Doors, HeadersLike, ans
 from hookline.receiver.rejections import Rejections
 from hookline.receiver.resources import OPTIONAL
 from hookline.receiver.retention import Pruner, Retention
-from hookline.receiver.sources import DEFAULT, DEFAULT_PATH, Source
+from hookline.receiver.source import WORKOS_URL
+from hookline.receiver.sources import DEFAULT, DEFAULT_PATH, Source, TailMode
 from hookline.receiver.wsgi import WsgiDoor
 from hookline.rules.address import parse_networks
 from hookline.storage import Connection, Database, Verbs, connect, database_file, is_postgres
@@ -45,9 +46,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from hookline.receiver.callers import PublishedCallers
+    from hookline.receiver.feeds import Feeds
     from hookline.receiver.handlers import Transactions
     from hookline.receiver.queries import InboxQueries
     from hookline.receiver.receive import Door
+    from hookline.receiver.source import SourceApi
+    from hookline.receiver.source_http import Exchange
     from hookline.receiver.status import Status
     from hookline.receiver.work import Worker
     from hookline.rules.address import Network
@@ -61,6 +65,8 @@ BODY_TIMEOUT_S = 10.0  # for a whole body: senders give the whole exchange 5 to 
 FLUSH_EVERY_S = 1.0
 RETENTION = Retention()
 _PART, _PACKAGE = "receiver", "hookline.receiver"
+# With the commit, by the app's own connection: who keeps something opens none beside it.
+_ANNOUNCE: Final = functools.partial(announce, channel=CHANNEL)
 
 
 class Receiver:
@@ -73,7 +79,8 @@ class Receiver:
 
     Several sources are given as `sources=`; of one, its name is `source` and the rest of it (see `Source`) is given
     here directly: `secrets`, `scheme`, `path` (always `/webhooks` if not given), `path_token`, `allowed_ips`,
-    `allowed_ips_url`, `tolerance_s`, `max_body`, `redact`, `retention`.
+    `allowed_ips_url`, `tolerance_s`, `max_body`, `redact`, `retention`, and of its API `api_key`, `api_url`, `tail`,
+    `tail_types`, `reconcile_every_s`, `api_over_http`, `exchange`.
 
     Args:
         database_url: a database of Hookline's: `sqlite:///app.db` or `postgresql://…`. Its tables are made at the first
@@ -115,6 +122,13 @@ class Receiver:
         body_timeout_s: float = BODY_TIMEOUT_S,
         redact: Mapping[str, Sequence[str]] | None = MappingProxyType({}),
         retention: Retention | None = RETENTION,
+        api_key: str | None = None,
+        api_url: str = WORKOS_URL,
+        tail: TailMode = "off",
+        tail_types: Sequence[str] | None = None,
+        reconcile_every_s: float | None = None,
+        api_over_http: bool = False,
+        exchange: Exchange | None = None,
         clock: Clock | None = None,
     ) -> None:
         if (database_url is None) == (transactions is None):
@@ -135,6 +149,13 @@ class Receiver:
             max_body=max_body,
             redact=redact,
             retention=retention,
+            api_key=api_key,
+            api_url=api_url,
+            tail=tail,
+            tail_types=tail_types,
+            reconcile_every_s=reconcile_every_s,
+            api_over_http=api_over_http,
+            exchange=exchange,
         )
         self.sources: Final = _several(sources, alone) if sources is not None else (alone,)
         self._optional = frozenset(mirror)
@@ -143,7 +164,9 @@ class Receiver:
         self.handlers = Registry()
         self.trusted_proxies = parse_networks(trusted_proxies, setting="trusted_proxies")
         self._lists = self._lists_of(self.sources)
-        self.doors = Doors([one.door(self.trusted_proxies, self._published(one)) for one in self.sources])
+        self.doors = Doors(
+            [one.door(self.trusted_proxies, self._published(one)) for one in self.sources if one.has_door]
+        )
         if database_url is not None:
             database = connect(database_url)  # says now what is wrong with the URL; opens nothing
             database.close()
@@ -279,7 +302,42 @@ class Receiver:
             worker.wake.set()
 
         threading.Thread(target=wake_at_end, name="hookline-worker-stop", daemon=True).start()
-        worker.run(stop)
+        with self.feeds():
+            worker.run(stop)
+
+    def feeds(self) -> Feeds:
+        """What a worker does beside: reads the feeds of the sources that have an API, and compares with what they list.
+
+        `run_worker` runs it; who runs a `worker` by hand enters this as a context around it.
+        """
+        from hookline.receiver.feeds import Feeds  # as for the worker
+        from hookline.receiver.work import Access
+
+        return Feeds(
+            Access(self.database, transactions=self._transactions),
+            [one for one in self.sources if one.api_key is not None],
+            clock=self.clock,
+            optional=self._optional,
+            counters=self.counters,
+            keeping=None if self._app_database is None else _ANNOUNCE,
+            kept=self._tell_kept,
+        )
+
+    def source_api(self, source: str | None = None) -> SourceApi:
+        """A source's API, to be closed after use; `source` is needed only where there are several.
+
+        Raises: ConfigError where there is no such source, or no key to ask it with.
+        """
+        self._check_source("source", source)
+        if source is None and (source := self._only_source) is None:
+            raise ConfigError("source", f"expected one of {', '.join(one.name for one in self.sources)}: who is asked?")
+        [asked] = [one for one in self.sources if one.name == source]
+        api = asked.api(self.clock, self.counters.requests[source])
+        if api is None:
+            raise ConfigError(
+                "api_key", f"{source!r} has none; expected HOOKLINE_WORKOS_API_KEY, or Source(…, api_key=…)"
+            )
+        return api
 
     def drain(self) -> None:
         """Apply and run handlers on this thread until nothing is due: for tests, and for scripts."""
@@ -323,9 +381,10 @@ class Receiver:
         from hookline.receiver.mirror_queries import MirrorQueries
         from hookline.receiver.status import read_status
 
+        tailed = [one.name for one in self.sources if one.tail != "off"]
         with self.look() as (queries, connection):
             mirror = {source: MirrorQueries(self._verbs(), source) for source in queries.sources(connection)}
-            return read_status(connection, queries, mirror, self.clock.now_ms(), lists=self._lists)
+            return read_status(connection, queries, mirror, self.clock.now_ms(), lists=self._lists, tailed=tailed)
 
     def asgi(self) -> AsgiDoor:
         """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""
@@ -381,8 +440,11 @@ class Receiver:
             callers.follow()
 
     def is_ready(self) -> bool:
-        """Whether a POST could be answered 200 now: a source has a secret, and the inbox can be reached."""
-        if not any(door.has_secret for door in self.doors):
+        """Whether a POST could be answered 200 now: a source has a secret, and the inbox can be reached.
+
+        Where no source has a door, whether the inbox can be reached.
+        """
+        if any(one.has_door for one in self.sources) and not any(door.has_secret for door in self.doors):
             return False
         try:
             self._probe()
@@ -464,10 +526,8 @@ class Receiver:
     def _open(self) -> Opened:
         if self._app_database is not None:
             app = self._app_database
-            # With the commit, by the app's own connection: a door opens none beside it.
-            keeping = functools.partial(announce, channel=CHANNEL)
             intake = Intake(
-                app, self._outage, self.counters, keeping=keeping, kept=self._tell_kept, end_thread=app.end_thread
+                app, self._outage, self.counters, keeping=_ANNOUNCE, kept=self._tell_kept, end_thread=app.end_thread
             )
             return Opened(None, intake)
         assert self._database_url is not None

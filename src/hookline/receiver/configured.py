@@ -42,6 +42,12 @@ def _rules(config: SourceConfig) -> dict[str, Any]:
         "max_body": config.max_body_bytes,
         "tolerance_s": config.tolerance_s,
         "allowed_ips_url": config.allowed_ips_url,
+        "api_key": config.api_key,
+        "api_url": config.api_url,
+        "api_over_http": config.api_over_http,
+        "tail": config.tail,
+        "tail_types": config.tail_types,
+        "reconcile_every_s": config.reconcile_every_s,
         "allowed_ips": config.allowed_ips and [str(network) for network in config.allowed_ips],
     }
     return {**_kept_by(config), **{name: value for name, value in options.items() if value is not None}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from hookline.counting import BATCHES, LAG_SECONDS, SECONDS, Histogram
@@ -27,6 +27,7 @@ class Counters:
             only by reading once more).
         gaps: missing events by source: `noticed`, and of those `healed` (it came after all) or `fetched` (the source
             was asked about its object).
+        requests: by source, answers of its API by what they were: `ok`, `gone`, or the reason of a `SourceError`.
         heartbeat_ms: when the worker last began a round; None before it runs.
     """
 
@@ -41,6 +42,7 @@ class Counters:
         "lags",
         "outcomes",
         "refused",
+        "requests",
         "run_seconds",
         "runs",
         "storage_errors",
@@ -58,6 +60,7 @@ class Counters:
         self.run_seconds = Histogram(SECONDS)
         self.feed: Counter[tuple[str, ...]] = Counter()
         self.gaps: Counter[tuple[str, ...]] = Counter()
+        self.requests: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.heartbeat_ms: int | None = None
         self._lock = threading.Lock()  # handlers run on several threads, and so may a door
 

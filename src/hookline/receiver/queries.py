@@ -18,6 +18,7 @@ from hookline.receiver.model import (
     InboxStats,
     RejectionRow,
     RunRow,
+    TailRow,
     WorkerRow,
 )
 from hookline.receiver.resources import EDGES, RESOURCES
@@ -153,6 +154,10 @@ class InboxQueries:
         return [
             AddressListRow(url, None if document is None else bytes(document), *rest) for url, document, *rest in rows
         ]
+
+    def tails(self, connection: Connection) -> list[TailRow]:
+        """How far the feeds of sources are read."""
+        return [TailRow(*row) for row in self._verbs["tails_list"].run(connection, {"source": self._source})]
 
     def backlog(self, connection: Connection) -> InboxBacklog:
         """What waits, of all sources: cheap enough to be asked every few seconds."""

@@ -18,6 +18,7 @@ PATHS: Final[Mapping[str, str]] = {
     "directory_group": "/directory_groups",
 }
 PAGE: Final = 100
+WORKOS_URL: Final = "https://api.workos.com"
 
 
 class Page(NamedTuple):

@@ -28,7 +28,6 @@ from hookline.wire.timestamps import format_ms
 if TYPE_CHECKING:
     from hookline.loop import Clock
 
-WORKOS_URL: Final = "https://api.workos.com"
 _WORKOS_HOST: Final = "api.workos.com"
 # Waits before asking again. With the time limits all of a call stays below a lease (leases.py).
 AGAIN_MS: Final = (500, 2_000)
@@ -92,9 +91,7 @@ class HttpSource:
         exchange: what makes a request; None for HTTP. With one of these nothing is asked a second time.
         pace: None for `WORKOS_PACE` where the API is WorkOS' own, and no limit elsewhere.
         may_use_http: whether http is taken elsewhere, too: development alone.
-
-    Attributes:
-        outcomes: answers by what they were: `ok`, `gone`, or the reason of a `SourceError`.
+        outcomes: where answers are counted by what they were: `ok`, `gone`, or the reason of a `SourceError`.
 
     Raises: ConfigError.
     """
@@ -108,13 +105,10 @@ class HttpSource:
         exchange: Exchange | None = None,
         pace: Pace | None = None,
         may_use_http: bool = False,
+        outcomes: Counter[str] | None = None,
     ) -> None:
-        check_source_url(base_url, setting="api_url", may_use_http=may_use_http)
+        check_api(base_url, api_key, may_use_http=may_use_http)
         parts = urlsplit(base_url)
-        if parts.query:
-            raise ConfigError("api_url", "expected a URL without a query")
-        if not _KEY.fullmatch(api_key):
-            raise ConfigError("api_key", "expected ASCII letters, digits and signs alone, without spaces")
         self._path = parts.path.rstrip("/")
         self._headers = {
             "Accept": "application/json",
@@ -136,7 +130,7 @@ class HttpSource:
         self._bounds: tuple[Bound, ...] = ()
         self._good_ms: int | None = None
         self._closed = threading.Event()
-        self.outcomes: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter() if outcomes is None else outcomes
 
     def page(self, resource: str, filters: Mapping[str, str], *, after: str | None = None) -> Page:
         """The next page of a list, of at most 100 objects in the source's own order.
@@ -307,6 +301,18 @@ class HttpSource:
     def _count(self, outcome: str) -> None:
         with self._lock:
             self.outcomes[outcome] += 1
+
+
+def check_api(base_url: str, api_key: str, *, may_use_http: bool = False) -> None:
+    """Refuse what no `HttpSource` can be made of, as its arguments say.
+
+    Raises: ConfigError.
+    """
+    check_source_url(base_url, setting="api_url", may_use_http=may_use_http)
+    if urlsplit(base_url).query:
+        raise ConfigError("api_url", "expected a URL without a query")
+    if not isinstance(api_key, str) or not _KEY.fullmatch(api_key):
+        raise ConfigError("api_key", "expected ASCII letters, digits and signs alone, without spaces")
 
 
 class _Pacer:

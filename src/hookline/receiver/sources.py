@@ -5,16 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from hookline.errors import ConfigError
 from hookline.receiver.receive import MAX_BODY, Door
 from hookline.receiver.retention import Retention
+from hookline.receiver.source import WORKOS_URL
 from hookline.rules.address import WORKOS_ADDRESSES, Network, check_source_url, parse_networks
 from hookline.rules.redaction import SECRETS, Secrets
 from hookline.wire.schemes import Scheme
 from hookline.wire.signature import TOLERANCE_S
 from hookline.wire.standard import key_of
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from hookline.loop import Clock
+    from hookline.receiver.source_http import Exchange, HttpSource
+
+TailMode: TypeAlias = Literal["off", "on", "only"]
+TAIL_MODES: Final = get_args(TailMode)
+# A pass is thousands of requests.
+MIN_RECONCILE_S: Final = 60
 
 SCHEMES: Final = get_args(Scheme)
 DEFAULT: Final = "default"
@@ -50,6 +62,15 @@ class Source:
             is kept, besides the one-time codes and tokens that are known (`hookline.rules.redaction.SECRETS`); None
             cuts nothing. Neither the inbox nor a handler ever sees what is cut.
         retention: how long what of an entry is kept; None keeps everything for ever.
+        api_key: for the source's API, to read what webhooks may have missed; without one it is never asked.
+        api_url: where that API is, WorkOS' own unless said otherwise: https, or http on this machine.
+        tail: whether the source's feed of events is read beside its webhooks (`on`), or instead of them (`only`: it
+            then has no door). `off`: it is not read.
+        tail_types: the types to ask the feed for; None for all that the mirror needs or a handler hears of.
+        reconcile_every_s: how often all that the source lists is compared with the mirror, and the mirror put right;
+            None for never.
+        api_over_http: whether `api_url` may be plain http on another machine: for development alone.
+        exchange: what makes the API's requests (`source_http.Exchange`), for tests; None for HTTP.
 
     Raises: ConfigError naming the argument.
     """
@@ -66,6 +87,13 @@ class Source:
     max_body: int = MAX_BODY
     redact: Mapping[str, Sequence[str]] | None = field(default_factory=dict)
     retention: Retention | None = field(default_factory=Retention)
+    api_key: str | None = field(default=None, repr=False)
+    api_url: str = WORKOS_URL
+    tail: TailMode = "off"
+    tail_types: Sequence[str] | None = None
+    reconcile_every_s: float | None = None
+    api_over_http: bool = False
+    exchange: Exchange | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -93,6 +121,7 @@ class Source:
         if self.allowed_ips_url is not None:
             check_source_url(self.allowed_ips_url, setting="allowed_ips_url")
         _secret_places(self.redact)
+        self._check_api()
 
     def door(
         self, trusted_proxies: Sequence[Network], published: Callable[[], Sequence[Network] | None] | None = None
@@ -110,13 +139,63 @@ class Source:
             published=published,
             trusted_proxies=trusted_proxies,
             max_body=self.max_body,
-            redact=_secret_places(self.redact),
+            redact=self.secret_places,
         )
+
+    def api(self, clock: Clock, outcomes: Counter[str] | None = None) -> HttpSource | None:
+        """Its API, by this clock, its answers counted there; None where there is no key to ask it with."""
+        if self.api_key is None:
+            return None
+        from hookline.receiver.source_http import HttpSource  # a receiver that only hears does without
+
+        return HttpSource(
+            self.api_url,
+            self.api_key,
+            clock=clock,
+            exchange=self.exchange,
+            may_use_http=self.api_over_http,
+            outcomes=outcomes,
+        )
+
+    @property
+    def secret_places(self) -> Secrets | None:
+        """Where secrets are that are cut out of what is kept; None where nothing is."""
+        return _secret_places(self.redact)
+
+    @property
+    def has_door(self) -> bool:
+        """Whether its webhooks are taken."""
+        return self.tail != "only"
 
     @property
     def has_workos(self) -> bool:
         """Whether the addresses that came with this release may call, named as `workos` or one by one."""
         return set(WORKOS_ADDRESSES.networks) <= set(_allowed(self.allowed_ips))
+
+    def _check_api(self) -> None:
+        if self.tail not in TAIL_MODES:
+            raise ConfigError("tail", f"expected one of {', '.join(TAIL_MODES)}, got {self.tail!r}")
+        if self.reconcile_every_s is not None and not MIN_RECONCILE_S <= self.reconcile_every_s < float("inf"):
+            raise ConfigError(
+                "reconcile_every_s",
+                f"expected at least {MIN_RECONCILE_S} seconds, or None for never; got {self.reconcile_every_s}",
+            )
+        types = self.tail_types
+        if types is not None and (
+            isinstance(types, str) or not types or not all(isinstance(one, str) and one.strip() for one in types)
+        ):
+            raise ConfigError("tail_types", "expected a list of the names of event types, or None")
+        for one in types or ():
+            if "*" in one or "," in one:
+                raise ConfigError("tail_types", f"expected exact names, got {one!r}: the feed takes no patterns")
+        if self.api_key is None:
+            needing = {"tail": self.tail != "off", "reconcile_every_s": self.reconcile_every_s is not None}
+            for setting in (name for name, is_set in needing.items() if is_set):
+                raise ConfigError(setting, "expected an API key with it, to ask the source with")
+            return
+        from hookline.receiver.source_http import check_api  # as above
+
+        check_api(self.api_url, self.api_key, may_use_http=self.api_over_http)
 
 
 def _check_secrets(secrets: Sequence[str]) -> None:

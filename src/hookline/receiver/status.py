@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from hookline.receiver.mirror_queries import MirrorQueries, ResourceCounts
-from hookline.receiver.model import AddressListRow, HandlerRow, WorkerRow
+from hookline.receiver.model import AddressListRow, HandlerRow, TailRow, WorkerRow
 from hookline.receiver.queries import COUNTED, InboxQueries
 from hookline.storage import Connection
+from hookline.wire.timestamps import format_ms
 
 # A worker tells that it is there once a minute (work.py); three are missing then, or its clock is another.
 WORKER_UNSEEN_MS: Final = 200_000
@@ -21,6 +22,8 @@ LAG_MS: Final = 60_000
 REFUSED_WITHIN_MS: Final = 3_600_000
 # Providers tell of changes days before; an older copy may leave out an address that calls by now.
 LIST_OLD_MS: Final = 7 * 86_400_000
+# It is noted every 20 s that a feed is read (tail.py); a lease takes a minute to pass to another process.
+TAIL_UNREAD_MS: Final = 200_000
 # Refusals that say what is wrong at this end, whoever asked.
 OUR_FAULT: Final = {
     "no_secret": "no signing secret is configured: every webhook is answered 503",
@@ -48,6 +51,8 @@ class Status:
         workers: who applies, the one seen last first.
         mirror: rows by source and resource.
         lists: the published lists of addresses in use.
+        tails: how far the feeds of sources are read, of those, too, that are not read any more.
+        tailed: the sources whose feeds are to be read, as this process sees it.
     """
 
     now_ms: int
@@ -62,6 +67,8 @@ class Status:
     workers: Sequence[WorkerRow]
     mirror: Mapping[str, Sequence[ResourceCounts]]
     lists: Sequence[AddressListRow]
+    tails: Sequence[TailRow] = ()
+    tailed: Sequence[str] = ()
 
     @property
     def lag_ms(self) -> int:
@@ -89,8 +96,9 @@ def read_status(
     now_ms: int,
     *,
     lists: Collection[str] = (),
+    tailed: Collection[str] = (),
 ) -> Status:
-    """Look once, at the published lists of these URLs, too."""
+    """Look once, at the published lists of these URLs and the feeds of these sources, too."""
     backlog = queries.backlog(connection)
     since_ms = now_ms - REFUSED_WITHIN_MS
     kept = {one.url: one for one in queries.address_lists(connection)}
@@ -110,6 +118,8 @@ def read_status(
         lists=[
             kept.get(url, AddressListRow(url, None, None, None, "no process has tried yet")) for url in sorted(lists)
         ],
+        tails=queries.tails(connection),
+        tailed=sorted(tailed),
     )
 
 
@@ -145,6 +155,27 @@ def _needs(status: Status) -> Iterator[str]:
         count = _count(status.failing_walks, "walk", "walks")
         yield f"{count} over what hangs on a deleted object fail: handlers wait for it; `hookline mirror walks`"
     yield from status.needs_of_lists()
+    yield from _needs_of_tails(status)
+
+
+def _needs_of_tails(status: Status) -> Iterator[str]:
+    known = {one.source: one for one in status.tails}
+    for source in status.tailed:
+        tail = known.get(source)
+        unread_ms = None if tail is None or tail.read_ms is None else status.now_ms - tail.read_ms
+        if tail is not None and tail.failed_ms is not None:
+            if status.now_ms - tail.failed_ms > TAIL_UNREAD_MS:
+                yield f"the feed of {source} cannot be read for {span(status.now_ms - tail.failed_ms)}: {tail.error}"
+        # Where nothing runs at all, that is said already.
+        elif status.running_workers and (unread_ms is None or unread_ms > TAIL_UNREAD_MS):
+            since = "was never read" if unread_ms is None else f"was not read for {span(unread_ms)}"
+            yield f"the feed of {source} {since}: the workers that run do not have its API key, or tail is off there"
+        if tail is not None and tail.lost_us is not None:
+            stands_in = "no pass has begun" if tail.pass_id is None else f"pass {tail.pass_id} is to stand in for them"
+            yield (
+                f"events of {source} since {format_ms(tail.lost_us)} were lost, the source no longer keeps them; "
+                f"{stands_in}: `hookline reconcile`"
+            )
 
 
 def _needs_of_lists(status: Status) -> Iterator[str]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from hookline.errors import InvalidBody, SourceError
 from hookline.receiver.intake import CHANNEL
@@ -74,10 +74,9 @@ class Tail:
         redact: what is cut out of events before they are kept.
         begin_pass: begins a pass that puts the whole mirror right, and gives its number; None where there is none.
         counters: what is counted here.
-        kept: called after each commit that kept something.
+        keeping: called in each transaction that keeps something, with its connection.
+        kept: called after its commit.
     """
-
-    name: Final = "tail"
 
     def __init__(
         self,
@@ -92,6 +91,7 @@ class Tail:
         redact: Secrets | None = None,
         begin_pass: Callable[[], int] | None = None,
         counters: Counters | None = None,
+        keeping: Callable[[Any], None] | None = None,
         kept: Callable[[], None] | None = None,
     ) -> None:
         self._access = access
@@ -104,6 +104,7 @@ class Tail:
         self._redact = redact
         self._begin_pass = begin_pass
         self._counters = counters
+        self._keeping = keeping
         self._kept = kept
         self._verbs = Verbs("hookline.receiver", access.dialect)
         self._inbox = InboxStore(access.dialect)
@@ -139,7 +140,7 @@ class Tail:
             self._failures = 0
         return due_ms
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Let others read at once."""
         token, self._token, self._row = self._token, None, None
         if token is not None:
@@ -254,6 +255,8 @@ class Tail:
         def work(connection: Connection) -> list[PutKind]:
             kinds = self._inbox.put(connection, entries)
             new = kinds.count("accepted")
+            if new and self._keeping is not None:
+                self._keeping(connection)
             self._move(connection, row, now_ms, *((0, 0, new) if is_again else (len(kinds), new, 0)))
             return kinds
 

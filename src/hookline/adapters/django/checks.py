@@ -29,8 +29,9 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 def _secrets() -> list[CheckMessage]:
-    secrets = [secret for source in hooks.sources for secret in source.secrets]
-    if not secrets:
+    with_door = [source for source in hooks.sources if source.has_door]
+    secrets = [secret for source in with_door for secret in source.secrets]
+    if with_door and not secrets:
         return [
             Error(
                 "No signing secret is set: every webhook is answered 503.",
@@ -38,7 +39,7 @@ def _secrets() -> list[CheckMessage]:
                 id="hookline.E001",
             )
         ]
-    if closed := [source.name for source in hooks.sources if not source.secrets]:
+    if closed := [source.name for source in with_door if not source.secrets]:
         return [
             Warning(
                 f"No signing secret is set for {', '.join(closed)}: each webhook from there is answered 503.",
@@ -58,7 +59,7 @@ def _secrets() -> list[CheckMessage]:
 
 
 def _body() -> list[CheckMessage]:
-    limit, most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, max(door.max_body for door in hooks.doors)
+    limit, most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE, max((door.max_body for door in hooks.doors), default=0)
     if limit is None or limit >= most:
         return []
     return [
