@@ -288,6 +288,7 @@ class Receiver:
             concurrency=concurrency,
             optional=self._optional,
             counters=self.counters,
+            asking=[one.name for one in self.sources if one.api_key is not None],
             pruners=[
                 Pruner(self._verbs(), one.name, one.retention) for one in self.sources if one.retention is not None
             ],

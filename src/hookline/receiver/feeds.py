@@ -21,6 +21,7 @@ from hookline.loop import run_loop
 from hookline.receiver.leases import Leases
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.passes import Passes
+from hookline.receiver.refetch import Refetcher
 from hookline.receiver.source import WORKOS_URL
 from hookline.receiver.tail import Tail
 from hookline.storage import Verbs
@@ -128,7 +129,8 @@ class Feeds:
                     kept=kept,
                 )
                 hosted.append(Hosted(source.name, "tail", tail))
-            hosted.append(Hosted(source.name, "passes", passes))
+            refetcher = Refetcher(access, mirror, source.name, api, clock, leases, counters=counters)
+            hosted += [Hosted(source.name, "refetch", refetcher), Hosted(source.name, "passes", passes)]
         self.hosted: Final = tuple(hosted)
 
     def __iter__(self) -> Iterator[Hosted]:
