@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from soak import crash, drain, merge, races, schema, senders
+from soak import crash, drain, merge, races, reading, schema, senders
 from soak.report import Report
 
 SOAKS: dict[str, Callable[..., Report]] = {
@@ -18,13 +18,14 @@ SOAKS: dict[str, Callable[..., Report]] = {
     "drain": drain.soak,
     "merge": merge.soak,
     "races": races.soak,
+    "reading": reading.soak,
     "schema": schema.soak,
     "senders": senders.soak,
 }
 
 
 DATABASES = ("sqlite", "postgresql")
-ON_EITHER = ("drain", "merge", "races")
+ON_EITHER = ("drain", "merge", "races", "reading")
 
 
 def main() -> int:
