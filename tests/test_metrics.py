@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from hookline.sender.deliver import DISCOVERY_MS
 from hookline.sender.delivery_store import DeliveryStore, Discovery
 from hookline.storage import Connection, Database, connect
 from hookline.testing.clock import TurnedClock
+from hookline.testing.fake_workos import FakeWorkOS
 from hookline.testing.signed import signed_request
 from tests.sender.conftest import NOW_MS, Client
 from tests.sender.test_app import Running, Sink, wait_for_state
@@ -199,6 +201,29 @@ def test_the_receiver_tells_what_it_did(tmp_path: Path) -> None:
     assert value(after, "walks_failing") == 0
     for hidden in ("directory_user_1", "event_1", "192.0.2.9", "whsec_x", "ada@example.com"):
         assert hidden not in text
+
+
+def test_what_is_read_of_a_feed_is_told(tmp_path: Path) -> None:
+    """Events by what became of them, requests by what came of them, and since when nothing was read."""
+    clock = TurnedClock(NOW_MS)
+    with FakeWorkOS(tmp_path, clock=clock, delivers=False) as fake:
+        hooks = Receiver(
+            f"sqlite:///{tmp_path / 'app.db'}", tail="only", api_key=fake.api_key, exchange=fake.exchange, clock=clock
+        )
+        registry = CollectorRegistry()
+        with hooks, contextlib.closing(hooks.feeds()) as feeds:
+            registry.register(ReceiverMetrics(hooks, now_s=lambda: float(clock.now_ms())))
+            fake.publish("dsync.user.created", {"object": "directory_user", "id": "directory_user_1"})
+            fake.faults.expect("status/401", path="/events", skip=1)
+            feeds.settle()
+            clock.advance(5_000)
+            feeds.settle()
+            clock.advance(25_000)
+            samples = scrape(registry)
+    assert samples["hookline_receiver_feed_events_total", ("kept", "default")] == 1
+    assert samples["hookline_receiver_source_requests_total", ("unauthorized", "default")] == 1
+    assert samples["hookline_receiver_source_requests_total", ("ok", "default")] >= 1
+    assert samples["hookline_receiver_tail_unread_seconds", ("default",)] == 30
 
 
 def test_a_stuck_delivery_loop_is_not_ready(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from hookline.receiver.store import InboxStore
 from hookline.sender.model import ENVIRONMENTS
 from hookline.storage import connect
 from hookline.storage.migrate import migrate
+from hookline.testing.fake_workos import FakeWorkOS
 from hookline.testing.signed import signed_request
 
 from .test_serve import SECRET, Served, until
@@ -176,6 +177,26 @@ def test_secrets_callers_retention_and_handlers_of_each_source(
 def test_no_secret_is_a_problem(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     receive("sqlite:///hookline.db")
     assert "answered 503" in findings(capsys, code=Exit.FAILED)["secrets of default"][1]
+
+
+def test_the_api_of_a_source_is_asked(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it answers, and what of it is on; without a door no secret is missed."""
+    receive("sqlite:///hookline.db")
+    with FakeWorkOS(folder, delivers=False) as fake:
+        monkeypatch.setenv("HOOKLINE_WORKOS_BASE_URL", fake.url)
+        monkeypatch.setenv("HOOKLINE_WORKOS_API_KEY", fake.api_key)
+        monkeypatch.setenv("HOOKLINE_TAIL", "only")
+        monkeypatch.setenv("HOOKLINE_RECONCILE_EVERY", "6h")
+        found = findings(capsys)
+        assert found["API of default"] == ("ok", f"{fake.url} answers; tail only, reconciled every 6 h 0 min")
+        assert found["secrets of default"][0] == "ok"
+        assert "callers of default" not in found
+        monkeypatch.setenv("HOOKLINE_WORKOS_API_KEY", "sk_live_of_somebody_else")
+        verdict, text = findings(capsys, code=Exit.FAILED)["API of default"]
+    assert (verdict, "answered 401" in text) == ("problem", True)
+    assert "sk_live_of_somebody_else" not in text
 
 
 @pytest.mark.parametrize(("skew_s", "verdict"), [(0, "ok"), (59, "ok"), (-61, "warning"), (61, "warning")])

@@ -32,6 +32,7 @@ import hookline
 from hookline.cli import Exit
 from hookline.cli.serve import _lines, serve
 from hookline.config import SETTINGS
+from hookline.testing.fake_workos import FakeWorkOS
 from hookline.wire.signature import HEADER, sign
 
 SECRET = "whsec_made_up_for_serving"
@@ -313,6 +314,24 @@ def test_without_a_secret_nothing_is_accepted(start: Callable[..., Served]) -> N
     assert served.request("GET", "/readyz")[0] == 503
     assert served.request("GET", "/healthz")[0] == 200
     assert any("HOOKLINE_WEBHOOK_SECRETS" in warning for warning in served.facts["warnings"])
+
+
+def test_a_worker_lives_from_the_feed_alone(start: Callable[..., Served], tmp_path: Path) -> None:
+    """No door, no secret: what the source's feed tells is in the mirror, and the start says where it is read."""
+    with FakeWorkOS(tmp_path, delivers=False) as fake:
+        directory = fake.directories.create_directory(fake.environment, organization_id=None, name="Okta")
+        user = fake.directories.create_user(fake.environment, directory.id, idp_id="1")
+        api = {"WORKOS_BASE_URL": fake.url, "WORKOS_API_KEY": fake.api_key, "WEBHOOK_SECRETS": ""}
+        served = start("receiver", TAIL="only", RECONCILE_EVERY="30d", **api)
+        until(lambda: live_users(tmp_path / "hookline.db") == {user.id})
+        code, errors = served.stop()
+    assert served.facts["receiver"]["path"] is None
+    assert served.facts["warnings"] == []
+    feeds = served.facts["worker"]["feeds"]
+    assert feeds == {"default": {"api": fake.url, "tail": "only", "reconcile_every_s": 30 * 86_400}}
+    assert code == 0
+    assert "begins with events since" in errors
+    assert fake.api_key not in errors
 
 
 def test_sender_to_receiver(start: Callable[..., Served], tmp_path: Path) -> None:

@@ -27,11 +27,12 @@ from hookline.testing.clock import TurnedClock
 from hookline.wire.signature import HEADER, sign
 from hookline.wire.timestamps import format_ms
 from tests.e2e.processes import wait_for
-from tests.receiver.sending import KEY, URL, SendingEnd
+from tests.receiver.sending import URL, Sending
 from tests.receiver.test_tail import user
 
 NOW_MS = 1_790_000_000_000
 SECRET = "whsec_of_a_source_with_an_api_1"
+KEY = "sk_of_a_source_with_an_api"
 
 
 @pytest.fixture
@@ -40,14 +41,14 @@ def clock() -> TurnedClock:
 
 
 @pytest.fixture
-def sending(tmp_path: Path, clock: TurnedClock) -> Iterator[SendingEnd]:
-    with contextlib.closing(SendingEnd(tmp_path, clock)) as sending:
+def sending(tmp_path: Path, clock: TurnedClock) -> Iterator[Sending]:
+    with contextlib.closing(Sending(tmp_path, clock)) as sending:
         yield sending
 
 
-def receiver_of(sending: SendingEnd, url: str, **named: Any) -> Receiver:
+def receiver_of(sending: Sending, url: str, **named: Any) -> Receiver:
     named = {"tail": "on", "secrets": [SECRET], **named}
-    return Receiver(url, api_key=KEY, api_url=URL, exchange=sending.exchange, clock=sending.clock, **named)
+    return Receiver(url, api_key=sending.api_key, api_url=URL, exchange=sending.exchange, clock=sending.clock, **named)
 
 
 def tails(receiver: Receiver) -> list[TailRow]:
@@ -83,8 +84,8 @@ def transactions_of(url: str) -> Transactions:
 
 
 @pytest.mark.parametrize("whose", ["own", "app's"])
-def test_without_a_door_a_receiver_lives_from_the_feed(sending: SendingEnd, database_url: str, whose: str) -> None:
-    named: dict[str, Any] = {"tail": "only", "api_key": KEY, "api_url": URL, "exchange": sending.exchange}
+def test_without_a_door_a_receiver_lives_from_the_feed(sending: Sending, database_url: str, whose: str) -> None:
+    named: dict[str, Any] = {"tail": "only", "api_key": sending.api_key, "api_url": URL, "exchange": sending.exchange}
     is_own = whose == "own"
     if not is_own:
         named["transactions"] = transactions_of(database_url)
@@ -98,7 +99,7 @@ def test_without_a_door_a_receiver_lives_from_the_feed(sending: SendingEnd, data
         hooks.drain()
         with contextlib.closing(hooks.feeds()) as feeds:
             feeds.settle()
-            ids = sending.publish(user(1), user(2))
+            ids = sending.publish_all(user(1), user(2))
             sending.clock.advance(EVERY_MS)
             feeds.settle()
         hooks.drain()
@@ -111,7 +112,7 @@ def test_without_a_door_a_receiver_lives_from_the_feed(sending: SendingEnd, data
 
 @pytest.mark.parametrize("order", [("off", "on", "only"), ("only", "off", "on"), ("on", "only", "off")])
 def test_switching_in_mid_run_loses_and_doubles_nothing(
-    sending: SendingEnd, tmp_path: Path, order: tuple[str, ...]
+    sending: Sending, tmp_path: Path, order: tuple[str, ...]
 ) -> None:
     heard: list[str] = []
     ids: list[str] = []
@@ -124,7 +125,7 @@ def test_switching_in_mid_run_loses_and_doubles_nothing(
                 feeds.settle()
                 for _ in range(3):
                     number = len(ids)
-                    ids += sending.publish(user(number))
+                    ids += sending.publish_all(user(number))
                     if mode != "only":
                         assert post(hooks, ids[-1], number) == 200
                     sending.clock.advance(EVERY_MS)
@@ -138,7 +139,7 @@ def test_switching_in_mid_run_loses_and_doubles_nothing(
     assert (stats.duplicates, stats.conflicts) == (0, 0)
 
 
-def test_a_worker_reads_beside_its_inbox_and_lets_go_at_its_end(sending: SendingEnd, tmp_path: Path) -> None:
+def test_a_worker_reads_beside_its_inbox_and_lets_go_at_its_end(sending: Sending, tmp_path: Path) -> None:
     with receiver_of(sending, f"sqlite:///{tmp_path / 'app.db'}", tail="only") as hooks:
         heard: list[str] = []
         kept = threading.Event()
@@ -150,7 +151,7 @@ def test_a_worker_reads_beside_its_inbox_and_lets_go_at_its_end(sending: Sending
         working.start()
         try:
             wait_for(lambda: tails(hooks), "the tail to begin")
-            [event_id] = sending.publish(user(1))
+            [event_id] = sending.publish_all(user(1))
 
             def is_heard() -> bool:
                 sending.clock.advance(EVERY_MS)
@@ -170,7 +171,7 @@ def test_a_worker_reads_beside_its_inbox_and_lets_go_at_its_end(sending: Sending
         assert len(sending.asked) > before
 
 
-def test_of_several_processes_one_reads(sending: SendingEnd, database_url: str) -> None:
+def test_of_several_processes_one_reads(sending: Sending, database_url: str) -> None:
     with receiver_of(sending, database_url) as one, receiver_of(sending, database_url) as other:
         with contextlib.closing(one.feeds()) as first:
             first.settle()
@@ -181,9 +182,9 @@ def test_of_several_processes_one_reads(sending: SendingEnd, database_url: str) 
         assert len(tails(one)) == 1
 
 
-def test_a_lost_place_begins_a_pass_over_everything(sending: SendingEnd, tmp_path: Path) -> None:
+def test_a_lost_place_begins_a_pass_over_everything(sending: Sending, tmp_path: Path) -> None:
     with receiver_of(sending, f"sqlite:///{tmp_path / 'app.db'}") as hooks:
-        sending.publish(user(1))
+        sending.publish_all(user(1))
         with contextlib.closing(hooks.feeds()) as feeds:
             feeds.settle()
             assert hooks.database is not None
@@ -201,7 +202,7 @@ def test_a_lost_place_begins_a_pass_over_everything(sending: SendingEnd, tmp_pat
         assert [need for need in hooks.status().needs() if "were lost" in need]
 
 
-def test_at_rest_it_costs_little(sending: SendingEnd, tmp_path: Path) -> None:
+def test_at_rest_it_costs_little(sending: Sending, tmp_path: Path) -> None:
     """Statements and requests in ten minutes, of one source with everything on."""
     with receiver_of(sending, f"sqlite:///{tmp_path / 'app.db'}", reconcile_every_s=86_400 * 30) as hooks:
         with contextlib.closing(hooks.feeds()) as feeds:

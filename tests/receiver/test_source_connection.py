@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
@@ -217,6 +218,18 @@ def test_closing_ends_what_is_under_way() -> None:
         thread.join(10)
         over.set()
     assert isinstance(raised[0], ConnectionResetError)
+
+
+def test_a_forked_child_leaves_its_parents_connections_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with wired(whole(b"parent's"), whole(b"child's"), whole(b"parent's again")) as (wire, connections):
+        assert connections.exchange("GET", "/", {}).body == b"parent's"
+        [kept] = connections._idle
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: -1)
+            assert connections.exchange("GET", "/", {}).body == b"child's"
+        assert wire.connections == 2
+        assert kept.sock is not None, "what the parent goes on using is not closed"
+        kept.close()
 
 
 # -- asked again -----------------------------------------------------------------------------------------------------

@@ -186,7 +186,8 @@ def test_workos_itself_is_asked_slowly_unless_told_otherwise_and_others_are_not(
         (URL, Pace(users_per_s=2), 500),
     ):
         source = Source(listed())
-        api = source.api(url, pace)
+        api = HttpSource(url, KEY, clock=source.clock, pace=pace)
+        api._exchange = source.exchange
         for _ in range(2):
             api.page("directory_user", {"group": "directory_group_1"})
         assert source.asked_ms[1] - source.asked_ms[0] == gap_ms, (url, pace)

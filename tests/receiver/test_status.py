@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from hookline.receiver.mirror_queries import MirrorQueries
-from hookline.receiver.model import AddressListRow, HandlerRow, RejectionRow, WorkerRow
+from hookline.receiver.model import AddressListRow, HandlerRow, RejectionRow, TailRow, WorkerRow
 from hookline.receiver.queries import COUNTED, InboxQueries
-from hookline.receiver.status import LAG_MS, LIST_OLD_MS, WORKER_UNSEEN_MS, Status, read_status, span
+from hookline.receiver.status import LAG_MS, LIST_OLD_MS, TAIL_UNREAD_MS, WORKER_UNSEEN_MS, Status, read_status, span
 from hookline.receiver.store import InboxStore
 from hookline.receiver.work import SEEN_EVERY_MS
 from hookline.storage import Verbs
@@ -23,6 +23,7 @@ RUNS_ON = DATABASES
 NOW_MS = START_MS
 WORKER = WorkerRow("host:1:ab", ("welcome",), NOW_MS - 90_000, NOW_MS - 30_000, None)
 HANDLER = HandlerRow("welcome", "fact", "*", None, None, None, NOW_MS, 0, 0, 0)
+TAIL = TailRow("default", "reading", "event_1", NOW_MS * 1_000, None, None, 9, 8, 0, NOW_MS - 20_000, None, None)
 WELL = Status(
     now_ms=NOW_MS,
     waiting=0,
@@ -36,6 +37,8 @@ WELL = Status(
     workers=[WORKER],
     mirror={},
     lists=[AddressListRow("https://a.example/list", b"{}", NOW_MS - 1_000, None, None)],
+    tails=[TAIL],
+    tailed=["default"],
 )
 
 
@@ -53,6 +56,8 @@ def test_what_is_well_needs_nobody() -> None:
     assert replace(WELL, handlers=[replace(HANDLER, pending=3, running=1)]).needs() == []
     assert replace(WELL, refused={"mismatch": 2}, probes=2, last_accepted_ms=None).needs() == []
     assert replace(WELL, refused={"address": 9, "missing": 9}, last_accepted_ms=None).needs() == []
+    assert replace(WELL, tails=[TAIL._replace(failed_ms=NOW_MS - TAIL_UNREAD_MS, error="away")]).needs() == []
+    assert replace(WELL, tails=[TAIL._replace(read_ms=1)], tailed=[]).needs() == [], "it was turned off"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +81,11 @@ def test_what_is_well_needs_nobody() -> None:
         (replace(WELL, refused={"mismatch": 3}, last_accepted_ms=None), "everything was refused within the hour (mis"),
         (replace(WELL, refused={"mismatch": 2}, probes=1, last_accepted_ms=None), "(mismatch 2)"),
         (replace(WELL, refused={"expired": 3}, last_accepted_ms=NOW_MS - 3_600_001), "(expired 3)"),
+        (replace(WELL, tails=[TAIL._replace(failed_ms=NOW_MS - TAIL_UNREAD_MS - 1, error="401")]), "3 min 20 s: 401"),
+        (replace(WELL, tails=[TAIL._replace(read_ms=NOW_MS - TAIL_UNREAD_MS - 1)]), "was not read for 3 min 20 s"),
+        (replace(WELL, tails=[]), "the feed of default was never read"),
+        (replace(WELL, tails=[TAIL._replace(lost_us=0)]), "since 1970-01-01T00:00:00.000Z were lost"),
+        (replace(WELL, tails=[TAIL._replace(lost_us=0, pass_id=7)]), "pass 7 is to stand in for them"),
         (replace(WELL, lists=[AddressListRow("https://a", None, None, NOW_MS, "404")]), "never read, so nobody"),
         (replace(WELL, lists=[AddressListRow("https://a", b"", NOW_MS - LIST_OLD_MS - 1, NOW_MS, "404")]), "7 d 0 h"),
     ],

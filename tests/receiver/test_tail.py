@@ -39,7 +39,7 @@ from hookline.testing.clock import TurnedClock
 from hookline.wire.catalogue import CATALOGUE
 from hookline.wire.signature import HEADER, sign
 from hookline.wire.timestamps import format_ms
-from tests.receiver.sending import SendingEnd
+from tests.receiver.sending import Sending
 
 NOW_MS = 1_790_000_000_000
 SECRET = "whsec_of_the_tailed_source_12345"
@@ -51,8 +51,8 @@ def clock() -> TurnedClock:
 
 
 @pytest.fixture
-def sending(tmp_path: Path, clock: TurnedClock) -> Iterator[SendingEnd]:
-    with contextlib.closing(SendingEnd(tmp_path, clock)) as sending:
+def sending(tmp_path: Path, clock: TurnedClock) -> Iterator[Sending]:
+    with contextlib.closing(Sending(tmp_path, clock)) as sending:
         yield sending
 
 
@@ -170,10 +170,10 @@ def user(number: int) -> tuple[str, Mapping[str, Any]]:
 # -- reading -------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_published_is_in_the_inbox_and_the_place_behind_it(sending: SendingEnd, reading: Reading) -> None:
+def test_what_is_published_is_in_the_inbox_and_the_place_behind_it(sending: Sending, reading: Reading) -> None:
     tail = reading.tail(sending.api())
     assert reading.settle(tail) == NOW_MS + EVERY_MS
-    ids = sending.publish(*(user(number) for number in range(230)))
+    ids = sending.publish_all(*(user(number) for number in range(230)))
     reading.clock.advance(EVERY_MS)
     assert tail.step(reading.clock.now_ms()) == reading.clock.now_ms(), "at once while there is more"
     reading.settle(tail)
@@ -188,7 +188,7 @@ def test_what_is_published_is_in_the_inbox_and_the_place_behind_it(sending: Send
     assert f"after={ids[-1]}" in sending.asked[-1]
 
 
-def test_what_was_read_is_applied_and_handlers_hear_of_it_once(sending: SendingEnd, reading: Reading) -> None:
+def test_what_was_read_is_applied_and_handlers_hear_of_it_once(sending: Sending, reading: Reading) -> None:
     heard: list[str] = []
     registry = Registry()
     registry.on("dsync.user.created")(lambda event, tx: heard.append(event.id))
@@ -196,7 +196,7 @@ def test_what_was_read_is_applied_and_handlers_hear_of_it_once(sending: SendingE
     worker.register()
     tail = reading.tail(sending.api())
     reading.settle(tail)
-    ids = sending.publish(user(1), user(2))
+    ids = sending.publish_all(user(1), user(2))
     reading.go_on(tail, EVERY_MS)
     worker.drain()
     assert sorted(heard) == sorted(ids)
@@ -316,7 +316,7 @@ def test_types_may_be_named(feed: Feed, reading: Reading) -> None:
 
 
 def test_webhooks_and_the_tail_bring_the_same_events_and_each_is_handled_once(
-    sending: SendingEnd, tmp_path: Path, clock: TurnedClock
+    sending: Sending, tmp_path: Path, clock: TurnedClock
 ) -> None:
     with Receiver(f"sqlite:///{tmp_path / 'app.db'}", secrets=[SECRET], clock=clock) as hooks:
         heard: list[str] = []
@@ -326,7 +326,7 @@ def test_webhooks_and_the_tail_bring_the_same_events_and_each_is_handled_once(
         access = Access(hooks.database)
         tail = Tail(access, "default", sending.api(), Leases(Verbs("hookline.receiver", access.dialect), "one"))
         tail.step(clock.now_ms())
-        ids = sending.publish(*(user(number) for number in range(6)))
+        ids = sending.publish_all(*(user(number) for number in range(6)))
         for index, event_id in enumerate(ids):
             if index == 3:
                 clock.advance(EVERY_MS)
@@ -612,10 +612,10 @@ def put_pass(reading: Reading, row_id: int, *, mode: str, state: str, directory_
         )
 
 
-def test_an_expired_place_of_our_own_sender_is_told_as_such(sending: SendingEnd, reading: Reading) -> None:
+def test_an_expired_place_of_our_own_sender_is_told_as_such(sending: Sending, reading: Reading) -> None:
     tail = reading.tail(sending.api())
     reading.settle(tail)
-    sending.publish(user(1))
+    sending.publish_all(user(1))
     reading.go_on(tail, EVERY_MS)
     with reading.database.transaction() as connection:
         connection.execute("update hookline_tails set cursor = 'event_01ARZ3NDEKTSV4RRFFQ69G5FAV'")

@@ -89,7 +89,7 @@ class HttpSource:
         clock: ours. Requests are dated by it, corrected by what the `Date` headers of the answers say
             (`rules.source_clock`); without such headers it is taken for the source's.
         exchange: what makes a request; None for HTTP. With one of these nothing is asked a second time.
-        pace: None for `WORKOS_PACE` where the API is WorkOS' own, and no limit elsewhere.
+        pace: None for `WORKOS_PACE` where WorkOS' own API is asked over HTTP, and no limit elsewhere.
         may_use_http: whether http is taken elsewhere, too: development alone.
         outcomes: where answers are counted by what they were: `ok`, `gone`, or the reason of a `SourceError`.
 
@@ -124,8 +124,10 @@ class HttpSource:
             connections = Connections(base_url)
             exchange, self._close = connections.exchange, connections.close
             self._tries += len(AGAIN_MS)
+            if pace is None and parts.hostname == _WORKOS_HOST:
+                pace = WORKOS_PACE
         self._exchange = exchange
-        self._pacer = _Pacer(pace if pace is not None else WORKOS_PACE if parts.hostname == _WORKOS_HOST else UNPACED)
+        self._pacer = _Pacer(UNPACED if pace is None else pace)
         self._lock = threading.Lock()
         self._bounds: tuple[Bound, ...] = ()
         self._good_ms: int | None = None
