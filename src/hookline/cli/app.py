@@ -50,6 +50,16 @@ app.command("hookline.cli.handlers:handlers", name="handlers", help="The app's h
 app.command("hookline.cli.sign:sign", name="sign", help="Sign a body as the sender does.")
 app.command("hookline.cli.sign:verify", name="verify", help="Say whether a signature holds, and why not.")
 app.command("hookline.cli.mirror:mirror", name="mirror", help="Show what the mirror holds, and why.")
+app.command(
+    "hookline.cli.reconcile:backfill",
+    name="backfill",
+    help="Fill the mirror with all that the source's API lists.",
+)
+app.command(
+    "hookline.cli.reconcile:reconcile",
+    name="reconcile",
+    help="Compare the mirror with the source's API, say where and why they differ, and put it right.",
+)
 app.command("hookline.cli.config:config", name="config", help="Show the settings in force.")
 app.command("hookline.cli.version:version", name="version", help="Print the version.")
 

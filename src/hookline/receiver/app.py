@@ -48,8 +48,10 @@ if TYPE_CHECKING:
     from hookline.receiver.callers import PublishedCallers
     from hookline.receiver.feeds import Feeds
     from hookline.receiver.handlers import Transactions
+    from hookline.receiver.pass_store import Pass
     from hookline.receiver.queries import InboxQueries
     from hookline.receiver.receive import Door
+    from hookline.receiver.reconcile import Reconciler, Report
     from hookline.receiver.source import SourceApi
     from hookline.receiver.source_http import Exchange
     from hookline.receiver.status import Status
@@ -339,6 +341,69 @@ class Receiver:
                 "api_key", f"{source!r} has none; expected HOOKLINE_WORKOS_API_KEY, or Source(…, api_key=…)"
             )
         return api
+
+    @contextlib.contextmanager
+    def reconciler(self, source: str | None = None) -> Iterator[Reconciler]:
+        """Passes and differences of one source, to be begun, followed and dealt with; `source` as of `source_api`.
+
+        Raises: as `source_api` and `open`.
+        """
+        from hookline.receiver.reconcile import Reconciler  # as for the worker
+        from hookline.receiver.work import Access
+
+        with contextlib.closing(self.source_api(source)) as api:
+            access = Access(self.database, transactions=self._transactions)
+            yield Reconciler(access, source or self.sources[0].name, api, self.clock)
+
+    def backfill(
+        self, *, source: str | None = None, directory_id: str | None = None, allow_mass_delete: bool = False
+    ) -> Report:
+        """Read all that a source lists into the mirror, here and now; what is interrupted, a worker goes on with.
+
+        Args:
+            source: as of `source_api`.
+            directory_id: of this directory alone.
+            allow_mass_delete: let go whatever is gone at the source, however much of a list it is.
+
+        Returns: how it ended: `report.pass_.state` is `completed`, or `stopped` with a `reason`.
+        """
+        with self.reconciler(source) as reconciler:
+            return reconciler.run(
+                "backfill",
+                "apply",
+                directory_id=directory_id,
+                allow_mass_delete=allow_mass_delete,
+                asked_by="app",
+            )
+
+    def reconcile(
+        self,
+        *,
+        source: str | None = None,
+        directory_id: str | None = None,
+        apply: bool = False,
+        allow_mass_delete: bool = False,
+    ) -> Report:
+        """Compare the mirror with all that a source lists, here and now: `report.has_drift`. With `apply` put it right.
+
+        The other arguments, and what is returned, are as of `backfill`; `reconciler` gives the single differences.
+        """
+        with self.reconciler(source) as reconciler:
+            return reconciler.run(
+                "reconcile",
+                "apply" if apply else "dry_run",
+                directory_id=directory_id,
+                allow_mass_delete=allow_mass_delete,
+                asked_by="app",
+            )
+
+    def passes(self, source: str | None = None, *, limit: int = 20) -> list[Pass]:
+        """The newest passes of a source, or of all, the newest first."""
+        from hookline.receiver.pass_store import PassStore
+
+        self._check_source("source", source)
+        with self._reached.read() as connection:
+            return PassStore(self._verbs()).newest(connection, source, limit)
 
     def drain(self) -> None:
         """Apply and run handlers on this thread until nothing is due: for tests, and for scripts."""

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import socket
 import threading
-import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from hookline.errors import StorageError
 from hookline.loop import run_loop
-from hookline.receiver.leases import Leases
+from hookline.receiver.leases import Leases, holder_name
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.passes import Passes
 from hookline.receiver.refetch import Refetcher
@@ -101,8 +98,7 @@ class Feeds:
         self._threads: list[threading.Thread] = []
         self._stop = threading.Event()
         self._wakes: list[threading.Event] = []
-        # Leases are taken in this name; a process number alone comes again.
-        holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        holder = holder_name()
         hosted: list[Hosted] = []
         for source in sources:
             api = source.api(clock, counters.requests[source.name])

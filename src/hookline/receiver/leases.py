@@ -6,6 +6,9 @@ the holder's checks it (`hold`): one that was taken for dead finds that out befo
 
 from __future__ import annotations
 
+import os
+import socket
+import uuid
 from typing import TYPE_CHECKING, Final
 
 from hookline.errors import HooklineError
@@ -14,6 +17,11 @@ if TYPE_CHECKING:
     from hookline.storage import Connection, Verbs
 
 LEASE_MS: Final = 60_000
+
+
+def holder_name() -> str:
+    """Who holds a lease, for people. The number of a process comes again, and two of its threads may be two holders."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
 
 
 class LeaseLost(HooklineError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hookline.receiver.drift import DriftItem, DriftState, DriftStore
 from hookline.receiver.heal import Healed, Healer
-from hookline.receiver.leases import Leases
+from hookline.receiver.leases import Leases, holder_name
 from hookline.receiver.mirror_queries import MirrorQueries
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.pass_store import Kind, Mode, Pass, PassStore
@@ -64,10 +64,9 @@ class Reconciler:
         source: whose.
         api: what answers for it; closed by whoever made it.
         clock: for the time and the sleep.
-        holder: who this is, for leases.
     """
 
-    def __init__(self, access: Access, source: str, api: SourceApi, clock: Clock, *, holder: str) -> None:
+    def __init__(self, access: Access, source: str, api: SourceApi, clock: Clock) -> None:
         verbs = Verbs("hookline.receiver", access.dialect)
         self._verbs = verbs
         self._access = access
@@ -77,7 +76,7 @@ class Reconciler:
         self._passes = PassStore(verbs)
         self._drift = DriftStore(verbs)
         self._mirror = MirrorStore(verbs)
-        self.passes: Final = Passes(access, self._mirror, source, api, clock, Leases(verbs, holder))
+        self.passes: Final = Passes(access, self._mirror, source, api, clock, Leases(verbs, holder_name()))
 
     def run(
         self,
