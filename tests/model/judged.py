@@ -10,6 +10,7 @@ from typing import Final
 from hookline.rules.merge import (
     NEVER,
     Clock,
+    EdgeKind,
     EdgeState,
     Kind,
     ObjectState,
@@ -80,9 +81,8 @@ class Mirror:
         clock, is_guess = clock_of(event, arrived_us)
         if own is None:
             assert event.pair is not None
-            joined = join_edge(self.edges.get(event.pair), "add" if event.kind == "add" else "remove", clock)
-            self.edges[event.pair] = joined.state
-            if is_guess or joined.flags:
+            is_doubted = self.see_edge(event.pair, "add" if event.kind == "add" else "remove", clock)
+            if is_guess or is_doubted:
                 self.doubted.add(event.pair)
             if event.kind == "add":
                 for copy in event.copies:
@@ -100,12 +100,18 @@ class Mirror:
         if joined.flags or joined.wishes:
             self.doubted.add(seen.key)
 
+    def see_edge(self, pair: Pair, kind: EdgeKind, clock: Clock) -> bool:
+        """Join an add or remove; whether it is in doubt."""
+        joined = join_edge(self.edges.get(pair), kind, clock)
+        self.edges[pair] = joined.state
+        return bool(joined.flags)
+
     def take_pass(self, seen: Pass) -> None:
         """Join a whole pass; its floor last."""
         for one in seen.objects:
             self.see(one)
         for pair, clock in seen.edges:
-            self.edges[pair] = join_edge(self.edges.get(pair), "add", clock).state
+            self.see_edge(pair, "add", clock)
         self.floor = max(self.floor, seen.floor)
 
     def parents(self, key: str) -> list[Parent]:

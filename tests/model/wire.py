@@ -8,12 +8,12 @@ that speaks for whatever was not.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from hookline.rules.merge import (
     EPSILON_US,
-    NEVER,
     Clock,
     Observation,
     absence_clock,
@@ -30,11 +30,17 @@ KINDS: Final = ("organization", "directory", "directory_group", "directory_user"
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a complete pass saw. `floor` counts once all of it has been taken."""
+    """What a complete pass saw. `floor` counts once all of it has been taken; it is that of all its listings, `floors`
+    are those of each. `confirmed` is what the source is like at `confirmed_us`, when it is asked one by one about what
+    no listing has shown.
+    """
 
     objects: tuple[Observation, ...]
     edges: tuple[tuple[Pair, Clock], ...]
-    floor: Clock = NEVER
+    floor: Clock
+    floors: Mapping[str, Clock]
+    confirmed: Snapshot
+    confirmed_us: int
 
 
 def arrivals(rng: random.Random, sent: list[T], *, loss: float = 0.0, repeats: float = 0.3) -> list[T]:
@@ -81,22 +87,24 @@ def pass_during(rng: random.Random, source: Source) -> Pass:
     started_us = requested_us = snapshots[at].since_us
     objects: list[Observation] = []
     edges: list[tuple[Pair, Clock]] = []
-    for kind in KINDS:
+    floors: dict[str, Clock] = {}
+
+    def page() -> Snapshot:
         lag_us = rng.choice((0, 0, S, EPSILON_US - MS))
         # The replica shows some state that was true within the lag: never one that a commit before it had ended.
         seen = max(
             (n for n, one in enumerate(snapshots) if one.since_us <= requested_us - lag_us),
             default=None,
         )
-        if seen is None:
-            page = Snapshot(0, {}, {}, frozenset())
-        else:
-            page = snapshots[seen]
-        more, more_edges = read_at(page, (kind,), requested_us)
+        return Snapshot(0, {}, {}, frozenset()) if seen is None else snapshots[seen]
+
+    for kind in KINDS:
+        floors[kind] = floor_clock(requested_us)
+        more, more_edges = read_at(page(), (kind,), requested_us)
         objects += more
         edges += more_edges
         requested_us += rng.choice((0, MS, S, 9 * S))
-    return Pass(tuple(objects), tuple(edges), floor_clock(started_us))
+    return Pass(tuple(objects), tuple(edges), floor_clock(started_us), floors, page(), requested_us)
 
 
 def pass_after(rng: random.Random, source: Source) -> Pass:
@@ -107,7 +115,9 @@ def pass_after(rng: random.Random, source: Source) -> Pass:
     truth = source.truth()
     objects: list[Observation] = []
     edges: list[tuple[Pair, Clock]] = []
+    floors: dict[str, Clock] = {}
     for kind in KINDS:
+        floors[kind] = floor_clock(requested_us)
         more, more_edges = read_at(truth, (kind,), requested_us)
         objects += more
         edges += more_edges
@@ -120,4 +130,4 @@ def pass_after(rng: random.Random, source: Source) -> Pass:
             if key not in truth.alive
         ]
     rng.shuffle(objects)
-    return Pass(tuple(objects), tuple(edges), floor_clock(started_us))
+    return Pass(tuple(objects), tuple(edges), floor_clock(started_us), floors, truth, requested_us)

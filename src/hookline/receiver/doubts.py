@@ -41,12 +41,16 @@ class Doubts:
         store: the verbs.
         now_ms: Unix milliseconds.
         asking: the sources that can be asked.
+
+    Attributes:
+        has_known: whether there may be doubts from before.
     """
 
     def __init__(self, store: RefetchStore, now_ms: int, asking: Collection[str]) -> None:
         self._store = store
         self._now_ms = now_ms
         self._asking = asking
+        self.has_known = True
         self._wished: dict[Asked, tuple[set[Reason], int]] = {}
         self._gaps: dict[Asked, _Gap] = {}
         self._late: dict[Asked, list[Mapping[str, Any]]] = defaultdict(list)
@@ -102,9 +106,7 @@ class Doubts:
         closed = self._write_numbers(connection) if self._numbers else set[Asked]()
         wished = {asked: one for asked, one in self._wished.items() if one[0]}
         keys = {*wished, *self._late, *self._answers, *closed}
-        if not keys:
-            return self._counts
-        known = self._store.of(connection, keys)
+        known = self._store.of(connection, keys) if keys and self.has_known else {}
         changed: dict[Asked, Refetch] = {}
         for asked, refetch in list(known.items()):
             left = self._left(connection, refetch, is_closed=asked in closed)
@@ -114,7 +116,8 @@ class Doubts:
                 changed[asked] = refetch._replace(reasons=left or refetch.reasons)
         for asked, (reasons, after_us) in wished.items():
             changed[asked] = self._merged(asked, frozenset(reasons), after_us, changed.get(asked) or known.get(asked))
-        self._store.put(connection, changed.values())
+        if changed:
+            self._store.put(connection, changed.values())
         return self._counts
 
     def _left(self, connection: Connection, refetch: Refetch, *, is_closed: bool) -> frozenset[Reason]:

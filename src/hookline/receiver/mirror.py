@@ -114,6 +114,8 @@ _REASONS: Final[dict[Wish, Reason]] = {
     "refetch:uncertain": "uncertain",
     "refetch:weak": "weak",
 }
+# What leaves or closes a doubt beside wishes, answers, and updates that say what was before them.
+_TELLING: Final = frozenset[Verdict]({"stale", "stub", "recreated"})
 _RANK: Final[dict[OutcomeKind, int]] = {"noop": 0, "stale": 1, "applied": 2}
 
 
@@ -128,8 +130,7 @@ class Applied:
     gaps: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What an event or an answer of the source's API says of its source's objects, and what is to be named as the cause
     of what comes of it. `sequence` is which of its object's events it is, where the sender says so.
     """
@@ -140,8 +141,7 @@ class Seen:
     sequence: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     """An entry that could be read."""
 
     entry: Claimed
@@ -330,7 +330,9 @@ class _Batch:
         for source, name, ids in named:
             above.update((source, key) for key in _keys(RESOURCES[name].parents, ids))
         self._load(objects, edges, above)
-        self._load_floors(objects, edges, named)
+        has_floors, self._doubts.has_known = self._store.standing(self._connection)
+        if has_floors:
+            self._load_floors(objects, edges, named)
         by_resource: dict[str, list[tuple[str, ObjectKey]]] = defaultdict(list)
         for key in objects:
             by_resource[key[1][0]].append(key)
@@ -391,7 +393,13 @@ class _Batch:
             if not flags and row.flags and _settles(observation, before, parents):
                 _flag(row, (), but="uncertain")
             self._note(row, one, verdict, flags, wishes)
-            self._doubt_object(row, one, observation, before, joined, wishes)
+            if (
+                wishes
+                or verdict in _TELLING
+                or observation.clock[1] == ""
+                or (observation.payload is not None and "previous_attributes" in observation.payload)
+            ):
+                self._doubt_object(row, one, observation, before, joined, wishes)
 
     def _join_edge(self, row: EdgeRow, seen: Sequence[tuple[Seen, EdgeObservation]]) -> None:
         ends = self._ends_of(row)

@@ -437,8 +437,15 @@ class MirrorStore:
 
     # -- floors ------------------------------------------------------------------------------------------------
 
+    def standing(self, connection: Connection) -> tuple[bool, bool]:
+        """Whether there are any floors, and any questions to a source (refetch_store.py). No floor is set elsewhere
+        until this transaction ends.
+        """
+        ((floors, refetches),) = self._verbs["standing"].run(connection)
+        return bool(floors), bool(refetches)
+
     def floors(self, connection: Connection, scopes: Iterable[tuple[str, Scope]]) -> dict[tuple[str, Scope], Clock]:
-        """The floors there are of these (source, scope). None is set elsewhere until this transaction ends."""
+        """The floors there are of these (source, scope)."""
         keys = json.dumps([(source, *scope) for source, scope in scopes])
         return {
             (source, Scope(resource, scope_id)): (floor_us, "")

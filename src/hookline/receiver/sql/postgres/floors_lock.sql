@@ -1,2 +1,2 @@
--- Waits for every transaction that has read floors, and keeps others from reading them until this one's commit.
+-- Waits for every transaction that joins observations (standing.sql), and keeps others from it until this one's commit.
 lock table hookline_floors in exclusive mode
