@@ -120,6 +120,37 @@ def test_why_tells_the_reason_and_the_events(folder: Path, capsys: pytest.Captur
     assert all(one["event"] in text for one in found["events"])
 
 
+def test_why_tells_what_is_to_be_asked_and_what_was_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A question, the missing events and the listing, in text and JSON."""
+    directory_id = sample_event(USER).data["directory_id"]
+    with closing(sqlite3.connect("hookline.db")) as connection, connection:
+        connection.execute(
+            "insert into hookline_refetches values"
+            " ('default', 'directory_user', ?, 'gap', 'event_7', 1, 0, 60000, 2, 'answered HTML')",
+            (user_id(),),
+        )
+        connection.execute(
+            "insert into hookline_sequences values ('default', 'directory_user', ?, 9, '[7, 8]')", (user_id(),)
+        )
+        connection.execute("insert into hookline_floors values ('default', 'directory_user', ?, 1)", (directory_id,))
+
+    found = told(capsys, "why", user_id())
+    assert found["missing_events"] == [7, 8]
+    assert found["listed"] == {
+        "resource": "directory_user",
+        "scope_id": directory_id,
+        "as_of": "1970-01-01T00:00:00.000Z",
+    }
+    (question,) = found["refetches"]
+    assert (question["reasons"], question["told_by"], question["tries"]) == (["gap"], "event_7", 2)
+    assert main(["mirror", "why", user_id()]) == Exit.OK
+    text = capsys.readouterr().out
+    assert "missing: of its events up to number 9 these: 7, 8" in text
+    assert "to ask the source: gap (told by event_7), from 1970-01-01T00:01:00" in text
+    assert "asked 2× in vain: answered HTML" in text
+    assert f"listed whole of {directory_id} as of 1970-01-01" in text
+
+
 def test_history_and_as_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Newest first; as of a moment what was shown then, and exit 3 before there was anything."""
     changes = told(capsys, "history", user_id())

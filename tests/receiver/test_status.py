@@ -8,8 +8,17 @@ import pytest
 
 from hookline.receiver.mirror_queries import MirrorQueries
 from hookline.receiver.model import AddressListRow, HandlerRow, RejectionRow, TailRow, WorkerRow
-from hookline.receiver.queries import COUNTED, InboxQueries
-from hookline.receiver.status import LAG_MS, LIST_OLD_MS, TAIL_UNREAD_MS, WORKER_UNSEEN_MS, Status, read_status, span
+from hookline.receiver.queries import COUNTED, InboxQueries, QuestionCounts
+from hookline.receiver.status import (
+    GAP_OLD_MS,
+    LAG_MS,
+    LIST_OLD_MS,
+    TAIL_UNREAD_MS,
+    WORKER_UNSEEN_MS,
+    Status,
+    read_status,
+    span,
+)
 from hookline.receiver.store import InboxStore
 from hookline.receiver.work import SEEN_EVERY_MS
 from hookline.storage import Verbs
@@ -54,6 +63,7 @@ def test_what_is_well_needs_nobody() -> None:
     assert WELL.needs() == []
     assert replace(WELL, waiting=5, oldest_ms=NOW_MS - LAG_MS, refused={"mismatch": 900, "path": 12}).needs() == []
     assert replace(WELL, handlers=[replace(HANDLER, pending=3, running=1)]).needs() == []
+    assert replace(WELL, questions={"default": QuestionCounts(50, 2, NOW_MS - GAP_OLD_MS, 0)}).needs() == []
     assert replace(WELL, refused={"mismatch": 2}, probes=2, last_accepted_ms=None).needs() == []
     assert replace(WELL, refused={"address": 9, "missing": 9}, last_accepted_ms=None).needs() == []
     assert replace(WELL, tails=[TAIL._replace(failed_ms=NOW_MS - TAIL_UNREAD_MS, error="away")]).needs() == []
@@ -86,6 +96,11 @@ def test_what_is_well_needs_nobody() -> None:
         (replace(WELL, tails=[]), "the feed of default was never read"),
         (replace(WELL, tails=[TAIL._replace(lost_us=0)]), "since 1970-01-01T00:00:00.000Z were lost"),
         (replace(WELL, tails=[TAIL._replace(lost_us=0, pass_id=7)]), "pass 7 is to stand in for them"),
+        (
+            replace(WELL, questions={"workos": QuestionCounts(3, 1, NOW_MS - GAP_OLD_MS - 1, 0)}),
+            "workos: events are missing of 1 object, noticed first 15 min 0 s ago",
+        ),
+        (replace(WELL, questions={"workos": QuestionCounts(9, 0, None, 2)}), "workos: 2 questions got no answer"),
         (replace(WELL, lists=[AddressListRow("https://a", None, None, NOW_MS, "404")]), "never read, so nobody"),
         (replace(WELL, lists=[AddressListRow("https://a", b"", NOW_MS - LIST_OLD_MS - 1, NOW_MS, "404")]), "7 d 0 h"),
     ],

@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 
 from hookline.errors import ConfigError
+from hookline.receiver.mirror import Seen, apply_reads
 from hookline.receiver.mirror_queries import MirrorQueries
-from hookline.receiver.resources import EDGES, RESOURCES
-from hookline.receiver.why import Why
+from hookline.receiver.mirror_store import Cause, MirrorStore, Scope
+from hookline.receiver.queries import InboxQueries, QuestionCounts
+from hookline.receiver.resources import EDGES, RESOURCES, Observed, observe_absent, observe_read
+from hookline.receiver.why import ListedAsOf, Why
 from hookline.receiver.why import why as explain
+from hookline.rules.gaps import Numbers
+from hookline.rules.merge import EPSILON_US, floor_clock
 from hookline.storage import Verbs
+from hookline.wire.timestamps import format_ms
 
 from ..conftest import DATABASES
 from .company import START_MS, Company, Desk, say
@@ -219,3 +225,98 @@ def test_counts_and_pages(desk: Desk, company: Company) -> None:
     assert len(ask(desk, queries.rows, "directory_user", is_live=False)) == 5
     (last,) = ask(desk, queries.rows, "directory_membership", after="group_1/user_0")
     assert last == {"group_id": "group_1", "user_id": "user_1", "directory_id": "dir_1"}
+
+
+# -- what was read at the source ----------------------------------------------------------------------------------
+
+
+def see(desk: Desk, *observed: Observed) -> None:
+    """Join answers of the source, as a pass does."""
+    store = MirrorStore(verbs(desk))
+    seen = [Seen("default", one, Cause(None, "pass_7")) for one in observed]
+    desk.database.run(lambda connection: apply_reads(store, connection, seen, desk.clock.now_ms()))
+    desk.worker.drain()
+
+
+def at(second: int) -> int:
+    """The moment of a request that counts as of this second."""
+    return START_MS * 1_000 + second * 1_000_000 + EPSILON_US
+
+
+def test_a_pass_is_named_as_what_set_a_column_and_ended_an_object(desk: Desk, company: Company) -> None:
+    """What it read, and what was not there."""
+    event = company.user("created")
+    desk.take(event)
+    see(desk, observe_read("directory_user", {**event["data"], "first_name": "Read"}, at(60)))
+    columns = {one.name: one for one in why(desk, "directory_user", "user_1").columns}
+    assert (columns["first_name"].event_id, columns["email"].event_id) == ("pass_7", event["id"])
+
+    see(desk, observe_absent("directory_user", "user_1", at(90)))
+    found = why(desk, "directory_user", "user_1")
+    assert found.reasons[0].startswith("deleted at")
+    assert found.reasons[0].endswith("by an answer of the source")
+    assert found.changes[-1].cause == "pass_7"
+
+
+def test_a_floor_is_told_where_it_has_the_say(desk: Desk, company: Company) -> None:
+    """The row of a late event about one that no listing showed, and the listing that speaks for it."""
+    store, late = MirrorStore(verbs(desk)), [company.user("created"), company.member("added")]
+    for scope in (Scope("directory_user", "dir_1"), Scope("directory_membership", "group_1"), Scope("directory")):
+        with desk.database.transaction() as connection:
+            assert store.set_floor(connection, "default", scope, floor_clock(at(60)))
+    desk.take(*late)
+
+    found = why(desk, "directory_user", "user_1")
+    assert found.reasons[0].endswith("by a complete listing without it")
+    assert found.listed == ListedAsOf("directory_user", "dir_1", START_MS * 1_000 + 60_000_000)
+    member = why(desk, "directory_membership", "group_1/user_1")
+    assert member.reasons[0] == "removed by a complete listing without it"
+    assert member.listed == ListedAsOf("directory_membership", "group_1", START_MS * 1_000 + 60_000_000)
+    unknown = why(desk, "directory", "dir_9")
+    assert unknown.row is None
+    assert unknown.listed == ListedAsOf("directory", "", START_MS * 1_000 + 60_000_000)
+
+
+def test_questions_and_missing_events_are_told_until_they_are_settled(desk: Desk, company: Company) -> None:
+    """A gap and the number that is missing; a wish that a read has settled is open no more."""
+    created, told_by = company.user("created"), company.user("updated", previous_attributes={"first_name": "Bo"})
+    numbers = (1, 3)
+    for event, number in zip(
+        (created, {**told_by, "data": {**told_by["data"], "first_name": "Cy"}}), numbers, strict=True
+    ):
+        (seq,) = desk.put(event)
+        desk.write("update hookline_inbox set object_sequence = ? where seq = ?", number, seq)
+    desk.worker.drain()
+    regressed = company.user("updated", first_name="Di", updated_at=format_ms(START_MS * 1_000))
+    regressed["created_at"] = format_ms(at(30))
+    desk.take(regressed)
+
+    found = why(desk, "directory_user", "user_1")
+    (question,) = found.refetches
+    assert (question.reasons, question.told_by) == (frozenset(["gap", "sequence"]), told_by["id"])
+    assert found.numbers == Numbers(3, (2,))
+    assert found.wishes == ((regressed["id"], "refetch:clock_regression"),)
+    status = read_questions(desk)
+    assert (status.waiting, status.gaps) == (1, 1)
+
+    data = {**created["data"], "first_name": "Cy", "updated_at": format_ms(at(100))}
+    see(desk, observe_read("directory_user", data, at(200)))
+    found = why(desk, "directory_user", "user_1")
+    assert (found.refetches, found.wishes, found.numbers) == ((), (), Numbers(3))
+
+
+def read_questions(desk: Desk) -> QuestionCounts:
+    with desk.database.read() as connection:
+        return InboxQueries(verbs(desk)).questions(connection)["default"]
+
+
+def test_a_list_that_is_to_be_asked_for_is_told_of_each_it_concerns(desk: Desk, company: Company) -> None:
+    """Of a user that came back: the user and each membership."""
+    worker = desk.new_worker(asking=["default"])
+    worker.register()
+    desk.put(company.user("created"), company.member("added"), company.user("deleted"), company.user("created"))
+    worker.drain()
+
+    for resource, id_ in (("directory_user", "user_1"), ("directory_membership", "group_1/user_1")):
+        asked = [(one.object_id, one.reasons) for one in why(desk, resource, id_).refetches]
+        assert ("/user_1", frozenset(["recreated"])) in asked

@@ -17,8 +17,9 @@ from hookline.config import SETTINGS, load
 from hookline.errors import ConfigError, StorageError
 from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
 from hookline.receiver.queries import known_sources
-from hookline.receiver.why import Why, touches_of
+from hookline.receiver.why import Why, evidence, touches_of
 from hookline.receiver.why import why as explain
+from hookline.rules.merge import AFTER_EVERY_ID
 from hookline.storage import Connection, Verbs, connect, database_file, is_postgres
 from hookline.storage.migrate import load_migrations, missing_on
 from hookline.wire.timestamps import format_ms, parse_us
@@ -294,7 +295,7 @@ def _say_row(row: MirroredRow) -> None:
         print(f"  {name:<{width}}  {_short(value)}")
     print("clocks")
     for name, (us, event_id) in row.clocks.items():
-        print(f"  {name:<8}  {format_ms(us)}  {event_id or '(read from the source)'}")
+        print(f"  {name:<8}  {format_ms(us)}  {evidence(event_id)}")
     if row.flags:
         print(f"flags: {', '.join(row.flags)}")
 
@@ -317,7 +318,7 @@ def _say_why(found: Why) -> None:
     if found.row is not None:
         print("clocks")
         for name, (us, event_id) in found.row.clocks.items():
-            print(f"  {name:<8}  {format_ms(us)}  {event_id or '(read from the source)'}")
+            print(f"  {name:<8}  {format_ms(us)}  {evidence(event_id)}")
     if found.parents:
         print("hangs on")
         for parent in found.parents:
@@ -340,8 +341,19 @@ def _say_why(found: Why) -> None:
             ],
             indent="  ",
         )
+    if found.listed is not None:
+        within = f" of {found.listed.scope_id}" if found.listed.scope_id else ""
+        print(f"listed whole{within} as of {format_ms(found.listed.floor_us)}: what was last seen before is dead")
     for event_id, wish in found.wishes:
         print(f"open: {wish} (since {event_id})")
+    if found.numbers is not None and found.numbers.missing:
+        missing = ", ".join(map(str, found.numbers.missing))
+        print(f"missing: of its events up to number {found.numbers.highest} these: {missing}")
+    for one in found.refetches:
+        by = f" (told by {one.told_by})" if one.told_by else ""
+        tried = f", asked {one.tries}× in vain" + (f": {one.error}" if one.error else "") if one.tries else ""
+        about = "" if one.resource == found.resource and one.object_id == found.id else " for all its memberships"
+        print(f"to ask the source{about}: {', '.join(sorted(one.reasons))}{by}, from {_at(one.due_ms)} on{tried}")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
@@ -374,7 +386,10 @@ def _row_json(row: MirroredRow) -> dict[str, Any]:
 
 
 def _clocks_json(clocks: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
-    return {name: {"at": format_ms(us), "event": event_id or None} for name, (us, event_id) in clocks.items()}
+    return {
+        name: {"at": format_ms(us), "event": None if event_id in ("", AFTER_EVERY_ID) else event_id}
+        for name, (us, event_id) in clocks.items()
+    }
 
 
 def _change_json(change: PastChange) -> dict[str, Any]:
@@ -420,4 +435,25 @@ def _why_json(found: Why) -> dict[str, Any]:
         ],
         "changes": [_change_json(change) for change in found.changes],
         "wishes": [{"event": event_id, "wish": wish} for event_id, wish in found.wishes],
+        "listed": None
+        if found.listed is None
+        else {
+            "resource": found.listed.resource,
+            "scope_id": found.listed.scope_id,
+            "as_of": format_ms(found.listed.floor_us),
+        },
+        "missing_events": [] if found.numbers is None else list(found.numbers.missing),
+        "refetches": [
+            {
+                "resource": one.resource,
+                "id": one.object_id,
+                "reasons": sorted(one.reasons),
+                "told_by": one.told_by,
+                "noticed_at": _at(one.noticed_ms),
+                "due_at": _at(one.due_ms),
+                "tries": one.tries,
+                "error": one.error,
+            }
+            for one in found.refetches
+        ],
     }

@@ -131,6 +131,7 @@ def _receiver_as_json(found: Status) -> dict[str, Any]:
         "mirror": {source: [asdict(one) for one in counts] for source, counts in found.mirror.items()},
         "address_lists": lists,
         "tails": [{**one._asdict(), "is_on": one.source in found.tailed} for one in found.tails],
+        "questions": {source: one._asdict() for source, one in found.questions.items()},
     }
 
 
@@ -158,6 +159,7 @@ def _print_receiver(found: Status) -> None:
     last = f"none; the last was seen {ago(found.workers[0].seen_ms)}" if found.workers else "none was ever seen"
     refused = ", ".join(f"{reason} {times}" for reason, times in sorted(found.refused.items()))
     read = {one.source for one in found.tails}
+    questions = found.questions.items()
     shown = [(source, one) for source, counts in found.mirror.items() for one in counts if one.rows]
     print_facts(
         [
@@ -167,6 +169,10 @@ def _print_receiver(found: Status) -> None:
             ("failing walks", found.failing_walks),
             ("refused, 1 h", refused or "none"),
             ("workers", ", ".join(f"{one.name} (seen {ago(one.seen_ms)})" for one in running) or last),
+            *(
+                (f"to ask {source}", f"{one.waiting}, {one.gaps} of them for missing events")
+                for source, one in questions
+            ),
             *((f"list {one.url}", f"read {ago(one.fetched_ms)}") for one in found.lists),
             *((f"feed {one.source}", _read_so_far(one, found)) for one in found.tails),
             *((f"feed {source}", "never read") for source in found.tailed if source not in read),

@@ -55,6 +55,17 @@ class Newest(NamedTuple):
     dead_entries: int
 
 
+class QuestionCounts(NamedTuple):
+    """What is to be asked of a source: about how many objects, how many of those since an event is missing and when the
+    first was noticed, and how many were asked about in vain three times or more.
+    """
+
+    waiting: int
+    gaps: int
+    first_gap_ms: int | None
+    in_vain: int
+
+
 class InboxQueries:
     """Reads the inbox of one source, or of all where `source` is None, on any connection."""
 
@@ -163,6 +174,11 @@ class InboxQueries:
         """What waits, of all sources: cheap enough to be asked every few seconds."""
         ((*counts,),) = self._verbs["inbox_backlog"].run(connection, {"most": COUNTED})
         return InboxBacklog(*counts)
+
+    def questions(self, connection: Connection) -> dict[str, QuestionCounts]:
+        """What is to be asked of each source, of all sources together up to `COUNTED`."""
+        rows = self._verbs["refetches_counts"].run(connection, {"most": COUNTED})
+        return {source: QuestionCounts(*counts) for source, *counts in rows}
 
     def handlers(self, connection: Connection) -> list[HandlerRow]:
         """Every handler of any process, with its pause and its runs in numbers."""

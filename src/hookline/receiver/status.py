@@ -6,12 +6,12 @@ It is read from the tables alone, so that any process can tell it: the door, the
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from hookline.receiver.mirror_queries import MirrorQueries, ResourceCounts
 from hookline.receiver.model import AddressListRow, HandlerRow, TailRow, WorkerRow
-from hookline.receiver.queries import COUNTED, InboxQueries
+from hookline.receiver.queries import COUNTED, InboxQueries, QuestionCounts
 from hookline.storage import Connection
 from hookline.wire.timestamps import format_ms
 
@@ -24,6 +24,8 @@ REFUSED_WITHIN_MS: Final = 3_600_000
 LIST_OLD_MS: Final = 7 * 86_400_000
 # It is noted every 20 s that a feed is read (tail.py); a lease takes a minute to pass to another process.
 TAIL_UNREAD_MS: Final = 200_000
+# An event that is missing may come late for two minutes; then the source is asked, where it can be.
+GAP_OLD_MS: Final = 900_000
 # Refusals that say what is wrong at this end, whoever asked.
 OUR_FAULT: Final = {
     "no_secret": "no signing secret is configured: every webhook is answered 503",
@@ -53,6 +55,7 @@ class Status:
         lists: the published lists of addresses in use.
         tails: how far the feeds of sources are read, of those, too, that are not read any more.
         tailed: the sources whose feeds are to be read, as this process sees it.
+        questions: by source, what it is to be asked, since its events leave it open.
     """
 
     now_ms: int
@@ -69,6 +72,7 @@ class Status:
     lists: Sequence[AddressListRow]
     tails: Sequence[TailRow] = ()
     tailed: Sequence[str] = ()
+    questions: Mapping[str, QuestionCounts] = field(default_factory=dict)
 
     @property
     def lag_ms(self) -> int:
@@ -120,6 +124,7 @@ def read_status(
         ],
         tails=queries.tails(connection),
         tailed=sorted(tailed),
+        questions=queries.questions(connection),
     )
 
 
@@ -156,6 +161,7 @@ def _needs(status: Status) -> Iterator[str]:
         yield f"{count} over what hangs on a deleted object fail: handlers wait for it; `hookline mirror walks`"
     yield from status.needs_of_lists()
     yield from _needs_of_tails(status)
+    yield from _needs_of_questions(status)
 
 
 def _needs_of_tails(status: Status) -> Iterator[str]:
@@ -185,6 +191,20 @@ def _needs_of_lists(status: Status) -> Iterator[str]:
         elif status.now_ms - one.fetched_ms > LIST_OLD_MS:
             since = span(status.now_ms - one.fetched_ms)
             yield f"{one.url} could not be read for {since}, an old copy is in force: {one.error or 'nobody tried'}"
+
+
+def _needs_of_questions(status: Status) -> Iterator[str]:
+    for source, one in status.questions.items():
+        if one.gaps and one.first_gap_ms is not None and status.now_ms - one.first_gap_ms > GAP_OLD_MS:
+            objects = _count(one.gaps, "object", "objects")
+            since = _ago(status.now_ms - one.first_gap_ms)
+            yield (
+                f"{source}: events are missing of {objects}, noticed first {since}, and the source was not asked: give "
+                "Hookline its API key, or run `hookline reconcile`"
+            )
+        if one.in_vain:
+            questions = _count(one.in_vain, "question", "questions")
+            yield f"{source}: {questions} got no answer of the source: `hookline mirror why ID` has the reason"
 
 
 def _needs_of_handlers(status: Status) -> Iterator[str]:

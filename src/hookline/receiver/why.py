@@ -1,4 +1,5 @@
-"""Why is this object as it is? Put together from its row, its parents, the change feed and the inbox.
+"""Why is this object as it is? Put together from its row, its parents, the change feed, the inbox, and what was read at
+the source or is to be.
 
 The inbox has no index by object, since every event would pay for it and a question is rare: `why` reads the bodies of
 one source's whole inbox. What was pruned there can no longer be told. Decides nothing and writes nothing.
@@ -6,6 +7,7 @@ one source's whole inbox. What was pruned there can no longer be told. Decides n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -13,7 +15,10 @@ from typing import Any, Literal, TypeAlias
 from hookline.errors import InvalidBody
 from hookline.receiver.kept import kept_event
 from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
-from hookline.receiver.resources import EDGES, LISTED_IN, OPTIONAL, RESOURCES, observe
+from hookline.receiver.refetch_store import Asked, Refetch, RefetchStore
+from hookline.receiver.resources import DIRECTORY_MEMBERSHIP, EDGES, LISTED_IN, LISTINGS, OPTIONAL, RESOURCES, observe
+from hookline.rules.gaps import Numbers
+from hookline.rules.merge import AFTER_EVERY_ID, EPSILON_US
 from hookline.storage import Connection, Verbs
 
 Says: TypeAlias = Literal["upsert", "delete", "embedded", "read", "absent", "add", "remove"]
@@ -23,7 +28,9 @@ ALL = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's value, and the event that last set it. `set_ms` is when that was applied, None where not known."""
+    """A column's value, and what last set it: an event, or of what was read at the source `pass_12` or `refetch`.
+    `set_ms` is when that was applied, None where not known.
+    """
 
     name: str
     value: Any
@@ -66,6 +73,20 @@ class ParentState:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedAsOf:
+    """A complete listing of the source, which the object would have been in.
+
+    Attributes:
+        resource, scope_id: what it is of; '' for all that the source has.
+        floor_us: what was last seen before is dead.
+    """
+
+    resource: str
+    scope_id: str
+    floor_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """All that is known of one object.
 
@@ -76,7 +97,11 @@ class Why:
         parents: what it hangs on.
         touches: the events about it that are still in the inbox, in order of arrival.
         changes: what handlers were told, oldest first.
-        wishes: (event id, wish): what the source should be asked, since the events leave it open.
+        wishes: (event id, wish): what the source should be asked, since the events leave it open and nothing read there
+            is late enough to settle it.
+        listed: the complete listing that speaks for it where nothing else does, if there was one.
+        refetches: what is to be asked of the source about it, or about all memberships of an end of it.
+        numbers: which of its events are missing, where its sender numbers them.
     """
 
     resource: str
@@ -88,6 +113,9 @@ class Why:
     touches: tuple[Touch, ...]
     changes: tuple[PastChange, ...]
     wishes: tuple[tuple[str, str], ...]
+    listed: ListedAsOf | None = None
+    refetches: tuple[Refetch, ...] = ()
+    numbers: Numbers | None = None
 
 
 def why(verbs: Verbs, connection: Connection, resource: str, id_: str, *, source: str = "default") -> Why:
@@ -101,9 +129,12 @@ def why(verbs: Verbs, connection: Connection, resource: str, id_: str, *, source
     changes = tuple(reversed(queries.history(connection, resource, id_, limit=ALL)))
     touches = tuple(touch for name, touch in touches_of(verbs, connection, id_, source=source) if name == resource)
     parents = tuple(_parents(queries, connection, row))
+    listed = _listed_as_of(verbs, connection, source, resource, id_, row)
     reasons = tuple(_reasons(queries, connection, row, parents, touches))
     if not reasons and resource == "organization_membership":  # the one thing that its view knows besides
         reasons = ("ended by a later membership of the same user in the same organization",)
+    store = RefetchStore(verbs)
+    read_us = max((us for us, event_id in row.clocks.values() if event_id == ""), default=-1) if row else -1
     return Why(
         resource,
         id_,
@@ -116,11 +147,21 @@ def why(verbs: Verbs, connection: Connection, resource: str, id_: str, *, source
         tuple(
             (touch.event_id, wish)
             for touch in touches
-            if touch.outcome != "dead"
+            if touch.outcome != "dead" and touch.created_us + EPSILON_US >= read_us
             for wish in (touch.reason or "").split()
             if wish.startswith("refetch:")
         ),
+        listed,
+        tuple(store.of(connection, _asked(source, resource, id_)).values()),
+        store.numbers(connection, [(source, resource, id_)]).get((source, resource, id_)),
     )
+
+
+def evidence(event_id: str) -> str:
+    """What a clock rests on, in words."""
+    if event_id == AFTER_EVERY_ID:
+        return "a complete listing without it"
+    return event_id or "an answer of the source"
 
 
 def touches_of(
@@ -205,16 +246,16 @@ def _reasons(
         return
     if row.is_live:
         clock = max((at for name, at in row.clocks.items() if name in ("life", "stub", "add")), default=None)
-        proof = f" by {clock[1] or 'a read from the source'}" if clock else ""
+        proof = f" by {evidence(clock[1])}" if clock else ""
         yield f"shown: its latest proof of life{proof} is newer than every death that reaches it"
         if row.columns.get("is_active") == 0:
             yield "not active: its state is none that is known as active"
         return
     if row.resource in EDGES:
         if row.clocks.get("remove", (-1, "")) >= row.clocks.get("add", (-1, "")):
-            yield f"removed by {row.clocks['remove'][1]}" if "remove" in row.clocks else "never added"
+            yield f"removed by {evidence(row.clocks['remove'][1])}" if "remove" in row.clocks else "never added"
     elif row.deleted_at is not None:
-        yield f"deleted at {row.deleted_at} by {row.clocks['death'][1] or 'an answer of the source'}"
+        yield f"deleted at {row.deleted_at} by {evidence(row.clocks['death'][1])}"
     for parent in parents:
         if parent.is_known and not parent.is_live:
             yield f"its {parent.resource} {parent.id} is not shown"
@@ -226,7 +267,7 @@ def _reasons(
             held = queries.row(connection, parent.resource, parent.id)
             listed = None if held is None else RESOURCES[parent.resource].listed(held.payload)
             if held is not None and listed is not None and row.id not in listed:
-                by = held.clocks["content"][1]
+                by = evidence(held.clocks["content"][1])
                 yield f"not in the list that {parent.resource} {parent.id} was last seen with, by {by}"
 
 
@@ -236,4 +277,29 @@ def _older_than_death(
     above = queries.row(connection, parent.resource, parent.id)
     death = None if above is None else above.clocks.get("death")
     proof = max((at for name, at in row.clocks.items() if name in ("life", "stub", "add")), default=(-1, ""))
-    return (death[1] or "an answer of the source") if death is not None and proof <= death else None
+    return evidence(death[1]) if death is not None and proof <= death else None
+
+
+def _asked(source: str, resource: str, id_: str) -> list[Asked]:
+    """The questions that concern it: also those about all memberships of an end."""
+    asked = [(source, resource, id_)]
+    ends = [end for end, _ in DIRECTORY_MEMBERSHIP.ends]
+    if resource == DIRECTORY_MEMBERSHIP.name:
+        group_id, _, user_id = id_.partition("/")
+        asked += [(source, resource, f"{group_id}/"), (source, resource, f"/{user_id}")]
+    elif resource in ends:
+        asked.append((source, DIRECTORY_MEMBERSHIP.name, "/".join(id_ if end == resource else "" for end in ends)))
+    return asked
+
+
+def _listed_as_of(
+    verbs: Verbs, connection: Connection, source: str, resource: str, id_: str, row: MirroredRow | None
+) -> ListedAsOf | None:
+    column = LISTINGS.get(resource)
+    if column is None:
+        return None
+    scope_id = "" if not column else row.columns.get(column) if row is not None else id_.partition("/")[0]
+    named = {"scopes": json.dumps([(source, resource, scope_id)])}
+    for _, _, scope, floor_us in verbs["floors_read"].run(connection, named):
+        return ListedAsOf(resource, scope, floor_us)
+    return None
