@@ -42,7 +42,7 @@ def test_switching_in_mid_run_makes_the_same_mirror(tmp_path: Path) -> None:
         for tail in ("only", "on", "off", "on", "only", "off"):
             live(ends, 10)
             ends.turn(10)
-            ends.switch(tail)  # type: ignore[arg-type]
+            ends.switch(tail)
         live(ends, 10)
         ends.switch("on")
         ends.turn(300_000)

@@ -19,6 +19,7 @@ from hookline import Change, Receiver
 from hookline.errors import RequestError
 from hookline.receiver.passes import Passes
 from hookline.receiver.sources import TailMode
+from hookline.sender.directory_model import InactiveFlow
 from hookline.storage import connect
 from hookline.testing import FakeWorkOS, TurnedClock
 
@@ -45,6 +46,7 @@ SHOWN: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     ),
 }  # fmt: skip
 MOST_WAITS: Final = 500
+FLOWS: Final[tuple[InactiveFlow, ...]] = ("secure", "custom")
 MEMBERSHIPS: Final = "select group_id, user_id from hookline_directory_memberships_live"
 
 
@@ -136,7 +138,7 @@ class Ends:
 
     # -- what happens at the source ------------------------------------------------------------------------------
 
-    def found(self, *, inactive_flow: str = "secure") -> str:
+    def found(self, *, inactive_flow: InactiveFlow = "secure") -> str:
         """A customer with a directory, two groups and five people in them; the directory's id."""
         write, env = self.source.directories, self.env
         organization = write.create_organization(env, name="Acme")
@@ -188,7 +190,7 @@ class Ends:
             elif dice < 0.95 and len(directories) > 1:
                 write.delete_directory(env, directory)
             elif dice < 0.98:
-                self.found(inactive_flow=rng.choice(("secure", "custom")))
+                self.found(inactive_flow=rng.choice(FLOWS))
             else:
                 write.create_group(env, directory, idp_id=f"g{rng.random()}", name="Team")
         except RequestError as refusal:
