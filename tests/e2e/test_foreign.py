@@ -6,7 +6,6 @@ The sender is `hookline serve sender` as a process; receivers and clients know n
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -21,10 +20,10 @@ from workos import WorkOSClient
 
 from hookline.wire.catalogue import CATALOGUE, sample, sample_context, sampled_types
 
+from .conftest import NODE
 from .processes import API_KEY, Served, ask, call, clean_environment, serving, wait_for
 
 TYPES: Final = [name for name in sampled_types() if CATALOGUE[name].subscribable]
-NODE: Final = Path(__file__).parent.parent / "node"
 
 # What breaks signatures over parsed bodies, and consumers over odd data; each is published as it stands.
 AWKWARD: Final[tuple[dict[str, Any], ...]] = (
@@ -56,16 +55,6 @@ def sdk(sender: Served) -> Iterator[WorkOSClient]:
     client = WorkOSClient(api_key=API_KEY, client_id="client_test", base_url=sender.url, max_retries=0)
     yield client
     client.close()
-
-
-@pytest.fixture(scope="module")
-def node() -> str:
-    executable = shutil.which("node")
-    if executable is None:
-        pytest.skip("no `node` on PATH: the official JavaScript SDK was not asked")
-    if not (NODE / "node_modules" / "workos").is_dir():
-        pytest.skip("tests/node/node_modules is missing (`npm ci --prefix tests/node`): the SDK was not asked")
-    return executable
 
 
 @dataclass(frozen=True, slots=True)
