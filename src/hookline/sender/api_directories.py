@@ -656,7 +656,7 @@ def _written(
 
 
 def _directory_shown(directory: Directory) -> dict[str, Any]:
-    return {**directory_payload(directory), "inactive_flow": directory.inactive_flow}
+    return {**directory_payload(directory), "domain": directory.domain, "inactive_flow": directory.inactive_flow}
 
 
 def _domains(given: Sequence[NewDomain]) -> list[DomainValues]:

@@ -64,7 +64,8 @@ def directory_payload(directory: Directory) -> dict[str, Any]:
         "type": directory.type,
         "state": directory.state,
         "name": directory.name,
-        "domain": directory.domain,
+        # Left out, not null, where there is none: clients take text.
+        **({} if directory.domain is None else {"domain": directory.domain}),
         **_stamps(directory.created_ms, directory.updated_ms),
     }
 
