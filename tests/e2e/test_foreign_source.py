@@ -120,16 +120,16 @@ def feed(source: Source) -> list[str]:
 
 
 def test_the_python_client_walks_every_list(sdk: WorkOSClient, source: Source) -> None:
-    """In both orders, under equal times, each once; by its default order too."""
+    """In both orders, under equal times, each once; of users by its defaults too."""
     for name, listing in walks(sdk, source).items():
         expected = source.lists[name]
         for order, ids in (("desc", expected[::-1]), ("asc", expected)):
             assert [one.id for one in listing(limit=50, order=order).auto_paging_iter()] == ids, (name, order)
-        assert [one.id for one in listing().auto_paging_iter()] == expected[::-1], name
+    assert [one.id for one in walks(sdk, source)["users"]().auto_paging_iter()] == source.lists["users"][::-1]
 
 
 def test_the_python_client_gets_every_object(sdk: WorkOSClient, source: Source) -> None:
-    """Each one listed, into the SDK's own model, as the list had it."""
+    """Into the SDK's own model, as the list had it."""
     getters: dict[str, Callable[[str], Any]] = {
         "organizations": sdk.organizations.get_organization,
         "directories": sdk.directory_sync.get_directory,
@@ -137,7 +137,7 @@ def test_the_python_client_gets_every_object(sdk: WorkOSClient, source: Source) 
         "groups": sdk.directory_sync.get_group,
     }
     for name, get in getters.items():
-        listed = list(walks(sdk, source)[name](limit=100).auto_paging_iter())[:30]
+        listed = list(walks(sdk, source)[name](limit=100).auto_paging_iter())[::12]
         assert [get(one.id) for one in listed] == listed
     acme = sdk.organizations.get_organization_by_external_id("customer-0")
     assert (acme.id, [domain.domain for domain in acme.domains]) == (source.asked["organization"], ["acme.example"])
