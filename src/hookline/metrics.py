@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -24,7 +24,7 @@ from hookline.errors import HooklineError
 if TYPE_CHECKING:
     from hookline.counting import Histogram
     from hookline.receiver.app import Receiver
-    from hookline.receiver.model import TailRow
+    from hookline.receiver.model import PassRow, TailRow
     from hookline.receiver.queries import InboxBacklog
     from hookline.sender.app import SenderApp
 
@@ -147,6 +147,16 @@ class SenderMetrics(Collector):
         yield _gauge("hookline_sender_replays_open", "Replays that are not finished.", found.open.replays)
 
 
+class _Stored(NamedTuple):
+    """What a receiver's database holds."""
+
+    backlog: InboxBacklog
+    tails: Sequence[TailRow]
+    passes: Sequence[PassRow]
+    pass_counts: Mapping[tuple[str, str], int]
+    read_ms: int
+
+
 class ReceiverMetrics(Collector):
     """What a receiver's door and worker counted, and what its database holds.
 
@@ -214,16 +224,22 @@ class ReceiverMetrics(Collector):
             )
         yield from self._stored()
 
-    def _read(self) -> tuple[InboxBacklog, Sequence[TailRow], int]:
+    def _read(self) -> _Stored:
         with self._receiver.look() as (queries, connection):
-            return queries.backlog(connection), queries.tails(connection), self._receiver.clock.now_ms()
+            return _Stored(
+                queries.backlog(connection),
+                queries.tails(connection),
+                queries.passes(connection),
+                queries.pass_counts(connection),
+                self._receiver.clock.now_ms(),
+            )
 
     def _stored(self) -> Iterator[Metric]:
         found = self._backlog.value()
         yield _gauge("hookline_receiver_database_up", "1 where the backlog could be read.", int(found is not None))
         if found is None:
             return
-        waiting, tails, read_ms = found
+        waiting, tails, passes, pass_counts, read_ms = found
         yield _gauge("hookline_receiver_waiting", "Entries not applied yet. Counted up to 100000.", waiting.waiting)
         age_ms = 0 if waiting.oldest_ms is None else max(0, read_ms - waiting.oldest_ms)
         yield _gauge(
@@ -248,6 +264,30 @@ class ReceiverMetrics(Collector):
             if tail.read_ms is not None:
                 unread.add_metric((tail.source,), max(0, read_ms - tail.read_ms) / 1000)
         yield unread
+        kept = GaugeMetricFamily(
+            "hookline_receiver_passes",
+            "Passes over what a source lists that are kept (the newest 20), by what became of them.",
+            labels=("source", "state"),
+        )
+        for labels, count in pass_counts.items():
+            kept.add_metric(labels, count)
+        yield kept
+        drift = GaugeMetricFamily(
+            "hookline_receiver_drift",
+            "Open differences between mirror and source, as of the newest dry run. Counted up to 100000.",
+            labels=("source",),
+        )
+        age = GaugeMetricFamily(
+            "hookline_receiver_last_pass_seconds",
+            "How long ago a whole pass that puts the mirror right last came to its end.",
+            labels=("source",),
+        )
+        for one in passes:
+            drift.add_metric((one.source,), one.drift)
+            if one.completed_ms is not None:
+                age.add_metric((one.source,), max(0, read_ms - one.completed_ms) / 1000)
+        yield drift
+        yield age
 
 
 class _Kept(Generic[T]):

@@ -54,6 +54,39 @@ def test_status_counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "directory_membership" in capsys.readouterr().out
 
 
+def test_status_says_what_is_settled(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Up to when lists of the source were complete, the oldest of them; what is to be asked, and what differs."""
+    with closing(sqlite3.connect("hookline.db")) as connection, connection:
+        connection.executemany(
+            "insert into hookline_floors (source, resource, scope_id, floor_us) values ('default', ?, ?, ?)",
+            [("directory_user", "dir_1", 2_000_000), ("directory_user", "dir_2", 1_000_000)],
+        )
+    by_resource = {one["resource"]: one for one in told(capsys, "status")}
+    users, groups = by_resource["directory_user"], by_resource["directory_group"]
+    assert (users["listings"], users["oldest_us"], users["to_ask"], users["drift"]) == (2, 1_000_000, 0, 0)
+    assert (groups["listings"], groups["oldest_us"]) == (0, None)
+    assert main(["mirror", "status"]) == Exit.OK
+    assert "1970-01-01T00:00:01.000Z" in capsys.readouterr().out
+
+
+def test_export(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As CSV with a head line or as JSON lines; to a file too; what is dead only where asked for."""
+    assert main(["mirror", "export", "directory_group"]) == Exit.OK
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split(",")[:3] == ["source", "id", "directory_id"]
+    assert row.startswith("default,directory_group_")
+
+    assert main(["mirror", "export", "directory_user", "--format", "jsonl"]) == Exit.OK
+    assert capsys.readouterr().out == ""
+    assert main(["mirror", "export", "directory_user", "--all", "--format", "jsonl", "--to", "users.jsonl"]) == Exit.OK
+    assert json.loads(Path("users.jsonl").read_text())["id"] == user_id()
+
+    assert main(["mirror", "export", "directory_user"]) == Exit.OK
+    assert capsys.readouterr().out.startswith("source,id,directory_id,")
+    assert main(["mirror", "export", "directory_usr"]) == Exit.USAGE
+    assert main(["mirror", "export", "directory_user", "--to", "nowhere/users.csv"]) == Exit.USAGE
+
+
 def test_walks_are_listed_with_what_keeps_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing while none is under way; else since when, how often it failed, when it is tried again and why."""
     assert told(capsys, "walks") == []

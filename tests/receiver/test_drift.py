@@ -12,6 +12,7 @@ from hookline.receiver.heal import Healed, Healer
 from hookline.receiver.listing import MassDelete
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.pass_store import Pass
+from hookline.receiver.queries import InboxQueries
 from hookline.receiver.work import Access
 from hookline.storage import Verbs
 
@@ -298,3 +299,23 @@ def test_healing_is_guarded(desk: Desk) -> None:
     assert len(desk.ids("directory_users")) == 40
     assert heal(desk, source, found, allow_mass_delete=True).left == ()
     assert len(desk.ids("directory_users")) == 28
+
+
+def test_how_it_stands_is_told(desk: Desk) -> None:
+    """The newest pass of each source, when it was last put right, what is open."""
+    source = filled(desk)
+    queries = InboxQueries(Verbs("hookline.receiver", desk.database.dialect))
+    with desk.database.read() as connection:
+        assert queries.passes(connection) == []
+    passes = passes_on(desk, source)
+    passes.start("backfill", "apply", asked_by="test")
+    work(desk, passes)
+    ended_ms = desk.one("select finished_ms from hookline_passes")
+    churn(source)
+    done = look(desk, source)
+    with desk.database.read() as connection:
+        (row,) = queries.passes(connection)
+        assert queries.pass_counts(connection) == {("default", "completed"): 2}
+    assert (row.row_id, row.mode, row.state, row.completed_ms, row.drift) == (
+        done.row_id, "dry_run", "completed", ended_ms, 10,
+    )  # fmt: skip

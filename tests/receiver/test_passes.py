@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hookline.receiver import mirror_queries
 from hookline.receiver.leases import LEASE_MS, Leases
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.pass_store import Pass
@@ -640,3 +641,17 @@ def test_what_came_alive_beside_a_list_is_asked_for(desk: Desk) -> None:
     sql = "select resource, object_id from hookline_refetches where reasons = 'unlisted'"
     assert desk.rows(sql) == [("directory_user", "user_000b")]
     assert "user_000b" in desk.ids("directory_users"), "until the source is asked"
+
+
+@pytest.mark.parametrize("resource", ["directory_user", "directory_membership"])
+def test_all_rows_are_read_page_by_page(desk: Desk, monkeypatch: pytest.MonkeyPatch, resource: str) -> None:
+    source, events = small(desk.clock)
+    desk.take(*events)
+    monkeypatch.setattr(mirror_queries, "ROWS_AT_ONCE", 3)
+    queries = mirror_queries.MirrorQueries(Verbs("hookline.receiver", desk.database.dialect))
+    with desk.database.snapshot() as connection:
+        rows = list(queries.all_rows(connection, resource))
+    if resource == "directory_user":
+        assert [row["id"] for row in rows] == sorted(source.objects["directory_user"])
+    else:
+        assert [(row["group_id"], row["user_id"]) for row in rows] == desk.members()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hookline.receiver.mirror_queries import MirrorQueries
-from hookline.receiver.model import AddressListRow, HandlerRow, RejectionRow, TailRow, WorkerRow
+from hookline.receiver.model import AddressListRow, HandlerRow, PassRow, RejectionRow, TailRow, WorkerRow
 from hookline.receiver.queries import COUNTED, InboxQueries, QuestionCounts
 from hookline.receiver.status import (
     GAP_OLD_MS,
@@ -33,6 +33,7 @@ NOW_MS = START_MS
 WORKER = WorkerRow("host:1:ab", ("welcome",), NOW_MS - 90_000, NOW_MS - 30_000, None)
 HANDLER = HandlerRow("welcome", "fact", "*", None, None, None, NOW_MS, 0, 0, 0)
 TAIL = TailRow("default", "reading", "event_1", NOW_MS * 1_000, None, None, 9, 8, 0, NOW_MS - 20_000, None, None)
+PASS = PassRow("default", 7, "reconcile", "apply", "completed", None, NOW_MS - 9_000, NOW_MS - 5_000, NOW_MS - 5_000, 0)
 WELL = Status(
     now_ms=NOW_MS,
     waiting=0,
@@ -48,6 +49,8 @@ WELL = Status(
     lists=[AddressListRow("https://a.example/list", b"{}", NOW_MS - 1_000, None, None)],
     tails=[TAIL],
     tailed=["default"],
+    passes=[PASS],
+    scheduled={"default": 3_600},
 )
 
 
@@ -68,6 +71,10 @@ def test_what_is_well_needs_nobody() -> None:
     assert replace(WELL, refused={"address": 9, "missing": 9}, last_accepted_ms=None).needs() == []
     assert replace(WELL, tails=[TAIL._replace(failed_ms=NOW_MS - TAIL_UNREAD_MS, error="away")]).needs() == []
     assert replace(WELL, tails=[TAIL._replace(read_ms=1)], tailed=[]).needs() == [], "it was turned off"
+    late = replace(PASS, completed_ms=NOW_MS - 3 * 3_600_000)
+    assert replace(WELL, passes=[late]).needs() == []
+    assert replace(WELL, passes=[replace(late, completed_ms=1)], scheduled={}).needs() == [], "nobody asked for it"
+    assert replace(WELL, passes=[replace(late, completed_ms=1, state="running")]).needs() == [], "it is on its way"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +101,15 @@ def test_what_is_well_needs_nobody() -> None:
         (replace(WELL, tails=[TAIL._replace(failed_ms=NOW_MS - TAIL_UNREAD_MS - 1, error="401")]), "3 min 20 s: 401"),
         (replace(WELL, tails=[TAIL._replace(read_ms=NOW_MS - TAIL_UNREAD_MS - 1)]), "was not read for 3 min 20 s"),
         (replace(WELL, tails=[]), "the feed of default was never read"),
+        (
+            replace(WELL, passes=[replace(PASS, state="stopped", reason="12 of 40 are gone")]),
+            "pass 7 of default stopped: 12 of 40 are gone; `hookline reconcile --resume 7`",
+        ),
+        (replace(WELL, passes=[replace(PASS, drift=1)]), "1 difference between the mirror and default"),
+        (
+            replace(WELL, passes=[replace(PASS, completed_ms=NOW_MS - 3 * 3_600_000 - 1)]),
+            "was not put right from default for 3 h 0 min, and is to be every 1 h 0 min",
+        ),
         (replace(WELL, tails=[TAIL._replace(lost_us=0)]), "since 1970-01-01T00:00:00.000Z were lost"),
         (replace(WELL, tails=[TAIL._replace(lost_us=0, pass_id=7)]), "pass 7 is to stand in for them"),
         (

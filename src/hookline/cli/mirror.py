@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal, TypeAlias
 
 import cyclopts
 from cyclopts import Parameter
@@ -15,7 +18,7 @@ from hookline.cli import Exit, fail
 from hookline.cli.parameters import AsJson
 from hookline.config import SETTINGS, load
 from hookline.errors import ConfigError, StorageError
-from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
+from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource, column_names
 from hookline.receiver.queries import known_sources
 from hookline.receiver.why import Why, evidence, touches_of
 from hookline.receiver.why import why as explain
@@ -28,6 +31,8 @@ mirror = cyclopts.App(name="mirror", help="Show what the mirror holds, and why."
 
 _PACKAGE = "hookline.receiver"
 
+Format: TypeAlias = Literal["csv", "jsonl"]
+
 DatabaseUrl = Annotated[str | None, Parameter("--database-url", help="Else HOOKLINE_DATABASE_URL.")]
 Source = Annotated[str | None, Parameter(help="Of this source alone; else of all.")]
 OfResource = Annotated[str | None, Parameter("--resource", help="Where several resources have this id.")]
@@ -35,19 +40,30 @@ OfResource = Annotated[str | None, Parameter("--resource", help="Where several r
 
 @mirror.command
 def status(*, source: Source = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Count what is mirrored: rows, those alive, those in doubt."""
+    """Count what is mirrored: rows, those alive, those in doubt, those of which the source is still to be asked, open
+    differences of the newest dry run; and up to when complete lists of the source have settled all there was.
+    """
     with _opened(database_url) as (verbs, connection):
         counts = [
-            (one, count)
+            (one, count, settled[count.resource])
             for one in _sources(verbs, connection, source)
+            for settled in (MirrorQueries(verbs, one).settled(connection),)
             for count in MirrorQueries(verbs, one).counts(connection)
         ]
     if as_json:
-        print(json.dumps([{"source": one, **asdict(count)} for one, count in counts]))
+        print(json.dumps([{"source": one, **asdict(count), **asdict(settled)} for one, count, settled in counts]))
         return
     _table(
-        ("source", "resource", "rows", "live", "uncertain"),
-        [(one, count.resource, f"{count.rows:,}", f"{count.live:,}", f"{count.uncertain:,}") for one, count in counts],
+        ("source", "resource", "rows", "live", "uncertain", "to ask", "drift", "complete as of"),
+        [
+            (
+                one,
+                count.resource,
+                *(f"{number:,}" for number in (count.rows, count.live, count.uncertain, settled.to_ask, settled.drift)),
+                "" if settled.oldest_us is None else format_ms(settled.oldest_us),
+            )
+            for one, count, settled in counts
+        ],
     )
 
 
@@ -119,6 +135,35 @@ def list_(
     if rows:
         names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
         _table(names, [[_short(row[name]) for name in names] for row in rows])
+
+
+@mirror.command
+def export(
+    resource: str,
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(help="Write to this file; else to standard output.")] = None,
+    format_: Annotated[Format, Parameter("--format", help="csv with a head line, or jsonl: an object a line.")] = "csv",
+    dead: Annotated[bool, Parameter("--all", negative=(), help="Also what is dead or hidden.")] = False,
+    source: Source = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write out the rows of a resource, in order of their ids, as they are at one moment: personal data."""
+    names = ("source", *column_names(resource))
+    with _opened(database_url) as (verbs, connection), contextlib.ExitStack() as files:
+        out = sys.stdout if to is None else files.enter_context(_writable(to))
+        rows = (
+            {"source": one, **row}
+            for one in _sources(verbs, connection, source)
+            for row in MirrorQueries(verbs, one).all_rows(connection, resource, is_live=not dead)
+        )
+        if format_ == "jsonl":
+            for row in rows:
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            return
+        writer = csv.DictWriter(out, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @mirror.command
@@ -272,6 +317,13 @@ def _source_of(
         if len(names) > 1:
             raise ConfigError(flag, f"{id_} is the id of several: name one of {', '.join(names)}")
     return found[0] if found else None
+
+
+def _writable(file: Path) -> IO[str]:
+    try:
+        return file.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigError("--to", f"{file} cannot be written: {error.strerror}") from None
 
 
 def _not_found(message: str, *, as_json: bool) -> int:

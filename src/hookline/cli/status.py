@@ -15,7 +15,7 @@ from hookline.cli.receiver_app import AppName, DatabaseUrl, closed_receiver
 from hookline.cli.tables import print_facts, print_json, print_table, printable, time_of
 from hookline.config import Settings, load
 from hookline.errors import ConfigError, MigrationError
-from hookline.receiver.model import TailRow
+from hookline.receiver.model import PassRow, TailRow
 from hookline.receiver.status import LAG_MS, Status, span
 from hookline.sender.model import ENVIRONMENTS
 from hookline.sender.queries import Backlog, UnwellEndpoint, backlog, unwell_endpoints
@@ -130,9 +130,18 @@ def _receiver_as_json(found: Status) -> dict[str, Any]:
         "workers": [{**asdict(one), "is_running": one in found.running_workers} for one in found.workers],
         "mirror": {source: [asdict(one) for one in counts] for source, counts in found.mirror.items()},
         "address_lists": lists,
+        "passes": [asdict(one) for one in found.passes],
         "tails": [{**one._asdict(), "is_on": one.source in found.tailed} for one in found.tails],
         "questions": {source: one._asdict() for source, one in found.questions.items()},
     }
+
+
+def _compared(newest: PassRow, found: Status) -> str:
+    state = f"{newest.kind} {newest.row_id}, {newest.mode.replace('_', ' ')}, {newest.state}"
+    ended = "never" if newest.completed_ms is None else f"{span(found.now_ms - newest.completed_ms)} ago"
+    return (
+        f"{state} {span(found.now_ms - newest.updated_ms)} ago; last put right {ended}; {newest.drift} open differences"
+    )
 
 
 def _read_so_far(tail: TailRow, found: Status) -> str:
@@ -175,6 +184,7 @@ def _print_receiver(found: Status) -> None:
             ),
             *((f"list {one.url}", f"read {ago(one.fetched_ms)}") for one in found.lists),
             *((f"feed {one.source}", _read_so_far(one, found)) for one in found.tails),
+            *((f"passes {one.source}", _compared(one, found)) for one in found.passes),
             *((f"feed {source}", "never read") for source in found.tailed if source not in read),
             *((f"mirror {source}", f"{one.resource}: {one.live} live of {one.rows}") for source, one in shown),
         ]

@@ -448,9 +448,14 @@ class Receiver:
         from hookline.receiver.status import read_status
 
         tailed = [one.name for one in self.sources if one.tail != "off"]
+        scheduled = {
+            one.name: one.reconcile_every_s for one in self.sources if one.reconcile_every_s is not None and one.api_key
+        }
         with self.look() as (queries, connection):
             mirror = {source: MirrorQueries(self._verbs(), source) for source in queries.sources(connection)}
-            return read_status(connection, queries, mirror, self.clock.now_ms(), lists=self._lists, tailed=tailed)
+            return read_status(
+                connection, queries, mirror, self.clock.now_ms(), lists=self._lists, tailed=tailed, scheduled=scheduled
+            )
 
     def asgi(self) -> AsgiDoor:
         """An ASGI application: serve it alone, or mount it (`app.mount("/hooks", receiver.asgi())`)."""

@@ -6,7 +6,8 @@ Give every function a connection that sees one moment (`Database.snapshot()`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from hookline.wire.catalogue import nearest
 
 END: Final = 2**63 - 1
 PAGE: Final = 50
+ROWS_AT_ONCE: Final = 1_000
 
 _CLOCKS: Final = ("content", "life", "death", "stub", "reduced")
 _EDGE_CLOCKS: Final = ("add", "remove")
@@ -32,6 +34,25 @@ class ResourceCounts:
     rows: int
     live: int
     uncertain: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How far a resource is known to be as the source has it.
+
+    Attributes:
+        listings: how many complete listings of it there were, each of the newest counted: one, or one of each directory
+            or group.
+        oldest_us: the moment before which all of them have nothing left open, in the source's time; None without any.
+        to_ask: of how many objects the source is still to be asked.
+        drift: how many differences the newest dry run has found that are open.
+    """
+
+    resource: str
+    listings: int
+    oldest_us: int | None
+    to_ask: int
+    drift: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +133,11 @@ class MirrorQueries:
             found.append(ResourceCounts(name, table, rows, live, uncertain))
         return found
 
+    def settled(self, connection: Connection) -> dict[str, Settled]:
+        """How far each resource is known to be as the source has it."""
+        named = {"source": self.source, "resources": json.dumps(list(_tables()))}
+        return {row[0]: Settled(*row) for row in self._verbs["mirror_settled"].run(connection, named)}
+
     def walks(self, connection: Connection, *, limit: int = PAGE) -> list[WaitingWalk]:
         """The walks that are not finished, those that fail first."""
         rows = self._verbs["cascades_list"].run(connection, {"source": self.source, "limit": limit})
@@ -124,8 +150,7 @@ class MirrorQueries:
 
         Raises: ConfigError: no such resource.
         """
-        key = _key(resource)
-        columns = (*key, *(column for column in _columns(resource) if column not in key))
+        key, columns = _key(resource), column_names(resource)
         words = {
             "table": _tables()[resource] + ("_live" if is_live else ""),
             "columns": ", ".join(columns),
@@ -136,6 +161,14 @@ class MirrorQueries:
         named = {"source": self.source, "one": one, "other": other, "limit": limit}
         found = self._verbs.filled("each", "mirror_page", words).run(connection, named)
         return [dict(zip(columns, row, strict=True)) for row in found]
+
+    def all_rows(self, connection: Connection, resource: str, *, is_live: bool = True) -> Iterator[Mapping[str, Any]]:
+        """All of `rows`, page by page: give it a snapshot."""
+        after = ""
+        key = _key(resource)
+        while page := self.rows(connection, resource, after=after, limit=ROWS_AT_ONCE, is_live=is_live):
+            yield from page
+            after = "/".join(str(page[-1][column]) for column in key)
 
     def row(self, connection: Connection, resource: str, id_: str) -> MirroredRow | None:
         """One row, dead or alive; None where nothing was ever heard of it.
@@ -232,6 +265,12 @@ def check_resource(resource: str) -> None:
         near = nearest(resource, _tables())
         hint = f": did you mean {near!r}?" if near else f"; there are {', '.join(_tables())}"
         raise ConfigError("resource", f"expected a mirrored resource, got {resource!r}{hint}")
+
+
+def column_names(resource: str) -> tuple[str, ...]:
+    """The columns of `MirrorQueries.rows`, in order. ConfigError: no such resource."""
+    key = _key(resource)
+    return (*key, *(column for column in _columns(resource) if column not in key))
 
 
 def _tables() -> dict[str, str]:

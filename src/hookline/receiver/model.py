@@ -208,6 +208,26 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PassRow:
+    """How a source is compared with the mirror: its newest pass, and what came of those before.
+
+    `completed_ms` is when a whole pass that puts things right last came to its end; `drift` how many differences of the
+    newest dry run are open, counted up to `queries.COUNTED`.
+    """
+
+    source: str
+    row_id: int
+    kind: str
+    mode: str
+    state: str
+    reason: str | None
+    created_ms: int
+    updated_ms: int
+    completed_ms: int | None
+    drift: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddressListRow:
     """A published list of addresses: the last good copy, and how reading it went last.
 

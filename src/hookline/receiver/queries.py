@@ -16,6 +16,7 @@ from hookline.receiver.model import (
     HandlerRow,
     InboxEntry,
     InboxStats,
+    PassRow,
     RejectionRow,
     RunRow,
     TailRow,
@@ -169,6 +170,14 @@ class InboxQueries:
     def tails(self, connection: Connection) -> list[TailRow]:
         """How far the feeds of sources are read."""
         return [TailRow(*row) for row in self._verbs["tails_list"].run(connection, {"source": self._source})]
+
+    def passes(self, connection: Connection) -> list[PassRow]:
+        """How each source that was ever read is compared with the mirror; cheap."""
+        return [PassRow(*row) for row in self._verbs["passes_status"].run(connection, {"most": COUNTED})]
+
+    def pass_counts(self, connection: Connection) -> dict[tuple[str, str], int]:
+        """How many passes are kept, by source and state."""
+        return {(source, state): count for source, state, count in self._verbs["passes_counts"].run(connection, {})}
 
     def backlog(self, connection: Connection) -> InboxBacklog:
         """What waits, of all sources: cheap enough to be asked every few seconds."""

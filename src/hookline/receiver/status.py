@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from hookline.receiver.mirror_queries import MirrorQueries, ResourceCounts
-from hookline.receiver.model import AddressListRow, HandlerRow, TailRow, WorkerRow
+from hookline.receiver.model import AddressListRow, HandlerRow, PassRow, TailRow, WorkerRow
 from hookline.receiver.queries import COUNTED, InboxQueries, QuestionCounts
 from hookline.storage import Connection
 from hookline.wire.timestamps import format_ms
@@ -56,6 +56,8 @@ class Status:
         tails: how far the feeds of sources are read, of those, too, that are not read any more.
         tailed: the sources whose feeds are to be read, as this process sees it.
         questions: by source, what it is to be asked, since its events leave it open.
+        passes: how sources are compared with the mirror.
+        scheduled: how often that is to happen by itself, in seconds by source, as this process sees it.
     """
 
     now_ms: int
@@ -73,6 +75,8 @@ class Status:
     tails: Sequence[TailRow] = ()
     tailed: Sequence[str] = ()
     questions: Mapping[str, QuestionCounts] = field(default_factory=dict)
+    passes: Sequence[PassRow] = ()
+    scheduled: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lag_ms(self) -> int:
@@ -101,6 +105,7 @@ def read_status(
     *,
     lists: Collection[str] = (),
     tailed: Collection[str] = (),
+    scheduled: Mapping[str, float] | None = None,
 ) -> Status:
     """Look once, at the published lists of these URLs and the feeds of these sources, too."""
     backlog = queries.backlog(connection)
@@ -125,6 +130,8 @@ def read_status(
         tails=queries.tails(connection),
         tailed=sorted(tailed),
         questions=queries.questions(connection),
+        passes=queries.passes(connection),
+        scheduled=scheduled or {},
     )
 
 
@@ -162,6 +169,27 @@ def _needs(status: Status) -> Iterator[str]:
     yield from status.needs_of_lists()
     yield from _needs_of_tails(status)
     yield from _needs_of_questions(status)
+    yield from _needs_of_passes(status)
+
+
+def _needs_of_passes(status: Status) -> Iterator[str]:
+    for one in status.passes:
+        if one.state == "stopped":
+            again = f"`hookline {one.kind} --resume {one.row_id}`"
+            yield f"pass {one.row_id} of {one.source} stopped: {one.reason}; {again}"
+        if one.drift:
+            count = _count(one.drift, "difference", "differences")
+            yield f"{count} between the mirror and {one.source}: `hookline reconcile show`, then heal or ignore them"
+    known = {one.source: one for one in status.passes}
+    for source, every_s in status.scheduled.items():
+        newest = known.get(source)
+        # One may be long, and the next begins a period after it was begun.
+        if newest is None or newest.state in ("stopped", "running"):
+            continue
+        since_ms = status.now_ms - (newest.completed_ms or newest.created_ms)
+        if status.running_workers and since_ms > 3 * every_s * 1_000:
+            wanted = span(round(every_s * 1_000))
+            yield f"the mirror was not put right from {source} for {span(since_ms)}, and is to be every {wanted}"
 
 
 def _needs_of_tails(status: Status) -> Iterator[str]:
