@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from hookline.receiver.leases import LEASE_MS, LeaseLost, Leases
+from hookline.receiver.leases import LATEST_MS, LEASE_MS, LeaseLost, Leases
 from hookline.storage import Verbs, connect
 from hookline.storage.migrate import migrate
 
@@ -37,3 +37,21 @@ def test_a_lease_has_one_holder_until_it_passes_and_then_fences_him_off(database
             assert one.take(connection, "default", "tail", NOW_MS + 60_000 + LEASE_MS) is None
             other.release(connection, "default", "tail", 2)
             assert one.take(connection, "default", "tail", NOW_MS + 60_000 + LEASE_MS) == 3
+
+
+def test_a_lease_of_before_the_clock_was_set_back_holds_nobody_up(database_url: str) -> None:
+    with contextlib.closing(connect(database_url)) as database:
+        migrate(database, "receiver", "hookline.receiver")
+        verbs = Verbs("hookline.receiver", database.dialect)
+        one, other = Leases(verbs, "one"), Leases(verbs, "other")
+        with database.transaction() as connection:
+            token = one.take(connection, "default", "tail", NOW_MS)
+            assert token is not None
+        back_ms = NOW_MS - LATEST_MS + LEASE_MS
+        with database.transaction() as connection:
+            assert other.take(connection, "default", "tail", back_ms) is None, (
+                "another host's clock may be so far behind"
+            )
+            assert other.take(connection, "default", "tail", back_ms - 1) == token + 1
+        with database.transaction() as connection, pytest.raises(LeaseLost):
+            one.hold(connection, "default", "tail", token, back_ms)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hookline.storage import Connection, Verbs
 
 LEASE_MS: Final = 60_000
+# No lease ends later than this from now: one that does was taken before the clock was set back. Far more than a lease,
+# since the clocks of several hosts differ.
+LATEST_MS: Final = 10 * LEASE_MS
 
 
 def holder_name() -> str:
@@ -47,6 +50,7 @@ class Leases:
             "holder": self._holder,
             "now_ms": now_ms,
             "until_ms": now_ms + LEASE_MS,
+            "latest_ms": now_ms + LATEST_MS,
         }
         rows = self._take.run(connection, named)
         return rows[0][0] if rows else None

@@ -191,7 +191,7 @@ class Source:
         if self.api_key is None:
             needing = {"tail": self.tail != "off", "reconcile_every_s": self.reconcile_every_s is not None}
             for setting in (name for name, is_set in needing.items() if is_set):
-                raise ConfigError(setting, "expected an API key with it, to ask the source with")
+                raise ConfigError(setting, "expected api_key with it (HOOKLINE_WORKOS_API_KEY), to ask with")
             return
         from hookline.receiver.source_http import check_api  # as above
 
