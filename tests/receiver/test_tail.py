@@ -26,7 +26,6 @@ from hookline.receiver.tail import (
     LONGEST_WAIT_MS,
     NOTED_EVERY_MS,
     OVERLAP_MS,
-    QUIET_US,
     Tail,
     needed_types,
     time_of,
@@ -229,24 +228,6 @@ def test_before_the_first_event_the_beginning_moves_on(feed: Feed, reading: Read
     assert reading.kept() == [first]
     since_us = [since_us for _, since_us in feed.asked if since_us is not None]
     assert since_us[-1] > (reading.clock.now_ms() - 2 * OVERLAP_MS) * 1_000
-
-
-def test_a_place_that_has_not_moved_for_a_week_is_left_for_a_time(feed: Feed, reading: Reading) -> None:
-    tail = reading.tail(feed)
-    reading.settle(tail)
-    feed.add()
-    reading.go_on(tail, 10 * OVERLAP_MS)
-    assert reading.row() is not None
-    assert feed.asked[-1][0] == "event_0000"
-    reading.clock.advance(QUIET_US // 1_000)
-    reading.settle(tail)
-    reading.clock.advance(EVERY_MS)
-    reading.settle(tail)
-    assert feed.asked[-1][1] == (reading.clock.now_ms() - EVERY_MS - OVERLAP_MS) * 1_000
-    later = feed.add()
-    reading.clock.advance(EVERY_MS)
-    reading.settle(tail)
-    assert reading.kept() == ["event_0000", later]
 
 
 def test_secrets_are_cut_out_as_at_the_door(feed: Feed, reading: Reading) -> None:
@@ -595,7 +576,9 @@ def test_a_place_that_the_source_no_longer_keeps_is_left_and_a_pass_stands_in(
     assert row is not None
     assert row.state == "snapshot", "none of these puts all of it right"
     put_pass(reading, 10, mode="apply", state="completed")
-    reading.go_on(tail, 4 * NOTED_EVERY_MS)
+    for _ in range(6):
+        feed.add()  # however busy the feed is
+        reading.go_on(tail, EVERY_MS)
     row = reading.row()
     assert row is not None
     assert (row.state, row.lost_us, row.pass_id) == ("reading", None, None)

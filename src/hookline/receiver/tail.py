@@ -51,8 +51,6 @@ _OVERLAP_US: Final = OVERLAP_MS * 1_000
 NOTED_EVERY_MS: Final = 20_000
 # How often whoever does not have the lease looks whether it is free.
 FOLLOW_MS: Final = LEASE_MS // 4
-# A place this old, with nothing after it, is left for a time: the source may stop to know the event.
-QUIET_US: Final = 7 * 86_400_000_000
 AGAIN: Final = Backoff(first_s=5, factor=2, cap_s=300, tries=2**31)
 # The longest that a source may ask for.
 LONGEST_WAIT_MS: Final = 3_600_000
@@ -113,6 +111,7 @@ class Tail:
         self._row: TailRow | None = None
         self._types: tuple[str, ...] = ()
         self._noted_ms = 0
+        self._settled_ms = 0
         self._overlap = _Overlap()
         self._failures = 0
         self._wait_ms = 0
@@ -279,12 +278,12 @@ class Tail:
         self._verbs["tails_move"].run(connection, {**named, "read": read, "kept": kept, "late": late})
 
     def _note(self, row: TailRow, requested_us: int, now_ms: int) -> None:
-        """Now and then, at the tip: that reading goes well, what is to be asked for, and a place that does not age."""
+        """Now and then, at the tip: that reading goes well, what is to be asked for, where a beginning is by now."""
         if 0 <= now_ms - self._noted_ms < NOTED_EVERY_MS and not self._failures:
             return
-        seen_us = requested_us - OVERLAP_MS * 1_000
-        if row.cursor is None or row.cursor_us < seen_us - QUIET_US:
-            row = row._replace(cursor=None, cursor_us=max(row.cursor_us, seen_us))
+        if row.cursor is None:
+            # A source answers for thirty days at a time: a range that begins before that would be refused.
+            row = row._replace(cursor_us=max(row.cursor_us, requested_us - _OVERLAP_US))
 
         def work(connection: Connection) -> tuple[str, ...]:
             self._move(connection, row, now_ms)
@@ -336,7 +335,8 @@ class Tail:
             named = {"source": self._source, "pass_id": pass_id}
             self._in_lease(now_ms, lambda connection: self._verbs["tails_pass"].run(connection, named))
             row = row._replace(pass_id=pass_id)
-        elif not 0 <= now_ms - self._noted_ms < NOTED_EVERY_MS:
+        elif not 0 <= now_ms - self._settled_ms < NOTED_EVERY_MS:
+            self._settled_ms = now_ms
             settled = self._in_lease(
                 now_ms, lambda connection: self._verbs["tails_settle"].run(connection, {"source": self._source})
             )
