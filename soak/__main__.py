@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 
-from soak import crash, drain, merge, races, reading, schema, senders
+from soak import crash, drain, feed, merge, races, reading, schema, senders
 from soak.report import Report
 
 SOAKS: dict[str, Callable[..., Report]] = {
     "crash": crash.soak,
     "drain": drain.soak,
+    "feed": feed.soak,
     "merge": merge.soak,
     "races": races.soak,
     "reading": reading.soak,
@@ -25,7 +26,7 @@ SOAKS: dict[str, Callable[..., Report]] = {
 
 
 DATABASES = ("sqlite", "postgresql")
-ON_EITHER = ("drain", "merge", "races", "reading")
+ON_EITHER = ("drain", "feed", "merge", "races", "reading")
 
 
 def main() -> int:
@@ -35,7 +36,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same run (default: 1)")
     parser.add_argument("--scale", type=float, default=1.0, help="size; 1 is what docs/proof quotes (default: 1)")
     parser.add_argument(
-        "--database", choices=DATABASES, help=f"for {', '.join(ON_EITHER)}, where to keep it (default: sqlite)"
+        "--database",
+        choices=DATABASES,
+        help=f"for {', '.join(ON_EITHER)}, where to keep it (default: sqlite; feed: postgresql)",
     )
     arguments = parser.parse_args()
     if unknown := set(arguments.only) - set(SOAKS):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from bench.backlog import add_entries
-from soak import drain, merge
+from soak import drain, feed, merge
 from soak.report import Report
 
 from hookline.storage import connect
@@ -35,6 +35,16 @@ def test_the_merge_soak_reports_and_finds_nothing_wrong() -> None:
     assert "| Hookline's rules | 0 | 0 | 0 | 0 | 0 |" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("`make soak ARGS='merge --seed 1 --scale 0.002'`")
     assert "tables, workers 4: 40 of 40 histories; 0 wrong" in done.stderr
+
+
+def test_a_feed_is_followed_while_others_publish() -> None:
+    """On SQLite, by the same run as on PostgreSQL; what was read is said for each reader."""
+    said: list[str] = []
+
+    report = feed.soak(seed=1, scale=0.02, say=said.append, database="sqlite")
+
+    assert report.wrong == []
+    assert re.fullmatch(r"\| 2,000 \| [\d,]+ \| 2,000 of 100, 2,000 of 61 \| [\d,]+ times \| 0 \|", report.lines[-3])
 
 
 def test_a_backlog_is_drained_and_every_entry_accounted_for() -> None:
