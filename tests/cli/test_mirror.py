@@ -159,7 +159,7 @@ def test_why_tells_what_is_to_be_asked_and_what_was_listed(folder: Path, capsys:
     with closing(sqlite3.connect("hookline.db")) as connection, connection:
         connection.execute(
             "insert into hookline_refetches values"
-            " ('default', 'directory_user', ?, 'gap', 'event_7', 1, 0, 60000, 2, 'answered HTML')",
+            " ('default', 'directory_user', ?, 'gap', 'event_7', 1, 0, 60000, 2, 'answered HTML', null, null)",
             (user_id(),),
         )
         connection.execute(

@@ -16,6 +16,7 @@ import pytest
 from hookline import Receiver, Source
 from hookline.adapters.dbapi import PsycopgTransactions, SqliteTransactions
 from hookline.errors import ConfigError
+from hookline.receiver import feeds as feeds_module
 from hookline.receiver.feeds import LOOK_MS, Feeds
 from hookline.receiver.handlers import Transactions
 from hookline.receiver.model import TailRow
@@ -47,8 +48,8 @@ def sending(tmp_path: Path, clock: TurnedClock) -> Iterator[Sending]:
 
 
 def receiver_of(sending: Sending, url: str, **named: Any) -> Receiver:
-    named = {"tail": "on", "secrets": [SECRET], **named}
-    return Receiver(url, api_key=sending.api_key, api_url=URL, exchange=sending.exchange, clock=sending.clock, **named)
+    api = {"api_key": sending.api_key, "api_url": URL, "exchange": sending.exchange}
+    return Receiver(url, clock=sending.clock, **{"tail": "on", "secrets": [SECRET], **api, **named})
 
 
 def tails(receiver: Receiver) -> list[TailRow]:
@@ -169,6 +170,17 @@ def test_a_worker_reads_beside_its_inbox_and_lets_go_at_its_end(sending: Sending
         with contextlib.closing(hooks.feeds()) as feeds:
             feeds.settle()
         assert len(sending.asked) > before
+
+
+def test_an_end_does_not_wait_for_a_source_that_is_silent(
+    sending: Sending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds_module, "END_S", 0.05)
+    with receiver_of(sending, f"sqlite:///{tmp_path / 'app.db'}", api_url=sending.url, exchange=None) as hooks:
+        sending.faults.expect("silence", path="/events", times=9)
+        with hooks.feeds():
+            wait_for(lambda: sending.faults.seen["silence"], "the feed to be asked for")
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("hookline-tail")]
 
 
 def test_of_several_processes_one_reads(sending: Sending, database_url: str) -> None:

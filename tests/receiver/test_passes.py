@@ -12,14 +12,13 @@ from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.pass_store import Pass
 from hookline.receiver.passes import FOLLOW_MS, RESTART_AFTER_MS, Passes
 from hookline.receiver.resources import decode
-from hookline.receiver.source import Page
 from hookline.receiver.work import Access
 from hookline.rules.merge import EPSILON_US, same_content
 from hookline.storage import Verbs
 
 from ..conftest import DATABASES
 from .company import Desk
-from .source import Fault, MemorySource, refuse, small
+from .source import MemorySource, refuse, small
 
 RUNS_ON = DATABASES
 
@@ -202,79 +201,6 @@ def test_who_was_taken_for_dead_stores_nothing(desk: Desk) -> None:
     assert state_of(slow, pass_id).counts["requests"] == len(source.requests) - 1, "what the slow one asked"
 
 
-def twice(answer: Page) -> Page:
-    return answer._replace(items=answer.items + answer.items[:1])
-
-
-def of_another_kind(answer: Page) -> Page:
-    return answer._replace(items=({**answer.items[0], "object": "invoice"}, *answer.items[1:]))
-
-
-def elsewhere(answer: Page) -> Page:
-    return answer._replace(items=({**answer.items[0], "directory_id": "dir_2"}, *answer.items[1:]))
-
-
-def unnamed(answer: Page) -> Page:
-    return answer._replace(items=({**answer.items[0], "id": "a\nb"}, *answer.items[1:]))
-
-
-def empty_and_more(answer: Page) -> Page:
-    return answer._replace(items=(), after="user_001")
-
-
-def around(answer: Page) -> Page:
-    return answer._replace(after="user_000")
-
-
-@pytest.mark.parametrize(
-    ("number", "fault"),
-    [
-        (3, refuse("nonsense", "expected JSON, got text/html")),
-        (3, refuse("unauthorized")),
-        (5, refuse("refused")),
-        (3, twice),
-        (3, of_another_kind),
-        (3, elsewhere),
-        (3, unnamed),
-        (3, empty_and_more),
-    ],
-)
-def test_nonsense_stops_it_with_a_reason_and_changes_nothing(desk: Desk, number: int, fault: Fault) -> None:
-    source, events = small(desk.clock)
-    desk.take(*events)
-    churn(source)
-    source.faults[number] = fault
-    passes = passes_on(desk, source)
-    pass_id = passes.start("reconcile", "apply", asked_by="test")
-    before: list[Any] = []
-    source.before = lambda n: before.extend(mirrored(desk) if n == number else [])
-
-    work(desk, passes)
-
-    stopped = state_of(passes, pass_id)
-    assert stopped.state == "stopped"
-    assert stopped.reason
-    assert mirrored(desk) == before
-    assert passes.resume(pass_id)
-    work(desk, passes)
-    assert state_of(passes, pass_id).state == "completed"
-    assert differences(desk, source) == []
-
-
-def test_a_list_that_goes_round_stops_it(desk: Desk) -> None:
-    """Its last page leads to its second: what it shows there was shown before."""
-    source, _ = small(desk.clock)
-    source.faults = dict.fromkeys(range(3, 30), around)
-    passes = passes_on(desk, source)
-    pass_id = passes.start("backfill", "apply", asked_by="test")
-
-    work(desk, passes)
-
-    assert state_of(passes, pass_id).state == "stopped"
-    assert "nonsense" in str(state_of(passes, pass_id).reason)
-    assert len(source.requests) < 10
-
-
 def test_it_waits_for_what_passes_and_for_as_long_as_the_source_says(desk: Desk) -> None:
     source, _ = small(desk.clock)
     source.faults[3] = refuse("unavailable", "503")
@@ -298,27 +224,6 @@ def test_it_waits_for_what_passes_and_for_as_long_as_the_source_says(desk: Desk)
     assert differences(desk, source) == []
 
 
-@pytest.mark.parametrize("reason", ["unavailable", "refused"])
-def test_a_list_that_broke_off_deletes_nothing(desk: Desk, reason: str) -> None:
-    """Whatever page of it fails: nobody who is not on what was read of it is taken for gone."""
-    source, events = small(desk.clock, users=6)
-    desk.take(*events)
-    desk.clock.advance(LATER_MS)
-    members = desk.members()
-    for number in range(1, 14):
-        source.requests.clear()
-        source.faults = dict.fromkeys(range(number, number + 40), refuse(reason))
-        passes = passes_on(desk, source)
-        pass_id = passes.start("reconcile", "apply", asked_by="test")
-        work(desk, passes, steps=number + 20)
-        assert state_of(passes, pass_id).state != "completed"
-        assert len(desk.ids("directory_users")) == 6
-        assert len(desk.ids("directory_groups")) == 3
-        assert desk.members() == members
-        passes.cancel(pass_id, asked_by="test")
-        passes.release()
-
-
 def test_what_a_list_leaves_out_and_is_there_is_kept(desk: Desk) -> None:
     """Each is asked for alone, and gone only where the answer is 404."""
     source, events = small(desk.clock, page=100)
@@ -332,29 +237,6 @@ def test_what_a_list_leaves_out_and_is_there_is_kept(desk: Desk) -> None:
     assert differences(desk, source) == []
     assert source.requests.count("/directory_users/user_003") == 1
     assert "died" not in done.counts
-
-
-@pytest.mark.parametrize("reason", ["unavailable", "nonsense"])
-def test_no_answer_about_one_is_no_death(desk: Desk, reason: str) -> None:
-    source, events = small(desk.clock, page=100)
-    desk.take(*events)
-    desk.clock.advance(LATER_MS)
-    source.delete("directory_user", "user_001")
-    source.delete("directory_user", "user_003")
-    desk.clock.advance(LATER_MS)
-    source.faults = {6: refuse(reason), 7: refuse(reason)}  # lists, the directory, the first of the two; then these
-    passes = passes_on(desk, source)
-    pass_id = passes.start("reconcile", "apply", asked_by="test")
-    while len(source.requests) < 7:
-        passes.step(desk.clock.now_ms())
-    assert source.requests[5] == source.requests[6] == "/directory_users/user_003"
-    assert "user_001" not in desk.ids("directory_users"), "of the first it was said"
-    if reason == "nonsense":
-        assert state_of(passes, pass_id).state == "stopped"
-        assert "user_003" in desk.ids("directory_users")
-        passes.resume(pass_id)
-    work(desk, passes)
-    assert differences(desk, source) == []
 
 
 def test_much_of_a_list_gone_stops_at_the_guard(desk: Desk) -> None:

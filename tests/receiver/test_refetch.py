@@ -236,6 +236,55 @@ def test_a_stub_is_fetched_after_minutes_and_forgotten_where_it_was_created_mean
     assert office.waiting() == []
 
 
+def test_a_source_whose_clock_went_back_is_believed_when_it_says_so_twice(office: Office) -> None:
+    """A4: restored from a backup it shows an older `updated_at`. One such read may come from a replica; a second, ε
+    later, is believed, looked at once more, and then nothing is asked any more.
+    """
+    restored = {**office.source.objects["directory_user"]["user_1"], "first_name": "Restored"}
+    restored["updated_at"] = format_ms((office.desk.clock.now_ms() - 2 * FAR_MS) * 1_000)
+    newest = office.put_user("user_1", first_name="Newest")
+    office.take(newest)
+    office.desk.clock.advance(FAR_MS)
+    office.source.objects["directory_user"]["user_1"] = restored
+    event = {
+        **newest,
+        "id": "event_999999",
+        "created_at": format_ms(office.desk.clock.now_ms() * 1_000),
+        "data": restored,
+    }
+    office.take(event)
+    assert office.flags() == ["clock_regression"]
+
+    shown = []
+    for _ in range(4):
+        office.desk.clock.advance(SETTLES_MS)
+        office.ask()
+        shown.append(office.desk.one("select first_name from hookline_directory_users where id = 'user_1'"))
+    assert shown == ["Newest", "Restored", "Restored", "Restored"]
+    assert len(office.source.requests) == 3
+    assert office.flags() == []
+    assert office.waiting() == []
+    assert office.desk.changes("directory_user")[-1] == ("updated", "user_1")
+
+
+def test_two_reads_that_differ_are_not_believed(office: Office) -> None:
+    """Each below what is known, with another time each: neither counts yet."""
+    office.take(office.put_user("user_1", first_name="Newest"))
+    office.desk.clock.advance(FAR_MS)
+    item = office.source.objects["directory_user"]["user_1"]
+    office.take({"object": "event", "id": "event_999999", "event": "dsync.user.updated",
+                 "created_at": format_ms(office.desk.clock.now_ms() * 1_000),
+                 "data": {**item, "updated_at": format_ms(1_000_000)}})  # fmt: skip
+    for number in (1, 2):
+        item = {**item, "first_name": f"Old {number}", "updated_at": format_ms(number * 1_000_000)}
+        office.source.objects["directory_user"]["user_1"] = item
+        office.desk.clock.advance(SETTLES_MS)
+        office.ask()
+
+    assert office.desk.one("select first_name from hookline_directory_users where id = 'user_1'") == "Newest"
+    assert office.waiting() == [("user_1", "clock_regression")]
+
+
 def test_a_source_that_is_away_is_left_alone_for_a_while(office: Office) -> None:
     """Longer each time, and as long as it asks for; then what is due is asked."""
     office.take(office.source.delete("directory_user", "user_1"), office.put_user("user_1"))

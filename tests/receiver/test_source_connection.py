@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trustme
@@ -270,25 +271,44 @@ def test_where_nobody_listens_it_is_unavailable() -> None:
     assert caught.value.reason == "unavailable"
 
 
-def test_a_certificate_that_nobody_vouches_for_is_not_spoken_to() -> None:
+@contextlib.contextmanager
+def speaking_tls(name: str, authority: trustme.CA, *, times: int) -> Iterator[str]:
+    """A host with a certificate for `name`, that answers so many connections with an empty list; its URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
+    authority.issue_cert(name).configure_cert(context)
 
-    def shake(sock: socket.socket) -> None:
-        with contextlib.suppress(OSError), context.wrap_socket(sock, server_side=True):
-            pass
+    def serve() -> None:
+        for _ in range(times):
+            sock = listener.accept()[0]
+            with contextlib.suppress(OSError), context.wrap_socket(sock, server_side=True) as spoken:
+                spoken.recv(65_536)
+                spoken.sendall(whole(EMPTY, headers="Connection: close\r\n"))
+            sock.close()
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            for _ in range(3):
-                shake(listener.accept()[0])
-
         thread = threading.Thread(target=serve)
         thread.start()
-        api = HttpSource(f"https://localhost:{listener.getsockname()[1]}", KEY, clock=TurningClock(NOW_MS))
-        with pytest.raises(SourceError, match=r"certificate|issuer") as caught:
-            api.page("directory", {})
-        api.close()
+        yield f"https://localhost:{listener.getsockname()[1]}"
         thread.join(10)
-    assert caught.value.reason == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_known", "told"),
+    [("localhost", True, None), ("localhost", False, "certificate|issuer"), ("elsewhere.test", True, "(?i)hostname")],
+)
+def test_only_a_host_that_is_vouched_for_under_its_name_is_spoken_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_known: bool, told: str | None
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    if is_known:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with speaking_tls(name, authority, times=1 if told is None else 3) as url:
+        api = HttpSource(url, KEY, clock=TurningClock(NOW_MS))
+        if told is None:
+            assert api.page("directory", {}).items == ()
+        else:
+            with pytest.raises(SourceError, match=told) as caught:
+                api.page("directory", {})
+            assert caught.value.reason == "unavailable"
+        api.close()

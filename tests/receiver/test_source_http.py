@@ -419,6 +419,8 @@ def test_without_a_cursor_none_can_have_expired() -> None:
         ("ftp://api.source.test", KEY),
         ("https://user:secret@api.source.test", KEY),
         ("https://api.source.test/?a=b", KEY),
+        ("https://api.source.test/caf\u00e9", KEY),
+        ("https://api.source.test/a b", KEY),
         ("https://api.source.test:port", KEY),
         ("api.source.test", KEY),
         (URL, ""),

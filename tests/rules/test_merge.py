@@ -473,6 +473,25 @@ BOTH = ObjectState("directory_user", "u1", life=(5, "m"), provisional=(20, "m"))
 DEAD = ObjectState("directory_user", "u1", life=(10, "a"), death=(15, "d"), provisional=(20, "m"))
 
 
+def test_the_second_of_two_reads_that_agree_resets_the_content() -> None:
+    """A4: and only the content, which later events replace as ever; it is wished to be looked at once more."""
+    known = fold([seen("upsert", 10), seen("upsert", 200)])
+    first = join(known, seen("read", 300, updated_s=100))
+    assert (name(first.state), first.flags, first.wishes) == (
+        "n200",
+        ("clock_regression",),
+        ("refetch:clock_regression",),
+    )
+
+    second = join(first.state, seen("read", 400, updated_s=100), resets=True)
+    assert (name(second.state), second.flags, second.wishes) == ("n400", (), ("refetch:clock_regression",))
+    assert second.verdict == "updated"
+    assert second.state.life == (400 * S, "")
+    third = join(second.state, seen("read", 500, updated_s=100, payload=dict(second.state.payload or {})))
+    assert (third.verdict, third.flags, third.wishes) == ("noop", (), ())
+    assert name(join(third.state, seen("upsert", 600)).state) == "n600"
+
+
 @pytest.mark.parametrize(
     ("state", "parents", "floor", "alive"),
     [

@@ -94,11 +94,15 @@ def _span_s(seconds: float) -> str:
 
 def print_applied(pass_: Pass) -> None:
     """What a pass that puts things right came to."""
-    counts = pass_.counts
+
+    def count(name: str, word: str) -> str:
+        number = pass_.counts.get(name, 0)
+        return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+
     print(
-        f"{pass_.state}: {counts.get('objects', 0):,} objects and {counts.get('edges', 0):,} memberships read, "
-        f"{counts.get('changes', 0):,} changes made, {counts.get('died', 0):,} found gone, "
-        f"{counts.get('removed', 0):,} memberships ended; {counts.get('requests', 0):,} requests in "
+        f"{pass_.state}: {count('objects', 'object')} and {count('edges', 'membership')} read, "
+        f"{count('changes', 'change')} made, {pass_.counts.get('died', 0):,} found gone, "
+        f"{count('removed', 'membership')} ended; {count('requests', 'request')} in "
         f"{_span_s((pass_.updated_ms - pass_.created_ms) / 1_000)}"
     )
 

@@ -56,6 +56,7 @@ class Doubts:
         self._late: dict[Asked, list[Mapping[str, Any]]] = defaultdict(list)
         self._numbers: dict[Asked, list[_Number]] = defaultdict(list)
         self._answers: dict[Asked, int] = {}
+        self._lower: dict[Asked, tuple[int, int]] = {}
         self._counts: Counter[tuple[str, ...]] = Counter()
 
     def can_ask(self, source: str, resource: str) -> bool:
@@ -93,6 +94,10 @@ class Doubts:
     def came_numbered(self, asked: Asked, number: int, clock_us: int) -> None:
         """An event that says which of its object's it is."""
         self._numbers[asked].append(_Number(number, clock_us))
+
+    def read_lower(self, asked: Asked, updated_us: int, clock_us: int) -> None:
+        """The source has shown an object with an `updated_at` lower than what is known (A4)."""
+        self._lower[asked] = updated_us, clock_us
 
     def answered(self, asked: Asked, clock_us: int) -> None:
         """The source has answered; the answer counts as of `clock_us`."""
@@ -139,13 +144,17 @@ class Doubts:
     def _merged(self, asked: Asked, reasons: frozenset[Reason], after_us: int, known: Refetch | None) -> Refetch:
         gap = self._gaps.get(asked)
         told_by = gap.event_id if gap is not None else None
+        lower = self._lower.get(asked, (None, None))
         due = due_ms(reasons, after_us, self._now_ms)
         if known is None:
-            return Refetch(*asked, reasons, told_by, after_us, self._now_ms, due)
+            one = Refetch(*asked, reasons, told_by, after_us, self._now_ms, due)
+            return one._replace(lower_us=lower[0], lower_read_us=lower[1])
         later_us = max(after_us, known.after_us)
         return known._replace(
             reasons=known.reasons | reasons,
             told_by=told_by or known.told_by,
+            lower_us=known.lower_us if lower[0] is None else lower[0],
+            lower_read_us=known.lower_read_us if lower[1] is None else lower[1],
             after_us=later_us,
             # Not before an answer can settle both.
             due_ms=max(min(due, known.due_ms), due_ms(_NO_REASONS, later_us, self._now_ms)),

@@ -202,7 +202,8 @@ class _Step:
                 if isinstance(found, Gone):
                     return self._bury(found)
                 self._requests += 1
-            return self._count
+            if candidates:
+                return self._count
         if not candidates:
             return self._set_floor
         if self._pass.mode == "dry_run":
@@ -304,11 +305,11 @@ class _Step:
     def _close(self, connection: Connection) -> Moved:
         """What a listing leaves: others to read, and what lives though it did not show it, to be asked for alone."""
         pass_, listing = self._pass, self._listing
-        after = ""
-        while ids := self._store.seen_page(connection, pass_.row_id, listing, after, ROWS_AT_ONCE):
-            if not self._add_listings(connection, ids):
-                break
-            after = ids[-1]
+        if listing.resource in ("directory", "directory_group"):
+            after = ""
+            while ids := self._store.seen_page(connection, pass_.row_id, listing, after, ROWS_AT_ONCE):
+                self._add_listings(connection, ids)
+                after = ids[-1]
         if pass_.mode == "apply":
             self._wish(connection)
         self._store.forget_seen(connection, pass_.row_id, listing)
@@ -380,17 +381,14 @@ class _Step:
         self._drift.store.add(connection, self._pass, candidates, self._now_ms)
         return {"candidates": len(candidates)}
 
-    def _add_listings(self, connection: Connection, ids: Sequence[str]) -> bool:
-        """Add those of what is in these; False where nothing is listed of it."""
+    def _add_listings(self, connection: Connection, ids: Sequence[str]) -> None:
+        """Add those of what is in these directories or groups."""
         listing = self._listing
         if listing.resource == "directory":
             found = [listing_of(of, id_, id_) for id_ in ids for of in ("directory_user", "directory_group")]
-        elif listing.resource == "directory_group":
-            found = [listing_of(_EDGE, id_, listing.scope_id) for id_ in ids]
         else:
-            return False
+            found = [listing_of(_EDGE, id_, listing.scope_id) for id_ in ids]
         self._store.add_listings(connection, self._pass.row_id, found)
-        return True
 
     def _moved(self, listing: Listing, counts: dict[str, int]) -> Moved:
         return Moved(listing, counts | {"requests": self._requests})

@@ -132,13 +132,15 @@ class Applied:
 
 class Seen(NamedTuple):
     """What an event or an answer of the source's API says of its source's objects, and what is to be named as the cause
-    of what comes of it. `sequence` is which of its object's events it is, where the sender says so.
+    of what comes of it. `sequence` is which of its object's events it is, where the sender says so. `resets`: as for
+    rules/merge.py `join`.
     """
 
     source: str
     observed: Observed
     cause: Cause
     sequence: int | None = None
+    resets: bool = False
 
 
 class _Read(NamedTuple):
@@ -363,7 +365,7 @@ class _Batch:
         for one, observation in seen:
             before, before_ids = row.known_state(), row.parent_ids
             floor = self._scope_floor(row, observation.payload) if self._floors else NEVER
-            joined = join(before, observation, floor=floor)
+            joined = join(before, observation, floor=floor, resets=one.resets)
             state, verdict = joined.state, joined.verdict
             was_shown = row.shown if row.announced else None
             if state is not before:
@@ -476,6 +478,11 @@ class _Batch:
         reasons = _reasons(wishes)
         if verdict == "stub":
             reasons.append("stub")
+        if "clock_regression" in reasons and observation.kind == "read":
+            if one.resets:
+                _flag(row, (), but="clock_regression")
+            elif observation.updated_us is not None:
+                doubts.read_lower(asked, observation.updated_us, observation.clock[0])
         if reasons:
             deaths = [parent.death for parent in self._parents_of(row)]
             doubts.wish(asked, reasons, max(state.content[1:], state.undated, state.life, state.death, *deaths)[0])

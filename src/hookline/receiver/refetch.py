@@ -23,7 +23,7 @@ from hookline.receiver.resources import (
     observe_unlisted,
 )
 from hookline.receiver.source import Gone
-from hookline.rules.merge import read_clock
+from hookline.rules.merge import EPSILON_US, read_clock
 from hookline.rules.refetch import due_ms
 from hookline.rules.schedule import Backoff
 
@@ -166,7 +166,14 @@ class Refetcher:
             observed = observe_read(refetch.resource, answer.item, answer.requested_us)
             if observed.ignored is not None:
                 raise SourceError("nonsense", f"{refetch.resource} {refetch.object_id}: {observed.ignored}")
-        self._join(refetch, answer.requested_us, lambda _: [observed])
+        resets = _is_second(refetch, observed, answer.requested_us)
+        if resets:
+            log.warning(
+                "%s %s: the source showed it twice with an updated_at below what was known; what it shows counts now",
+                refetch.resource,
+                refetch.object_id,
+            )
+        self._join(refetch, answer.requested_us, lambda _: [observed], resets=resets)
 
     def _ask_members(self, refetch: Refetch, group_id: str, user_id: str) -> None:
         """C7: all groups of the user, or all users of the group where no user is named."""
@@ -231,14 +238,21 @@ class Refetcher:
             after = found[-1]
         return [(one, other) for one, other in keys]
 
-    def _join(self, refetch: Refetch, requested_us: int, observe: Callable[[Connection], list[Observed]]) -> None:
+    def _join(
+        self,
+        refetch: Refetch,
+        requested_us: int,
+        observe: Callable[[Connection], list[Observed]],
+        *,
+        resets: bool = False,
+    ) -> None:
         """Join an answer, and see whether it has settled what was asked."""
         now_ms = self._clock.now_ms()
         counts_as_of_us = read_clock(requested_us)[0]
 
         def work(connection: Connection) -> Applied:
             self._hold(connection)
-            seen = [Seen(self._source, one, Cause(None, CAUSE)) for one in observe(connection)]
+            seen = [Seen(self._source, one, Cause(None, CAUSE), resets=resets) for one in observe(connection)]
             done = apply_reads(self._mirror, connection, seen, now_ms, asking=(self._source,))
             left = self._mirror.refetches.of(connection, [refetch.asked]).get(refetch.asked)
             if left is not None and left.after_us < counts_as_of_us:
@@ -293,6 +307,17 @@ class Refetcher:
 
         self._access.run(work)
         return True
+
+
+def _is_second(refetch: Refetch, observed: Observed, requested_us: int) -> bool:
+    """Whether an answer agrees with one from ε before or earlier on an `updated_at` below what is known (A4)."""
+    return (
+        refetch.lower_us is not None
+        and refetch.lower_read_us is not None
+        and bool(observed.objects)
+        and observed.objects[0].updated_us == refetch.lower_us
+        and read_clock(requested_us)[0] >= refetch.lower_read_us + EPSILON_US
+    )
 
 
 def _in_vain_ms(refetch: Refetch, now_ms: int) -> int:

@@ -29,7 +29,8 @@ class Refetch(NamedTuple):
 
     `told_by` is the event that says that another is missing. An answer settles it that counts as of later than
     `after_us`, the source's time. `tries` is how often it was asked in vain, and `error` what came last instead of an
-    answer.
+    answer. `lower_us` is the `updated_at` of a read that lay below what is known (A4), `lower_read_us` what that counts
+    as of.
     """
 
     source: str
@@ -42,6 +43,8 @@ class Refetch(NamedTuple):
     due_ms: int
     tries: int = 0
     error: str | None = None
+    lower_us: int | None = None
+    lower_read_us: int | None = None
 
     @property
     def asked(self) -> Asked:

@@ -311,8 +311,8 @@ def check_api(base_url: str, api_key: str, *, may_use_http: bool = False) -> Non
     Raises: ConfigError.
     """
     check_source_url(base_url, setting="api_url", may_use_http=may_use_http)
-    if urlsplit(base_url).query:
-        raise ConfigError("api_url", "expected a URL without a query")
+    if urlsplit(base_url).query or not _KEY.fullmatch(base_url):
+        raise ConfigError("api_url", "expected a URL without a query, of ASCII signs alone and without spaces")
     if not isinstance(api_key, str) or not _KEY.fullmatch(api_key):
         raise ConfigError("api_key", "expected ASCII letters, digits and signs alone, without spaces")
 

@@ -261,7 +261,14 @@ def floor_death(floor: Clock) -> Clock:
     return (floor[0] - 1, AFTER_EVERY_ID)
 
 
-def join(state: ObjectState | None, seen: Observation, *, floor: Clock = NEVER, epsilon_us: int = EPSILON_US) -> Joined:
+def join(
+    state: ObjectState | None,
+    seen: Observation,
+    *,
+    floor: Clock = NEVER,
+    resets: bool = False,
+    epsilon_us: int = EPSILON_US,
+) -> Joined:
     """Join one observation into what is known of its object (rules A1–A23); None is an object never heard of.
 
     Parents take no part: they decide at reading (`is_alive`).
@@ -271,6 +278,9 @@ def join(state: ObjectState | None, seen: Observation, *, floor: Clock = NEVER, 
             that the pass implies, unless the object has been proven since: then the pass has seen it, or it is younger.
             So the object's own life depends on the set of observations, not on their order, and who shows the
             object need not know the floor.
+        resets: a read that is the second of two, ε or more apart, which agree on an `updated_at` lower than what is
+            known (A4): its content counts from here on. The only move that is no maximum; it is wished to be looked at
+            once more.
     """
     before = ObjectState(seen.resource, seen.key) if state is None else state
     flags: list[Flag] = []
@@ -282,7 +292,7 @@ def join(state: ObjectState | None, seen: Observation, *, floor: Clock = NEVER, 
     least_death = max(before.death, floor_death(floor)) if is_unseen else before.death
     if seen.kind == "delete" or seen.kind == "absent":
         return _join_death(state, before, seen, key, payload, least_death, epsilon_us, flags, wishes)
-    return _join_life(state, before, seen, key, payload, least_death, epsilon_us, flags, wishes)
+    return _join_life(state, before, seen, key, payload, least_death, resets, epsilon_us, flags, wishes)
 
 
 def _join_life(
@@ -292,6 +302,7 @@ def _join_life(
     key: ContentKey,
     payload: Mapping[str, Any] | None,
     death: Clock,
+    resets: bool,
     epsilon_us: int,
     flags: list[Flag],
     wishes: list[Wish],
@@ -312,7 +323,10 @@ def _join_life(
         is_old = key < content
         newer = key > content or (key == content and _wins_tie(payload, kept))
         if not embedded and key[0] < content[0] and clock[0] > content[1] + epsilon_us:
-            flags.append("clock_regression")  # A4: the sender's clock went back, or an update is missing
+            if resets:
+                newer = True
+            else:
+                flags.append("clock_regression")  # A4: the sender's clock went back, or an update is missing
             wishes.append("refetch:clock_regression")
         elif key[0] == content[0] and key != content and not same_content(seen.resource, kept, payload):
             if _is_close(clock, content[1:], epsilon_us):

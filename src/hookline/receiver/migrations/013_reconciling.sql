@@ -48,7 +48,8 @@ create table hookline_floors (
 -- What the source is to be asked about an object, since events leave it open. An edge's object_id is its ends' ids with a
 -- slash between; where one of the two is empty, all edges of the other are meant. reasons are space separated; told_by is
 -- the event that says that another is missing. An answer settles it that counts as of later than after_us, the source's
--- time.
+-- time. lower_us: the updated_at of an answer that lay below what is known, lower_read_us what that counts as of: a second
+-- one that agrees is believed.
 create table hookline_refetches (
     source text not null,
     resource text not null,
@@ -60,6 +61,8 @@ create table hookline_refetches (
     due_ms integer not null,
     tries integer not null default 0,
     error text,
+    lower_us integer,
+    lower_read_us integer,
     primary key (source, resource, object_id)
 );
 create index hookline_refetches_due on hookline_refetches (source, due_ms);
