@@ -383,6 +383,29 @@ def test_a_directory_too_young_for_the_list_hides_nothing(desk: Desk) -> None:
     assert [request for request in source.requests if request.count("/") > 1] == []
 
 
+def test_what_a_later_page_shows_is_not_older_than_the_first(desk: Desk) -> None:
+    """What is taken for the source's time may fall from one request to the next: its offset is never known exactly."""
+    source, _ = small(desk.clock, users=8)
+    shown = {(user, group) for group, users in source.members.items() for user in users}
+
+    def sinking(number: int) -> Fault:
+        def fault(answer: Any) -> Any:
+            return answer._replace(requested_us=answer.requested_us - number * 1_500_000)
+
+        return fault
+
+    source.faults = {number: sinking(number) for number in range(1, 200)}
+
+    done = whole(desk, source)
+
+    assert done.counts.get("removed", 0) == 0
+    assert [asked for asked in source.requests if asked.startswith("/directory_users/")] == [], "each was shown"
+    assert {
+        tuple(pair) for pair in desk.rows("select user_id, group_id from hookline_directory_memberships_live")
+    } == shown
+    assert differences(desk, source) == []
+
+
 def test_one_directory_alone(desk: Desk) -> None:
     source, _ = small(desk.clock)
     source.put("directory", "dir_2", organization_id="org_1", name="Other", state="linked")

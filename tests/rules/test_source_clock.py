@@ -49,6 +49,21 @@ def test_a_clock_that_was_set_makes_what_was_known_before_void() -> None:
     assert offset_us((set_back,)) <= -60_000_000
 
 
+def test_many_answers_do_not_make_the_offset_fall() -> None:
+    """A hundred in a second: what said most is long among those that are not the newest."""
+    bounds: tuple[Bound, ...] = ()
+    offsets = []
+    for step in range(400):
+        at_ms = NOW_MS + 500 + step * 10
+        new = bound(date_of(at_ms * 1_000), sent_ms=at_ms, received_ms=at_ms + 5)
+        assert new is not None
+        bounds = with_bound(bounds, new)
+        offsets.append(offset_us(bounds))
+    assert offsets == sorted(offsets)
+    assert -20_000 < offsets[-1] <= 0
+    assert len(bounds) <= KEPT
+
+
 def test_what_is_old_counts_no_longer() -> None:
     old = Bound(-500_000, 500_000, NOW_MS)
     new = Bound(-900_000, 100_000, NOW_MS + KEPT_MS + 1)

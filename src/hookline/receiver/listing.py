@@ -112,7 +112,8 @@ class _Step:
             raise
         self._requests += 1
         self._check(page)
-        return lambda connection: self._store_page(connection, page)
+        dated = page._replace(requested_us=self._dated(page.requested_us))
+        return lambda connection: self._store_page(connection, dated)
 
     def _check(self, page: Page) -> None:
         """SourceError where a page is none of this listing's."""
@@ -362,7 +363,14 @@ class _Step:
         self._requests += 1
         if isinstance(found, Found) and found.item.get("id") != id_:
             raise SourceError("nonsense", f"{PATHS[resource]}: asked for one object, got another")
-        return found
+        return found._replace(requested_us=self._dated(found.requested_us))
+
+    def _dated(self, requested_us: int) -> int:
+        """When something was asked, which is not before the listing's first page, whatever was taken for the source's
+        time then, perhaps by another process: what it shows would else be older than the listing, and dead.
+        """
+        started_us = self._listing.started_us
+        return requested_us if started_us is None else max(requested_us, started_us)
 
     # -- the rest ----------------------------------------------------------------------------------------------
 

@@ -196,7 +196,8 @@ class Refetcher:
             if refusal is not None:
                 raise refusal
         started_us = pages[0].requested_us
-        found = {item["id"]: (item, page.requested_us) for page in pages for item in page.items}
+        # No page is older than the first, whatever was taken for the source's time then.
+        found = {item["id"]: (item, max(page.requested_us, started_us)) for page in pages for item in page.items}
 
         def pair(far_id: str) -> tuple[str, str]:
             return (far_id, user_id) if user_id else (group_id, far_id)

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 SECOND_US: Final = 1_000_000
 KEPT: Final = 16
-"""Answers that are remembered: of a source that is asked every few seconds, those of the last minute or so."""
+"""Answers that are remembered: the two that say most, and the newest."""
 KEPT_MS: Final = 900_000
 """For how long: clocks drift, by some 100 ms in this time at the worst."""
 MOST_US: Final = 86_400 * SECOND_US
@@ -48,12 +48,19 @@ def bound(date: str | None, *, sent_ms: int, received_ms: int) -> Bound | None:
 
 
 def with_bound(bounds: Sequence[Bound], new: Bound) -> tuple[Bound, ...]:
-    """The answers to remember once this one came: those that still agree with it."""
-    recent = [one for one in bounds if 0 <= new.at_ms - one.at_ms <= KEPT_MS][-KEPT + 1 :]
-    if recent and (
-        max(one.least_us for one in recent) >= new.most_us or min(one.most_us for one in recent) <= new.least_us
-    ):
-        recent = []
+    """The answers to remember once this one came: those that still agree with it.
+
+    The ones that say most are not among those that go when there are many: a later request would be dated before an
+    earlier one.
+    """
+    recent = [one for one in bounds if 0 <= new.at_ms - one.at_ms <= KEPT_MS]
+    if not recent:
+        return (new,)
+    lowest, highest = max(recent, key=lambda one: one.least_us), min(recent, key=lambda one: one.most_us)
+    if lowest.least_us >= new.most_us or highest.most_us <= new.least_us:
+        return (new,)
+    while len(recent) >= KEPT:
+        recent.remove(next(one for one in recent if one is not lowest and one is not highest))
     return (*recent, new)
 
 
