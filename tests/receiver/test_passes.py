@@ -18,7 +18,7 @@ from hookline.storage import Verbs
 
 from ..conftest import DATABASES
 from .company import Desk
-from .source import MemorySource, refuse, small
+from .source import Fault, MemorySource, refuse, small
 
 RUNS_ON = DATABASES
 
