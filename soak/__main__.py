@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from soak import crash, drain, feed, merge, races, reading, schema, senders
+from soak import crash, drain, feed, merge, races, reading, reconcile, schema, senders
 from soak.report import Report
 
 SOAKS: dict[str, Callable[..., Report]] = {
@@ -20,13 +20,14 @@ SOAKS: dict[str, Callable[..., Report]] = {
     "merge": merge.soak,
     "races": races.soak,
     "reading": reading.soak,
+    "reconcile": reconcile.soak,
     "schema": schema.soak,
     "senders": senders.soak,
 }
 
 
 DATABASES = ("sqlite", "postgresql")
-ON_EITHER = ("drain", "feed", "merge", "races", "reading")
+ON_EITHER = ("drain", "feed", "merge", "races", "reading", "reconcile")
 
 
 def main() -> int:
