@@ -30,6 +30,7 @@ from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
 from hookline.receiver.sources import Source
 from hookline.storage.migrate import load_migrations
+from hookline.testing.fake_workos import FakeWorkOS
 from hookline.testing.signed import SignedRequest, signed_request
 
 from ..apps import django_database, rows_at
@@ -473,6 +474,29 @@ def test_the_command_is_hooklines_own_on_the_projects_database(shop: str, clean_
     assert command("mirror", "status", "--json")
     with pytest.raises(CommandError, match="hookline inbox show exited with 3"):
         call_command("hookline", "inbox", "show", "event_9")
+
+
+def test_the_mirror_is_filled_and_compared_on_the_projects_transactions(
+    shop: str, clean_environment: None, tmp_path: Path
+) -> None:
+    """`manage.py hookline backfill` and `reconcile`, by the project's settings, from a source that is served."""
+    with FakeWorkOS(tmp_path) as fake:
+        directory = fake.directories.create_directory(fake.environment, organization_id=None, name="Staff")
+        user = fake.directories.create_user(fake.environment, directory.id, idp_id="u1", email="ada@acme.example")
+        group = fake.directories.create_group(fake.environment, directory.id, idp_id="g1", name="Team")
+        fake.directories.add_member(fake.environment, directory.id, group.id, user.id)
+        with override_settings(
+            HOOKLINE={"WEBHOOK_SECRETS": SECRET, "WORKOS_API_KEY": fake.api_key, "WORKOS_BASE_URL": fake.url}
+        ):
+            assert command("backfill", "--json")["state"] == "completed"
+            assert hooks.is_active("directory_user", user.id)
+            assert hooks.is_active("directory_membership", f"{group.id}/{user.id}")
+            fake.directories.update_user(fake.environment, directory.id, user.id, first_name="Ida")
+            (item,) = command("reconcile", "--json", code=5)["items"]
+            assert (item["object_id"], item["kind"]) == (user.id, "differs")
+            assert len(command("reconcile", "heal", "--all", "--json")["healed"]) == 1
+            assert command("reconcile", "--apply", "--json")["state"] == "completed"
+            assert command("reconcile", "--json")["items"] == []
 
 
 class _Quiet(WSGIRequestHandler):
