@@ -13,6 +13,7 @@ from hookline.receiver.listing import MassDelete
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.pass_store import Pass
 from hookline.receiver.queries import InboxQueries
+from hookline.receiver.reconcile import Report
 from hookline.receiver.work import Access
 from hookline.storage import Verbs
 
@@ -42,8 +43,7 @@ def items(desk: Desk, pass_: Pass) -> list[DriftItem]:
 
 def heal(desk: Desk, source: MemorySource, found: list[DriftItem], **named: Any) -> Healed:
     mirror = MirrorStore(Verbs("hookline.receiver", desk.database.dialect))
-    healer = Healer(Access(desk.database), mirror, "default", source)
-    return healer.heal(found, now_ms=desk.clock.now_ms(), **named)
+    return Healer(Access(desk.database), mirror, "default", source, desk.clock).heal(found, **named)
 
 
 def filled(desk: Desk, **named: Any) -> MemorySource:
@@ -319,3 +319,23 @@ def test_how_it_stands_is_told(desk: Desk) -> None:
     assert (row.row_id, row.mode, row.state, row.completed_ms, row.drift) == (
         done.row_id, "dry_run", "completed", ended_ms, 10,
     )  # fmt: skip
+
+
+def test_what_is_still_to_be_asked_is_uncertain_and_no_drift(desk: Desk) -> None:
+    """Healing leaves it to whoever asks."""
+    source = filled(desk)
+    desk.write(
+        "insert into hookline_refetches (source, resource, object_id, reasons, after_us, noticed_ms, due_ms)"
+        " values ('default', 'directory_user', 'user_001', 'uncertain', 0, 0, 0)"
+    )
+    done = look(desk, source)
+    found = items(desk, done)
+    assert [(one.object_id, one.kind, one.cause) for one in found] == [("user_001", "uncertain", "unknown")]
+    store = DriftStore(Verbs("hookline.receiver", desk.database.dialect))
+    with desk.database.read() as connection:
+        report = Report(done, tuple(store.counts(connection, done.row_id)))
+    assert not report.has_drift
+    assert report.count("uncertain") == 1
+    asked = len(source.requests)
+    assert heal(desk, source, found).left == tuple(found)
+    assert len(source.requests) == asked

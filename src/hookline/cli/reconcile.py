@@ -37,6 +37,7 @@ reconcile = cyclopts.App(
 )
 
 SHOWN: Final = 50
+DIFFERENCES: Final = ("missing", "extra", "differs")
 ASKED_BY: Final = "command"
 
 OneSource: TypeAlias = Annotated[
@@ -183,7 +184,7 @@ def heal(
             pass_ = _pass_of(reconciler, pass_id)
             if pass_ is None:
                 return _no_pass(pass_id, as_json=as_json)
-            chosen = list(reconciler.items(pass_.row_id, state="open"))
+            chosen = list(reconciler.items(pass_.row_id, state="open", kinds=DIFFERENCES))
         else:
             chosen = _items(reconciler, items)
         try:

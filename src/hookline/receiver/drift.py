@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from hookline.errors import InvalidBody, SourceError
+from hookline.loop import Clock
 from hookline.receiver.kept import kept_event
 from hookline.receiver.pass_store import CHECK, EXPLAIN, Listing, Moved, Pass
 from hookline.receiver.resources import (
@@ -39,11 +40,14 @@ Work: TypeAlias = Callable[[Connection], Moved]
 
 _EDGE: Final = DIRECTORY_MEMBERSHIP.name
 _END: Final = 2**63 - 1
+# So many are asked for one by one before what came of it is stored, or for so long: a lease is a minute.
 ASKED_AT_ONCE: Final = 20
+ASK_FOR_MS: Final = 20_000
 # So many differences are asked for once more; of more than that, the mirror alone is looked at again.
 ASKED_MOST: Final = 2_000
 ITEMS_AT_ONCE: Final = 500
-ENTRIES_AT_ONCE: Final = 1_000
+# Of bodies of up to some megabytes.
+ENTRIES_AT_ONCE: Final = 200
 REFUSALS_MOST: Final = 20_000
 # Refusals that say nothing of webhooks.
 _NO_WEBHOOK: Final = frozenset({"method", "path"})
@@ -278,10 +282,11 @@ class DriftStore:
 class Drift:
     """What a dry run does with the differences that its listings left."""
 
-    def __init__(self, verbs: Verbs, access: Access, api: SourceApi) -> None:
+    def __init__(self, verbs: Verbs, access: Access, api: SourceApi, clock: Clock) -> None:
         self.store = DriftStore(verbs)
         self._access = access
         self._api = api
+        self._clock = clock
 
     # -- while listings are read -------------------------------------------------------------------------------
 
@@ -339,8 +344,11 @@ class Drift:
             return lambda _: Moved(replace(listing, state="completed"), {})
         answers = Answers(self._api)
         if is_asked:
-            for item in items:
+            for number, item in enumerate(items, start=1):
                 answers.ask(item)
+                if self._clock.now_ms() - now_ms > ASK_FOR_MS:
+                    items = items[:number]
+                    break
 
         def work(connection: Connection) -> Moved:
             kept, dropped = self._again(connection, pass_.source, items, answers, now_ms)
@@ -415,7 +423,7 @@ class Drift:
     def _explain(self, connection: Connection, pass_: Pass, listing: Listing) -> Moved:
         """Read the next entries of the inbox, and keep with each item the newest that is about it."""
         entries = self.store.entries(connection, pass_.source, int(listing.cursor or 0))
-        if not entries:
+        if not entries or not self.store.page(connection, pass_.row_id, "checked", 0, 1):
             return Moved(replace(listing, state="completed"), {})
         touches: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
         copies: dict[tuple[str, str, str], Payload | None] = {}

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from hookline.errors import SourceError
-from hookline.receiver.drift import Answers, Drift, DriftItem, GroupsOf
-from hookline.receiver.listing import ASKED_AT_ONCE, MassDelete
+from hookline.loop import Clock
+from hookline.receiver.drift import ASKED_AT_ONCE, Answers, Drift, DriftItem, GroupsOf
+from hookline.receiver.listing import MassDelete
 from hookline.receiver.mirror import Seen, apply_reads
 from hookline.receiver.mirror_store import Cause, MirrorStore, Scope
 from hookline.receiver.resources import (
@@ -51,16 +52,18 @@ class Healer:
         mirror: its verbs.
         source: whose.
         api: what answers for it.
+        clock: for when it was healed.
     """
 
-    def __init__(self, access: Access, mirror: MirrorStore, source: str, api: SourceApi) -> None:
+    def __init__(self, access: Access, mirror: MirrorStore, source: str, api: SourceApi, clock: Clock) -> None:
         self._access = access
         self._mirror = mirror
         self._source = source
         self._api = api
-        self._drift = Drift(Verbs("hookline.receiver", access.dialect), access, api)
+        self._clock = clock
+        self._drift = Drift(Verbs("hookline.receiver", access.dialect), access, api, clock)
 
-    def heal(self, items: Sequence[DriftItem], *, allow_mass_delete: bool = False, now_ms: int) -> Healed:
+    def heal(self, items: Sequence[DriftItem], *, allow_mass_delete: bool = False) -> Healed:
         """Put open items right; each few in a transaction of their own.
 
         Raises: MassDelete: more of a listing would go than may without leave; nothing was done.
@@ -68,7 +71,8 @@ class Healer:
         if not allow_mass_delete:
             self._guard(items)
         healed: list[DriftItem] = []
-        left: list[DriftItem] = []
+        left = [item for item in items if item.kind == "uncertain"]  # refetch.py asks about them
+        items = [item for item in items if item.kind != "uncertain"]
         for at in range(0, len(items), ASKED_AT_ONCE):
             part = items[at : at + ASKED_AT_ONCE]
             answers = Answers(self._api)
@@ -77,7 +81,7 @@ class Healer:
                     answers.ask(item)
             except SourceError as error:
                 return Healed(tuple(healed), (*left, *items[at:]), f"{error.reason}: {error}")
-            done = self._access.run(partial(self._join, items=part, answers=answers, now_ms=now_ms))
+            done = self._access.run(partial(self._join, items=part, answers=answers, now_ms=self._clock.now_ms()))
             healed += [item for item in part if item.row_id in done]
             left += [item for item in part if item.row_id not in done]
         return Healed(tuple(healed), tuple(left))

@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from hookline.errors import HooklineError, SourceError
-from hookline.receiver.drift import Candidate, Drift
+from hookline.loop import Clock as Time
+from hookline.receiver.drift import ASK_FOR_MS, ASKED_AT_ONCE, Candidate, Drift
 from hookline.receiver.mirror import Seen, apply_reads
 from hookline.receiver.mirror_store import Cause, MirrorStore
 from hookline.receiver.pass_store import Listing, Moved, Pass, PassStore, listing_of
@@ -40,8 +41,6 @@ from hookline.storage import Connection
 
 Work: TypeAlias = Callable[[Connection], Moved]
 
-# So many are asked for one by one before what came of it is stored.
-ASKED_AT_ONCE: Final = 20
 ROWS_AT_ONCE: Final = 500
 
 _EDGE: Final = DIRECTORY_MEMBERSHIP.name
@@ -56,14 +55,18 @@ class Lister:
 
     Args:
         api: the source's.
+        clock: for how long asking takes.
     """
 
-    def __init__(self, access: Access, store: PassStore, mirror: MirrorStore, drift: Drift, api: SourceApi) -> None:
+    def __init__(
+        self, access: Access, store: PassStore, mirror: MirrorStore, drift: Drift, api: SourceApi, clock: Time
+    ) -> None:
         self._access = access
         self._store = store
         self._mirror = mirror
         self._drift = drift
         self._api = api
+        self._clock = clock
 
     def next(self, pass_: Pass, listing: Listing, now_ms: int) -> Work:
         """Ask the source what is to be asked next.
@@ -83,6 +86,7 @@ class _Step:
     def __init__(self, lister: Lister, pass_: Pass, listing: Listing, now_ms: int) -> None:
         self._access, self._store = lister._access, lister._store
         self._mirror, self._drift, self._api = lister._mirror, lister._drift, lister._api
+        self._clock = lister._clock
         self._pass, self._listing, self._now_ms = pass_, listing, now_ms
         self._cause = Cause(None, f"pass_{pass_.row_id}")
         self._requests = 0
@@ -274,6 +278,8 @@ class _Step:
             else:
                 seen.append(_read(resource, found.item, found.requested_us))
             done = id_
+            if self._clock.now_ms() - self._now_ms > ASK_FOR_MS:
+                break
         listing = replace(self._listing, cursor=done, died=self._listing.died + died)
         return lambda connection: self._moved(listing, self._join(connection, seen) | {"died": died})
 

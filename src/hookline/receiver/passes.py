@@ -14,7 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hookline.errors import HooklineError, SourceError
 from hookline.receiver.drift import Drift
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from hookline.receiver.source import SourceApi
     from hookline.receiver.work import Access
     from hookline.storage import Connection
+
+T = TypeVar("T")
 
 LEASE: Final = "passes"
 # How often whoever does not have the lease looks whether it is free.
@@ -104,8 +106,8 @@ class Passes:
         self._clock = clock
         self._leases = leases
         self._store = PassStore(verbs)
-        self._drift = Drift(verbs, access, api)
-        self._lister = Lister(access, self._store, mirror, self._drift, api)
+        self._drift = Drift(verbs, access, api, clock)
+        self._lister = Lister(access, self._store, mirror, self._drift, api, clock)
         self._every_ms = None if every_s is None else round(every_s * 1_000)
         self._jitter = jitter or (lambda: random.uniform(-1, 1))  # noqa: S311 - spreads requests, guards nothing
         self._later_ms = 0 if self._every_ms is None else round(self._every_ms * SPREAD * abs(self._jitter()))
@@ -262,41 +264,43 @@ class Passes:
             return now_ms
         try:
             work = self._next(pass_, listing, now_ms)
-            due_ms = now_ms + PACE_MS if pass_.counts.get("limited") else now_ms
-            self._run(lambda connection: self._move(connection, pass_, work, now_ms, due_ms), now_ms)
+            return self._run(lambda connection: self._move(connection, pass_, work, now_ms), now_ms)
         except SourceError as error:
             return self._failed(pass_, listing, error, now_ms)
         except MassDelete as guard:
             reason = f"{guard}; resume with --allow-mass-delete, or look first: `hookline reconcile`"
             self._run(lambda connection: self._stop(connection, pass_, reason, now_ms), now_ms)
             return now_ms
-        return due_ms
 
     def _next(self, pass_: Pass, listing: Listing, now_ms: int) -> Work:
         if listing.resource in (CHECK, EXPLAIN, JUDGE):
             return self._drift.next(pass_, listing, now_ms)
         return self._lister.next(pass_, listing, now_ms)
 
-    def _run(self, work: Callable[[Connection], None], now_ms: int) -> None:
+    def _run(self, work: Callable[[Connection], T], now_ms: int) -> T:
         """`work` in a transaction that the lease guards."""
 
-        def guarded(connection: Connection) -> None:
+        def guarded(connection: Connection) -> T:
             self._hold(connection, now_ms)
-            work(connection)
+            return work(connection)
 
-        self._access.run(guarded)
+        return self._access.run(guarded)
 
     def _hold(self, connection: Connection, now_ms: int) -> None:
         assert self._token is not None
         self._leases.hold(connection, self._source, LEASE, self._token, now_ms)
 
-    def _move(self, connection: Connection, pass_: Pass, work: Work, now_ms: int, due_ms: int) -> None:
+    def _move(self, connection: Connection, pass_: Pass, work: Work, now_ms: int) -> int:
+        """Store what a step did; when the next may be done."""
         moved = work(connection)
+        is_paced = pass_.counts.get("limited") and moved.counts.get("requests")
+        due_ms = now_ms + PACE_MS if is_paced else now_ms
         self._store.move_listing(connection, pass_.row_id, moved.listing)
         counts = _added(pass_.counts, moved.counts)
         started_us = moved.listing.started_us
         if not self._store.move(connection, pass_, counts, started_us=started_us, now_ms=now_ms, due_ms=due_ms):
             raise _EndedError(f"pass {pass_.row_id} was ended")
+        return due_ms
 
     def _finish(self, connection: Connection, pass_: Pass, now_ms: int) -> None:
         self._store.forget_all_seen(connection, pass_.row_id)

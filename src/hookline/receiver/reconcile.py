@@ -103,7 +103,7 @@ class Reconciler:
         Raises: LookupError: there is none of that number.
         """
         never = threading.Event()
-        told_ms = -LOOK_MS
+        told_ms, step_ms = -LOOK_MS, 0
         try:
             while True:
                 now_ms = self._clock.now_ms()
@@ -116,11 +116,10 @@ class Reconciler:
                         tell(progress)
                     if progress.pass_.state != "running":
                         return self.report(progress.pass_)
-                due_ms = self.passes.step(now_ms)
-                now_ms = self._clock.now_ms()
-                if due_ms is None or due_ms > now_ms:
-                    latest_ms = now_ms + LOOK_MS
-                    self._clock.wait_until(latest_ms if due_ms is None else min(due_ms, latest_ms), never)
+                if now_ms >= step_ms:
+                    step_ms = self.passes.step(now_ms) or now_ms + LOOK_MS
+                if step_ms > (now_ms := self._clock.now_ms()):
+                    self._clock.wait_until(min(step_ms, now_ms + LOOK_MS), never)
         finally:
             self.passes.release()
 
@@ -164,8 +163,8 @@ class Reconciler:
 
     def heal(self, items: Sequence[DriftItem], *, allow_mass_delete: bool = False) -> Healed:
         """Put items right: see `Healer.heal`."""
-        healer = Healer(self._access, self._mirror, self._source, self._api)
-        return healer.heal(items, allow_mass_delete=allow_mass_delete, now_ms=self._clock.now_ms())
+        healer = Healer(self._access, self._mirror, self._source, self._api, self._clock)
+        return healer.heal(items, allow_mass_delete=allow_mass_delete)
 
     def ignore(self, items: Sequence[DriftItem], note: str) -> int:
         """Say that items are not to be dealt with, now and in later passes, until they differ otherwise; how many."""

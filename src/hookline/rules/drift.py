@@ -68,6 +68,8 @@ def differing(resource: str, here: Mapping[str, Any], there: Mapping[str, Any]) 
 
 def cause_of(found: Evidence) -> Cause:
     """The likely cause; what is certain of the row itself goes before what events tell."""
+    if found.kind == "uncertain":
+        return "stale" if found.lost_id is not None else "unknown"
     if found.is_edited:
         return "changed_locally"
     if found.dead_id is not None:
