@@ -115,10 +115,11 @@ class Doubts:
         changed: dict[Asked, Refetch] = {}
         for asked, refetch in list(known.items()):
             left = self._left(connection, refetch, is_closed=asked in closed)
-            if not left and self._store.end(connection, refetch):
-                del known[asked]
+            if not left:
+                if self._store.end(connection, refetch):  # else somebody has asked for more since
+                    del known[asked]
             elif left != refetch.reasons:
-                changed[asked] = refetch._replace(reasons=left or refetch.reasons)
+                changed[asked] = refetch._replace(reasons=left)
         for asked, (reasons, after_us) in wished.items():
             changed[asked] = self._merged(asked, frozenset(reasons), after_us, changed.get(asked) or known.get(asked))
         if changed:
