@@ -173,7 +173,7 @@ class ReceiverMetrics(Collector):
         counted = self._receiver.counters
         yield _counter(
             "hookline_receiver_entries",
-            "Signed requests kept: accepted, duplicate, or conflict (other bytes under a known id).",
+            "Signed requests: accepted, duplicate, conflict (other bytes under a known id), or known from the feed.",
             ("source", "kind"),
             counted.kept,
         )

@@ -13,7 +13,8 @@ class Counters:
     """The numbers of one process.
 
     Attributes:
-        kept: entries at the door by source and what became of them: `accepted`, `duplicate`, `conflict`.
+        kept: entries at the door by source and what became of them: `accepted`, `duplicate`, `conflict`, `known` (the
+            feed brought it first).
         refused: requests by source ("" where there is no door) and reason.
         commits: entries per commit of the door.
         storage_errors: batches of the door that could not be kept.

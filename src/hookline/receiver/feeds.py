@@ -7,7 +7,6 @@ So every worker of every host runs this, and nobody has to say which of them it 
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from hookline.receiver.source_http import HttpSource
     from hookline.receiver.sources import Source
     from hookline.receiver.work import Access
-
-log = logging.getLogger("hookline.feeds")
 
 # How often a feed is asked that has nothing planned: what it would do may be begun by another process.
 LOOK_MS: Final = 15_000

@@ -63,7 +63,7 @@ class Pace:
     """How fast a source may be asked, in requests per second; None for no limit.
 
     Attributes:
-        per_s: all requests of this process together.
+        per_s: all requests of one `HttpSource`.
         users_per_s: lists of users, of each directory by itself; those that name no directory count as of one.
     """
 
