@@ -112,6 +112,25 @@ def test_what_endpoints_have_finished_costs_a_discovery_nothing(postgres: Cluste
     assert max(passed_over) < 200, passed_over  # of 18,000
 
 
+def test_lists_of_the_source_are_in_the_order_of_an_index_on_postgresql(postgres: Cluster, postgres_url: str) -> None:
+    """Of each page no more is read than it shows, however many there are: no plan has to sort."""
+    verbs = Verbs("hookline.sender", "postgres")
+    lists = [name for name in sorted(verbs) if name.startswith("list_")]
+    with postgres.connect(postgres_url.partition("?")[0].rpartition("/")[2]) as connection:
+        # The tables are empty: what is cheap for them is put aside.
+        for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"):
+            connection.execute(f"set enable_{way} = off")
+        for name in lists:
+            sql, names = verbs[name]._head.text, verbs[name]._head.names
+            values = [{"created_ms": 1, "limit": 10, "id": "x"}.get(one, "[]") for one in names]
+            explained: Any = connection.execute(f"explain (format json) {sql}", values).fetchone()
+            nodes = [node["Node Type"] for node in _nodes(explained[0][0]["Plan"])]
+            assert "Sort" not in nodes, (name, nodes)
+            assert {"Index Scan", "Index Scan Backward", "Index Only Scan"} & set(nodes), (name, nodes)
+
+    assert len(lists) == 16
+
+
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for below in plan.get("Plans", ()):
