@@ -137,6 +137,7 @@ def test_all_news_was_dropped_and_one_pass_makes_it_equal(desk: Desk) -> None:
     assert differences(desk, source) == []
     assert done.counts["died"] == 2
     assert done.counts["removed"] == 1
+    assert done.counts["requests"] == len(source.requests)
     assert not [asked for asked in source.requests if asked.startswith("/events")]
 
 

@@ -108,12 +108,11 @@ class _Step:
         try:
             page = self._api.page(_listed(listing), filters, after=listing.cursor)
         except SourceError as error:
-            # What a deleted group or directory is a filter for is refused. That it is gone, it says itself.
-            if error.reason == "refused" and listing.scope_id and (found := self._parent()) is not None:
-                if isinstance(found, Gone):
-                    return self._bury(found)
-                self._requests += 1
-            raise
+            # What a deleted group or directory is a filter for is refused. Whether it is gone, it says itself.
+            if error.reason != "refused" or not listing.scope_id or not isinstance(found := self._parent(), Gone):
+                raise
+            self._requests += 1
+            return self._bury(found)
         self._requests += 1
         self._check(page)
         dated = page._replace(requested_us=self._dated(page.requested_us))
@@ -203,10 +202,9 @@ class _Step:
             candidates = self._candidates(connection)
         if listing.live is None:  # the first look
             # What shows something is there itself; what shows nothing, or too little, is asked whether it is.
-            if listing.scope_id and (candidates or not listing.seen) and (found := self._parent()) is not None:
-                if isinstance(found, Gone):
-                    return self._bury(found)
-                self._requests += 1
+            is_asked = listing.scope_id and (candidates or not listing.seen)
+            if is_asked and isinstance(found := self._parent(), Gone):
+                return self._bury(found)
             if candidates:
                 return self._count
         if not candidates:
@@ -360,7 +358,7 @@ class _Step:
 
     # -- the source --------------------------------------------------------------------------------------------
 
-    def _parent(self) -> Found | Gone | None:
+    def _parent(self) -> Found | Gone:
         """What the listing is in, as the source has it."""
         return self._get(*_parent_of(self._listing))
 

@@ -229,10 +229,10 @@ class PassStore:
             for verb in ("drift_forget", "pass_seen_end", "pass_scopes_forget", "passes_forget"):
                 self._verbs[verb].run(connection, forgotten)
 
-    def last_ms(self, connection: Connection, source: str) -> tuple[int | None, int | None]:
-        """When the newest whole pass that puts things right began, and when one last came to its end."""
-        ((begun_ms, ended_ms),) = self._verbs["passes_last"].run(connection, {"source": source})
-        return begun_ms, ended_ms
+    def last_begun_ms(self, connection: Connection, source: str) -> int | None:
+        """When the newest whole pass that puts things right began."""
+        ((begun_ms,),) = self._verbs["passes_last"].run(connection, {"source": source})
+        return None if begun_ms is None else int(begun_ms)
 
     def running(self, connection: Connection, source: str) -> int:
         """How many passes of a source are running."""

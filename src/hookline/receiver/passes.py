@@ -243,7 +243,7 @@ class Passes:
         """When the next pass is to begin by itself."""
         if self._every_ms is None:
             return None
-        begun_ms, _ = self._store.last_ms(connection, self._source)
+        begun_ms = self._store.last_begun_ms(connection, self._source)
         return now_ms if begun_ms is None else begun_ms + self._every_ms + self._later_ms
 
     def _start_scheduled(self, now_ms: int) -> None:

@@ -1,3 +1,2 @@
--- When whole passes that put things right began and, of those that came to their end, ended last.
-select max(created_ms), max(case when state = 'completed' then finished_ms end)
-from hookline_passes where source = :source and mode = 'apply' and directory_id is null
+-- When the newest whole pass that puts things right began.
+select max(created_ms) from hookline_passes where source = :source and mode = 'apply' and directory_id is null
