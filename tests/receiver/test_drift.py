@@ -339,3 +339,14 @@ def test_what_is_still_to_be_asked_is_uncertain_and_no_drift(desk: Desk) -> None
     asked = len(source.requests)
     assert heal(desk, source, found).left == tuple(found)
     assert len(source.requests) == asked
+
+
+def test_healing_takes_away_only_what_was_found_to_be_too_much(desk: Desk) -> None:
+    """What differed and is gone by now, if it is not another source that answers, is left for the next dry run."""
+    source = filled(desk)
+    churn(source)
+    found = [one for one in items(desk, look(desk, source)) if one.kind == "differs"]
+    source.objects["directory_user"].clear()
+    result = heal(desk, source, found)
+    assert [one.object_id for one in result.left] == ["user_001", "user_002"]
+    assert len(desk.ids("directory_users")) == 5
