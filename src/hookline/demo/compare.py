@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from hookline.demo.company import Truth
 from hookline.demo.look import Look
+from hookline.demo.truth import Truth
 
 LIVE_VIEWS: Final[Mapping[str, str]] = {
     "organization": "hookline_organizations_live",
+    "organization_domain": "hookline_organization_domains_live",
     "directory": "hookline_directories_live",
     "directory_user": "hookline_directory_users_live",
     "directory_group": "hookline_directory_groups_live",

@@ -32,6 +32,7 @@ class SenderEnd:
 
     Attributes:
         api_key: of the production environment, given or made for this run.
+        directories: where the company writes, while it is being served.
         base_url: where its API is.
     """
 
@@ -56,6 +57,7 @@ class SenderEnd:
                 schedules={"production": SCHEDULE},
                 clock=self._clock,
             )
+            self.directories = app.directories
             parts.enter_context(Served(app, self._listening, name="demo-sender"))
             self._parts = parts.pop_all()
         return self

@@ -1,15 +1,14 @@
-"""The demo from start to end: publish what the company does, let it drain, hold the mirror against the truth.
+"""The demo from start to end: let the company live at the source, let it drain, hold the mirror against the truth.
 
-Nothing is taken from inside the ends: events go in by HTTP, figures come out of the databases. When the time is up
-publishing stops (after the act under way has been told whole), the wire behaves, everything drains within a bound,
-both ends are stopped, and what is then on disk is compared.
+The company writes through the sender's `Directories`, which publishes what it does; figures and the truth come out of
+the databases. When the time is up the company rests (after the act under way), the wire behaves, everything drains
+within a bound, both ends are stopped, and what is then on disk is compared.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,13 +16,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from hookline.demo import example
-from hookline.demo.company import Company, NewEvent, Truth
+from hookline.demo.company import Company
 from hookline.demo.compare import differences
 from hookline.demo.ends import ReceiverEnd, SenderEnd
 from hookline.demo.figures import ReceiverFigures, SenderFigures, receiver_figures, sender_figures
 from hookline.demo.look import look, look_at
-from hookline.demo.publish import BATCH_MAX, Client
+from hookline.demo.register import register
 from hookline.demo.serving import loopback
+from hookline.demo.truth import Truth, truth_of
 from hookline.demo.view import Handlers, Phase, Report, Snapshot
 from hookline.demo.wire import Habits, Wire
 from hookline.loop import Clock, SystemClock
@@ -40,7 +40,12 @@ REST_PER_LOOK: Final = 5
 # How old the signature of a replayed request is: far outside the receiver's window.
 REPLAYED_AFTER_MS: Final = 3_600_000
 
-PUBLISHED_TYPES: Final = tuple(name for name in WEBHOOK_TYPES if name.startswith(("dsync.", "organization.")))
+# How many events the company may be behind with.
+BEHIND_MAX: Final = 100
+
+PUBLISHED_TYPES: Final = tuple(
+    name for name in WEBHOOK_TYPES if name.startswith(("dsync.", "organization.", "organization_domain."))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,6 @@ class Demo:
         self._show = show
         self._every_s = every_s
         self._clock = clock or SystemClock()
-        self._company = Company(random.Random(f"company {options.seed}"))  # noqa: S311 - a simulation, not a secret
         self._stop = asyncio.Event()
         self._phase: Phase = "publishing"
         self._happening = ""
@@ -107,7 +111,8 @@ class Demo:
 
     def truth(self) -> Truth:
         """What the mirror should be equal to, once everything has drained."""
-        return self._company.truth()
+        with look_at(self._options.urls()[0]) as sender:
+            return truth_of(sender)
 
     def stop(self) -> None:
         """Publish no more, and drain."""
@@ -136,10 +141,8 @@ class Demo:
                     habits=options.habits,
                 )
             )
-            client = await ends.enter_async_context(
-                Client(sender.base_url, sender.api_key, name=f"demo-{options.seed}")
-            )
-            secret = await client.register(f"http://127.0.0.1:{wire.port}/webhooks", PUBLISHED_TYPES)
+            target = f"http://127.0.0.1:{wire.port}/webhooks"
+            secret = await register(sender.base_url, sender.api_key, target, PUBLISHED_TYPES)
             await ends.enter_async_context(
                 _in_thread(ReceiverEnd(receiver_url, secret=secret, clock=self._clock, listening=door))
             )
@@ -149,7 +152,8 @@ class Demo:
             over = asyncio.Event()
             watching = asyncio.create_task(self._watch(wire, readings, over))
             try:
-                await self._publish(client)
+                rng = random.Random(f"company {options.seed}")  # noqa: S311 - a simulation, not a secret
+                await self._publish(Company(rng, sender.directories))
                 published_s = loop.time() - self._started_s
                 self._phase = "draining"
                 await wire.drain()
@@ -162,35 +166,28 @@ class Demo:
             self._show(self._snapshot(wire, *await asyncio.to_thread(readings.figures)))
         return self._report(wire, published_s, drained_s, drained=drained)
 
-    async def _publish(self, client: Client) -> None:
-        """Publish at the rate asked for, one call after the other, until the time is up or `stop` is called."""
+    async def _publish(self, company: Company) -> None:
+        """Let the company act, so often that its events keep the rate, until the time is up or `stop` is called."""
         loop, rate, duration_s = asyncio.get_running_loop(), self._options.rate, self._options.duration_s
         ends_s = None if duration_s is None else self._started_s + duration_s
-        untold: deque[NewEvent] = deque()
-        paced_s, sent = self._started_s, 0
+        paced_s, told = self._started_s, 0
         while not self._stop.is_set():
             now_s = loop.time()
             if ends_s is not None and now_s >= ends_s:
                 break
-            due = int((now_s - paced_s) * rate) + 1 - sent
+            due = int((now_s - paced_s) * rate) + 1 - told
             if due <= 0:
-                next_s = paced_s + sent / rate
+                next_s = paced_s + told / rate
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(next_s if ends_s is None else min(next_s, ends_s)):
                         await self._stop.wait()
                 continue
-            if due > BATCH_MAX:
+            if due > BEHIND_MAX:
                 # The process was stopped for a while, or cannot keep up: what was missed is not made up for.
-                paced_s += (due - BATCH_MAX) / rate
-                due = BATCH_MAX
-            while len(untold) < due:
-                happening = self._company.act(self._clock.now_ms())
-                self._happening = happening.summary
-                untold.extend(happening.events)
-            await client.publish([untold.popleft() for _ in range(due)])
-            sent += due
-        while untold:
-            await client.publish([untold.popleft() for _ in range(min(len(untold), BATCH_MAX))])
+                paced_s += (due - BEHIND_MAX) / rate
+            happening = await asyncio.to_thread(company.act)
+            self._happening = happening.summary
+            told += happening.events
 
     async def _drain(self, readings: _Readings) -> bool:
         """Wait until nothing waits anywhere; False where that takes longer than DRAIN_S."""

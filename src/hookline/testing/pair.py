@@ -30,6 +30,7 @@ from hookline.receiver.app import Receiver
 from hookline.receiver.resources import EDGES, RESOURCES
 from hookline.rules.schedule import PRODUCTION, Schedule
 from hookline.sender.app import SenderApp
+from hookline.sender.directories import Directories
 from hookline.sender.drafts import draft_event
 from hookline.sender.event_writer import Publication
 from hookline.sender.interventions import retry_delivery
@@ -64,6 +65,7 @@ class Pair:
         line: the network in between; tell it what should befall requests.
         sender: as in any process; its registry and store are there to be used.
         receiver: register handlers on it before anything is published.
+        sender_url: the sender's database.
     """
 
     def __init__(
@@ -77,7 +79,8 @@ class Pair:
     ) -> None:
         self.clock = TurnedClock()
         self._jitter = random.Random(seed)  # noqa: S311 - spreads retries, guards nothing
-        self._database = connect(f"sqlite:///{folder.absolute() / 'sender.db'}")
+        self.sender_url = f"sqlite:///{folder.absolute() / 'sender.db'}"
+        self._database = connect(self.sender_url)
         self.sender = SenderApp(
             self._database,
             encryption_keys=[Fernet.generate_key().decode()],
@@ -135,6 +138,12 @@ class Pair:
         if created_ms is not None:
             draft["created_at"] = format_ms(created_ms * 1000)
         return self.sender.publisher.publish_inline(Publication(ENVIRONMENT, (draft_event(draft),)))[0].id
+
+    @property
+    def directories(self) -> Directories:
+        """Writes at the source, in the environment `production`; what they tell is sent as what is published."""
+        self._worker.register()
+        return self.sender.directories
 
     def drain(self) -> None:
         """Let everything happen that is due by the clock: attempts, applying, handlers."""

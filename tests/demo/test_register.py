@@ -1,21 +1,15 @@
-"""The demo's client of the sender's API: what it says, and what it does when no answer comes."""
+"""How the demo registers its endpoint: what it says, and what it does when no answer comes."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
-from hookline.demo.company import NewEvent
-from hookline.demo.publish import Client
+from hookline.demo.register import register
 from hookline.errors import HooklineError
-
-EVENT = NewEvent("organization.created", {"object": "organization", "id": "org_1"}, 1_790_000_000_123)
-USER = NewEvent("dsync.user.deleted", {"id": "u_1", "organization_id": "org_2"}, 1_790_000_000_124)
-EDGE = NewEvent("dsync.group.user_added", {"user": {"organization_id": "org_3"}}, 1_790_000_000_125)
 
 
 @dataclass
@@ -35,8 +29,7 @@ class Sender:
                 status = self.statuses.pop(0) if self.statuses else 201
                 if status is None:
                     return
-                made = {"data": [{"id": f"event_{n}"} for n in range(9)], "id": "event_0", "secret": "whsec_x"}
-                content = json.dumps(made).encode()
+                content = json.dumps({"id": "we_0", "secret": "whsec_x"}).encode()
                 writer.write(
                     b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
                     % (status, len(content))
@@ -49,42 +42,34 @@ class Sender:
             writer.close()
 
 
-def publish(sender: Sender, *batches: Sequence[NewEvent]) -> list[list[str]]:
-    async def whole() -> list[list[str]]:
+def registered(sender: Sender) -> str:
+    async def whole() -> str:
         server = await asyncio.start_server(sender.accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        async with server, Client(f"http://127.0.0.1:{port}", "sk_live_x", name="test") as client:
-            return [await client.publish(batch) for batch in batches]
+        async with server:
+            return await register(f"http://127.0.0.1:{port}", "sk_live_x", "http://one.example/", ["dsync.deleted"])
 
     return asyncio.run(whole())
 
 
-def test_one_event_goes_by_itself_and_several_as_a_batch() -> None:
-    """Each call has its own idempotency key; the organization is found wherever the payload has it."""
-    sender = Sender([])
+def test_it_asks_for_the_types_and_gets_the_secret() -> None:
+    """One call of the compatible API, with a key of its own."""
+    first, second = Sender([]), Sender([])
 
-    ids = publish(sender, [EVENT], [USER, EDGE])
-    (first_path, first_key, first), (second_path, second_key, second) = sender.calls
+    assert (registered(first), registered(second)) == ("whsec_x", "whsec_x")
 
-    assert ids[0] == ["event_0"]
-    assert (first_path, second_path) == ("/api/v1/events", "/api/v1/events")
-    assert first_key != second_key
-    assert first == {
-        "event": "organization.created",
-        "data": EVENT.data,
-        "organization_id": "org_1",
-        "created_at": "2026-09-21T14:13:20.123Z",
-    }
-    assert isinstance(second, dict)
-    assert [one["organization_id"] for one in second["events"]] == ["org_2", "org_3"]
+    [(path, key, body)], [(_, other, _)] = first.calls, second.calls
+    assert path == "/webhook_endpoints"
+    assert body == {"endpoint_url": "http://one.example/", "events": ["dsync.deleted"]}
+    assert key != other
 
 
 @pytest.mark.parametrize("trouble", [503, None])
 def test_a_call_whose_outcome_is_not_known_is_repeated_with_its_key(trouble: int | None) -> None:
-    """Unavailable or cut off: the same body with the same key, so that nothing is published twice."""
+    """Unavailable or cut off: the same body with the same key, so that nothing is registered twice."""
     sender = Sender([trouble, trouble])
 
-    publish(sender, [EVENT])
+    registered(sender)
 
     assert len(sender.calls) >= 3
     assert len({json.dumps(call) for call in sender.calls}) == 1
@@ -95,5 +80,5 @@ def test_a_refusal_is_told_and_not_repeated() -> None:
     sender = Sender([422])
 
     with pytest.raises(HooklineError, match="was answered 422, expected 201"):
-        publish(sender, [EVENT])
+        registered(sender)
     assert len(sender.calls) == 1
