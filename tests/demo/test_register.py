@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass, field
 
@@ -18,8 +19,12 @@ class Sender:
 
     statuses: list[int | None]
     calls: list[tuple[str, str, object]] = field(default_factory=list)
+    connections: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.add(asyncio.create_task(self.answer(reader, writer)))
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -36,10 +41,12 @@ class Sender:
                 )
                 writer.write(content)
                 await writer.drain()
-        except asyncio.IncompleteReadError:
+        except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 def registered(sender: Sender) -> str:
@@ -47,7 +54,10 @@ def registered(sender: Sender) -> str:
         server = await asyncio.start_server(sender.accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with server:
-            return await register(f"http://127.0.0.1:{port}", "sk_live_x", "http://one.example/", ["dsync.deleted"])
+            try:
+                return await register(f"http://127.0.0.1:{port}", "sk_live_x", "http://one.example/", ["dsync.deleted"])
+            finally:
+                await asyncio.gather(*sender.connections)
 
     return asyncio.run(whole())
 

@@ -185,7 +185,7 @@ class Demo:
             if due > BEHIND_MAX:
                 # The process was stopped for a while, or cannot keep up: what was missed is not made up for.
                 paced_s += (due - BEHIND_MAX) / rate
-            happening = await asyncio.to_thread(company.act)
+            happening = await _to_its_end(company.act)
             self._happening = happening.summary
             told += happening.events
 
@@ -255,6 +255,16 @@ class Demo:
                 differences=differences(truth, receiver),
                 kept=self._options.kept,
             )
+
+
+async def _to_its_end(act: Callable[[], T]) -> T:
+    """Call a function in a thread; who is cancelled meanwhile waits for its end, so that nothing is closed under it."""
+    acting = asyncio.ensure_future(asyncio.to_thread(act))
+    try:
+        return await asyncio.shield(acting)
+    except asyncio.CancelledError:
+        await asyncio.wait([acting])
+        raise
 
 
 @asynccontextmanager

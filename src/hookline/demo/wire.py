@@ -197,6 +197,8 @@ class Wire:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        # What was accepted a moment ago has its handler in the loop's next turn.
+        await asyncio.sleep(0)
         for writer in list(self._connections):
             _reset(writer)
         tasks = [*self._handlers, *self._copies, *([self._outages] if self._outages else [])]
