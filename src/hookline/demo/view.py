@@ -29,6 +29,7 @@ FORGED_REASONS: Final = ("missing", "malformed", "mismatch", "expired", "future"
 
 _SHORT_RESOURCES: Final = {
     "organization": "organization",
+    "organization_domain": "domain",
     "directory": "directory",
     "directory_user": "user",
     "directory_group": "group",
@@ -36,6 +37,7 @@ _SHORT_RESOURCES: Final = {
 }
 _TINY_RESOURCES: Final = {
     "organization": "org",
+    "organization_domain": "domain",
     "directory": "dir",
     "directory_user": "user",
     "directory_group": "group",

@@ -42,6 +42,8 @@ Verb: TypeAlias = Literal[
 ]
 
 FORGERIES: Final[tuple[Forgery, ...]] = ("signature", "body", "time", "unsigned")
+# From a connection that the system has accepted to its handler asyncio takes three.
+ACCEPT_TURNS: Final = 5
 HEAD_MAX: Final = 64 * 1024
 EXCHANGE_S: Final = 20.0
 
@@ -197,8 +199,9 @@ class Wire:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        # What was accepted a moment ago has its handler in the loop's next turn.
-        await asyncio.sleep(0)
+        # What was accepted a moment ago has its handler some turns of the loop later.
+        for _turn in range(ACCEPT_TURNS):
+            await asyncio.sleep(0)
         for writer in list(self._connections):
             _reset(writer)
         tasks = [*self._handlers, *self._copies, *([self._outages] if self._outages else [])]
