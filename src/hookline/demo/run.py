@@ -174,8 +174,12 @@ class Demo:
         while not self._stop.is_set():
             now_s = loop.time()
             if ends_s is not None and now_s >= ends_s:
-                break
-            due = int((now_s - paced_s) * rate) + 1 - told
+                # What the rate owes for the whole time is made up for, and no more.
+                due = round((ends_s - paced_s) * rate) - told
+                if due <= 0:
+                    break
+            else:
+                due = int((now_s - paced_s) * rate) + 1 - told
             if due <= 0:
                 next_s = paced_s + told / rate
                 with suppress(TimeoutError):
