@@ -384,6 +384,31 @@ def test_a_directory_too_young_for_the_list_hides_nothing(desk: Desk) -> None:
     assert [request for request in source.requests if request.count("/") > 1] == []
 
 
+@pytest.mark.parametrize("directory_id", [None, "dir_1"])
+def test_a_key_of_another_environment_deletes_nothing(desk: Desk, directory_id: str | None) -> None:
+    """All there is here is fewer than the guard lets go, and every answer is honest."""
+    _, events = small(desk.clock)
+    desk.take(*events)
+    desk.clock.advance(LATER_MS)
+    before = mirrored(desk)
+    other = MemorySource(desk.clock)
+    other.put("organization", "org_2", name="Others", domains=[])
+    other.put("directory", "dir_2", organization_id="org_2", name="Others", state="linked", type="okta scim v2.0")
+
+    passes = passes_on(desk, other)
+    pass_id = passes.start("reconcile", "apply", directory_id=directory_id, asked_by="test")
+    work(desk, passes)
+
+    stopped = state_of(passes, pass_id)
+    assert stopped.state == "stopped"
+    assert "another environment" in (stopped.reason or "")
+    assert mirrored(desk) == before
+    passes.resume(pass_id, allow_mass_delete=True)
+    work(desk, passes)
+    assert state_of(passes, pass_id).state == "completed"
+    assert desk.ids("directory_users") == []
+
+
 def test_what_a_later_page_shows_is_not_older_than_the_first(desk: Desk) -> None:
     """What is taken for the source's time may fall from one request to the next: its offset is never known exactly."""
     source, _ = small(desk.clock, users=8)
@@ -419,6 +444,7 @@ def test_one_directory_alone(desk: Desk) -> None:
     assert desk.ids("directories") == ["dir_1"]
     assert len(desk.ids("directory_users")) == 5
     assert {asked for asked in source.requests if asked.startswith("/organizations")} == set()
+    desk.take(source.put("organization", "org_1", name="Acme"))  # by which the source is recognised
     source.delete("directory", "dir_1")
     desk.clock.advance(LATER_MS)
     whole(desk, source, directory_id="dir_1")

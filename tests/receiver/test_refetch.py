@@ -11,7 +11,7 @@ from hookline.errors import SourceError
 from hookline.receiver.counters import Counters
 from hookline.receiver.leases import LEASE_MS, Leases
 from hookline.receiver.mirror_store import MirrorStore
-from hookline.receiver.refetch import LOOK_MS, Refetcher
+from hookline.receiver.refetch import LOOK_MS, UNAUTHORIZED_MS, Refetcher
 from hookline.receiver.work import Access, Worker
 from hookline.rules.merge import EPSILON_US
 from hookline.storage import Verbs
@@ -136,6 +136,22 @@ def test_a_gone_object_is_dead(office: Office) -> None:
     assert office.desk.one("select cause from hookline_changes order by seq desc limit 1") == "refetch"
 
 
+def test_a_404_of_another_environment_is_nobodys_death(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    """The key is good, the answers are honest: the source knows nothing of what is here."""
+    born = office.put_user("user_3")
+    late = office.source.delete("directory_user", "user_3")
+    born["created_at"], late["created_at"] = late["created_at"], born["created_at"]
+    office.take(born, late)
+    for objects in office.source.objects.values():
+        objects.clear()
+
+    office.desk.clock.advance(SETTLES_MS)
+    assert office.ask() == UNAUTHORIZED_MS
+    assert office.desk.ids("directory_users") == ["user_1", "user_2", "user_3"]
+    assert "another environment" in caplog.text
+    assert [object_id for object_id, _ in office.waiting()] == ["user_3"]
+
+
 def test_an_answer_from_too_early_is_joined_and_asked_for_again(office: Office) -> None:
     """The source's time runs behind ours: the answer counts as of before the event."""
     office.take(office.source.delete("directory_user", "user_1"), office.put_user("user_1"))
@@ -216,7 +232,8 @@ def test_an_empty_list_of_nobody_removes_nobody_but_them(office: Office) -> None
     office.desk.clock.advance(SETTLES_MS)
     office.ask()
 
-    assert office.source.requests == ["/directory_groups?user=user_1", "/directory_users/user_1"]
+    asked = ["/directory_groups?user=user_1", "/directory_users/user_1"]
+    assert office.source.requests == [*asked, "/directories/dir_1"], "and is it the right source?"
     assert office.desk.ids("directory_users") == ["user_2"]
     assert office.waiting() == []
 

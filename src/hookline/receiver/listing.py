@@ -22,6 +22,7 @@ from hookline.receiver.drift import ASK_FOR_MS, ASKED_AT_ONCE, Candidate, Drift
 from hookline.receiver.mirror import Seen, apply_reads
 from hookline.receiver.mirror_store import Cause, MirrorStore
 from hookline.receiver.pass_store import Listing, Moved, Pass, PassStore, listing_of
+from hookline.receiver.recognition import UNRECOGNISED, is_recognised
 from hookline.receiver.refetch_store import Refetch
 from hookline.receiver.resources import (
     DIRECTORY_MEMBERSHIP,
@@ -115,6 +116,8 @@ class _Step:
             return self._bury(found)
         self._requests += 1
         self._check(page)
+        if listing.resource == "organization" and listing.cursor is None and not self._is_known(page):
+            self._recognise()  # here, since it is the first listing of a pass over all
         dated = page._replace(requested_us=self._dated(page.requested_us))
         return lambda connection: self._store_page(connection, dated)
 
@@ -174,10 +177,26 @@ class _Step:
             if known.get(item["id"], "") != updated_at(item):
                 yield _read(resource, item, page.requested_us)
 
+    def _is_known(self, page: Page) -> bool:
+        """Whether something on a page is here already."""
+        resource = self._listing.resource
+        with self._access.read() as connection:
+            return bool(self._store.known(connection, resource, self._pass.source, [item["id"] for item in page.items]))
+
+    def _recognise(self) -> None:
+        """MassDelete where the source knows nothing of what is here, before anything of it is joined: the guard lets go
+        few, and few may be all there are.
+        """
+        if self._pass.mode == "dry_run" or self._pass.allow_mass_delete:
+            return
+        if not is_recognised(self._access, self._mirror, self._pass.source, self._get):
+            raise MassDelete(f"{UNRECOGNISED} Nothing was changed")
+
     def _begin_alone(self, directory_id: str) -> Work:
         """Of one directory alone, it is asked for instead of listed."""
         found = self._get("directory", directory_id)
         if isinstance(found, Gone):
+            self._recognise()
             return self._bury(found)
 
         def work(connection: Connection) -> Moved:

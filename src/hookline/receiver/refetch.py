@@ -14,6 +14,7 @@ from hookline.errors import SourceError
 from hookline.receiver.leases import LeaseLost
 from hookline.receiver.mirror import Applied, Seen, apply_reads
 from hookline.receiver.mirror_store import Cause
+from hookline.receiver.recognition import UNRECOGNISED, is_recognised
 from hookline.receiver.resources import (
     DIRECTORY_MEMBERSHIP,
     Observed,
@@ -89,6 +90,7 @@ class Refetcher:
         self._token: int | None = None
         self._away = 0
         self._waits_until_ms = 0
+        self._is_recognised = False
 
     def step(self, now_ms: int) -> int | None:
         """Ask what is due, a few questions at most; when to come again (Unix ms)."""
@@ -161,6 +163,7 @@ class Refetcher:
     def _ask_object(self, refetch: Refetch) -> None:
         answer = self._api.get(refetch.resource, refetch.object_id)
         if isinstance(answer, Gone):
+            self._recognise()
             observed = observe_absent(refetch.resource, refetch.object_id, answer.requested_us)
         else:
             observed = observe_read(refetch.resource, answer.item, answer.requested_us)
@@ -190,6 +193,7 @@ class Refetcher:
             # An empty list may be one of nobody: only of somebody who is there it says anything.
             answer = self._api.get(end, id_)
             if isinstance(answer, Gone):
+                self._recognise()
                 gone = observe_absent(end, id_, answer.requested_us)
                 self._join(refetch, answer.requested_us, lambda _: [gone])
                 return
@@ -216,6 +220,12 @@ class Refetcher:
             ]
 
         self._join(refetch, started_us, observed)
+
+    def _recognise(self) -> None:
+        """SourceError where a 404 is worth nothing; once the source was recognised, it is."""
+        if not self._is_recognised and not is_recognised(self._access, self._mirror, self._source, self._api.get):
+            raise SourceError("unauthorized", UNRECOGNISED)
+        self._is_recognised = True
 
     def _pages(self, resource: str, filters: dict[str, str]) -> list[Page]:
         """All pages of a list. The lease is renewed between them: each may take nearly as long as it lasts."""
