@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 
+from hookline.demo.company import Company
 from hookline.receiver.sources import TailMode
 
 from .three_feeds import Ends
@@ -59,6 +61,30 @@ def test_without_any_webhook_one_pass_makes_mirror_and_source_equal(tmp_path: Pa
         ends.clock.advance(60_000)
 
         assert ends.reconcile() == "completed"
+        assert ends.differences() == []
+
+
+@pytest.mark.parametrize("seed", [17, 19])
+def test_one_pass_makes_the_demos_company_equal_though_it_is_interrupted_at_every_page(
+    tmp_path: Path, seed: int
+) -> None:
+    """Each answer is given to a process that ends with it; the next one asks again, and goes on where the pass stood."""
+    with Ends(tmp_path, loss=1.0) as ends:
+        company = Company(random.Random(seed), ends.source.directories, environment=ends.env)
+        for _ in range(120):
+            company.act()
+            ends.clock.advance(500)
+        ends.settle()
+        ends.clock.advance(60_000)
+        ends.source.faults.page_size = 3
+        ends.dies = True
+        asked = ends.source.faults.seen.total()
+
+        assert ends.reconcile() == "completed"
+
+        ends.dies = False
+        ends.source.faults.calm()
+        assert ends.source.faults.seen.total() - asked > 60, "dying in a few places proves little"
         assert ends.differences() == []
 
 
