@@ -76,7 +76,7 @@ def test_one_pass_makes_the_demos_company_equal_though_it_is_interrupted_at_ever
             ends.clock.advance(500)
         ends.settle()
         ends.clock.advance(60_000)
-        ends.source.faults.page_size = 3
+        ends.source.faults.page_size = 2
         ends.dies = True
         asked = ends.source.faults.seen.total()
 
