@@ -68,7 +68,7 @@ def test_without_any_webhook_one_pass_makes_mirror_and_source_equal(tmp_path: Pa
 def test_one_pass_makes_the_demos_company_equal_though_it_is_interrupted_at_every_page(
     tmp_path: Path, seed: int
 ) -> None:
-    """Each answer is given to a process that ends with it; the next one asks again, and goes on where the pass stood."""
+    """Each answer goes to a process that ends with it; the next one asks again, and goes on where the pass stood."""
     with Ends(tmp_path, loss=1.0) as ends:
         company = Company(random.Random(seed), ends.source.directories, environment=ends.env)
         for _ in range(120):
