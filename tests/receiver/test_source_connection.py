@@ -145,7 +145,15 @@ def test_an_answer_that_ends_early_is_none(answer: bytes) -> None:
         connections.exchange("GET", "/", {})
 
 
-@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + EMPTY,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n" + EMPTY,
+    ],
+)
 def test_what_is_no_http_is_nonsense(answer: bytes) -> None:
     def say(sock: socket.socket) -> None:
         sock.sendall(answer)
@@ -219,6 +227,43 @@ def test_closing_ends_what_is_under_way() -> None:
         thread.join(10)
         over.set()
     assert isinstance(raised[0], ConnectionResetError)
+
+
+def test_closing_ends_what_is_under_way_on_a_kept_connection_too() -> None:
+    waiting, over = threading.Event(), threading.Event()
+    raised: list[BaseException] = []
+
+    def wait(_: socket.socket) -> None:
+        waiting.set()
+        over.wait(10)
+
+    with wired(whole(b"one"), wait, wait) as (wire, connections):
+        connections.exchange("GET", "/", {})
+
+        def ask() -> None:
+            try:
+                connections.exchange("GET", "/", {})
+            except OSError as error:
+                raised.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert waiting.wait(10)
+        connections.close()
+        thread.join(5)
+        is_over = not thread.is_alive()
+        over.set()
+        thread.join(10)
+        assert is_over, "it was asked again on a connection that nobody ends"
+        assert wire.connections == 1
+    assert isinstance(raised[0], ConnectionError)
+
+
+def test_an_interim_answer_is_not_taken_for_the_next_ones_beginning() -> None:
+    with wired(b"HTTP/1.1 103 Early Hints\r\n\r\n", whole(b"two")) as (wire, connections):
+        assert connections.exchange("GET", "/", {}).status == 103
+        assert connections.exchange("GET", "/", {}).body == b"two"
+        assert wire.connections == 2
 
 
 def test_a_forked_child_leaves_its_parents_connections_alone(monkeypatch: pytest.MonkeyPatch) -> None:

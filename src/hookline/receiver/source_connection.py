@@ -53,6 +53,7 @@ class Connections:
         self._idle: list[http.client.HTTPConnection] = []
         self._busy: set[http.client.HTTPConnection] = set()
         self._pid = os.getpid()
+        self._closed = False
 
     def exchange(self, method: str, target: str, headers: Mapping[str, str]) -> Answered:
         """Make one request: an `Exchange` of source_http.py."""
@@ -69,10 +70,11 @@ class Connections:
             raise ConnectionResetError("the connection was closed before an answer came") from error
 
     def close(self) -> None:
-        """Close what is idle, and end what is under way."""
+        """Close what is idle, and end what is under way; nothing is asked after that."""
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, []
-            for connection in self._busy:
+            for connection in self._busy if self._pid == os.getpid() else ():
                 if connection.sock is not None:
                     _end(connection.sock)
         for connection in idle:
@@ -96,8 +98,13 @@ class Connections:
                 self._host, self._port, timeout=CONNECT_TIMEOUT_S, context=self._tls
             )
         with self._lock:
+            self._check_open()
             self._busy.add(connection)
         return connection
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionAbortedError("the connections were closed here")
 
     def _exchanged(
         self, connection: http.client.HTTPConnection, method: str, target: str, headers: Mapping[str, str]
@@ -108,6 +115,7 @@ class Connections:
         finally:
             with self._lock:
                 self._busy.discard(connection)
+                may_stay = may_stay and not self._closed
                 if may_stay:
                     self._idle.append(connection)
             if not may_stay:
@@ -120,6 +128,7 @@ class Connections:
         """The answer, and whether the connection is good for another."""
         if connection.sock is None:
             connection.connect()
+            self._check_open()  # whoever closed meanwhile had no socket to end
         deadline_s = time.monotonic() + self._timeout_s
         connection.sock.settimeout(self._timeout_s)
         connection.response_class = functools.partial(_response, deadline_s)  # type: ignore[assignment]
@@ -138,7 +147,9 @@ class Connections:
         except http.client.HTTPException as error:
             raise SourceError("nonsense", f"what came is not HTTP: {type(error).__name__}") from error
         named = {name.lower(): value for name, value in response.getheaders()}
-        return Answered(response.status, named, body), not response.will_close
+        # After an interim answer the one that was asked for is still to come.
+        may_stay = response.status >= 200 and not response.will_close
+        return Answered(response.status, named, body), may_stay
 
     def _chunk(self, response: http.client.HTTPResponse, read: list[int]) -> bytes:
         chunk = response.read(_CHUNK)
@@ -174,6 +185,15 @@ class _Deadlined(io.RawIOBase):
         super().close()
 
 
+class _Buffered(io.BufferedReader):
+    """Never reads to the end at once: to `http.client` a chunk of a length below zero asks for that."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0:
+            raise http.client.HTTPException("expected a length")
+        return super().read(size)
+
+
 class _Receiving:
     """As much of a socket as `http.client.HTTPResponse` uses of one."""
 
@@ -181,7 +201,7 @@ class _Receiving:
         self._sock, self._deadline_s = sock, deadline_s
 
     def makefile(self, _: str) -> io.BufferedReader:
-        return io.BufferedReader(_Deadlined(self._sock, self._deadline_s))
+        return _Buffered(_Deadlined(self._sock, self._deadline_s))
 
 
 def _response(deadline_s: float, sock: socket.socket, **named: Any) -> http.client.HTTPResponse:
