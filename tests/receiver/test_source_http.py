@@ -311,12 +311,19 @@ def test_another_object_than_the_one_asked_for_is_nonsense(answer: Answered) -> 
         [{"id": "", "event": "x.y"}],
         [{"id": "event_01", "event": ""}],
         ["event_01"],
+        [{"id": "event_\x00", "event": "x.y"}],
         [event(1), event(1)],
         [event(number) for number in range(101)],
     ],
 )
 def test_what_is_no_event_is_nonsense(data: list[Any]) -> None:
     assert reason_of(listed(*data), types=["x.y"]).reason == "nonsense"
+
+
+@pytest.mark.parametrize("name", ["id", "event"])
+def test_an_event_in_no_encoding_is_nonsense(name: str) -> None:
+    raw = listed({**event(1), name: "\xff"}).body.replace(b"\\u00ff", b"\xff")
+    assert reason_of(Answered(200, {}, raw), types=["x.y"]).reason == "nonsense"
 
 
 def test_more_events_after_none_are_nonsense() -> None:
@@ -396,6 +403,7 @@ def test_a_cursor_that_the_source_does_not_know_has_expired(answer: Answered) ->
             "refused",
         ),
         (Answered(404, {"content-type": "text/html"}, b"<html>nothing after this</html>"), "refused"),
+        (answered({"message": "Validation failed.", "errors": 1}, 422), "refused"),
         (answered({"message": "no requests after midnight"}, 403), "unauthorized"),
         (answered({"message": "after"}, 500), "unavailable"),
     ],

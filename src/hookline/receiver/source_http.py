@@ -399,10 +399,14 @@ def _feed_event(raw: msgspec.Raw, path: str) -> FeedEvent:
         envelope = msgspec.json.decode(raw, type=_Envelope)
     except msgspec.ValidationError as error:
         raise SourceError("nonsense", f"GET {path}: answered something that is no event: {error}") from None
-    except RecursionError:
-        raise SourceError("nonsense", f"GET {path}: answered an event nested too deep to read") from None
+    except (RecursionError, UnicodeDecodeError):
+        raise SourceError("nonsense", f"GET {path}: answered an event that cannot be decoded") from None
     if not envelope.id or not envelope.event:
         raise SourceError("nonsense", f"GET {path}: answered an event without an id or a type")
+    if "\x00" in envelope.id:
+        raise SourceError(
+            "nonsense", f"GET {path}: answered an event whose id holds a NUL: no cursor can be kept of it"
+        )
     return FeedEvent(envelope.id, envelope.event, bytes(raw))
 
 
@@ -422,7 +426,8 @@ def _names_cursor(answer: Answered, after: str) -> bool:
         return False
     if error.get("code") == "entity_not_found":
         return True
-    told = [error, *(one for one in (error.get("errors") or ()) if isinstance(one, dict))]
+    errors = error.get("errors")
+    told = [error, *(one for one in (errors if isinstance(errors, list) else ()) if isinstance(one, dict))]
     texts = [text for one in told for name in ("field", "code", "message") if isinstance(text := one.get(name), str)]
     return any(after in text or _CURSOR.search(text) for text in texts)
 
