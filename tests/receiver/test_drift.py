@@ -301,6 +301,24 @@ def test_healing_is_guarded(desk: Desk) -> None:
     assert len(desk.ids("directory_users")) == 28
 
 
+def test_healing_from_another_environment_takes_nothing_away(desk: Desk) -> None:
+    """All there is here is fewer than the guard lets go, and every answer is honest."""
+    filled(desk)
+    before = mirrored(desk)
+    other = MemorySource(desk.clock)
+    other.put("organization", "org_2", name="Others", domains=[])
+    found = [one for one in items(desk, look(desk, other)) if one.kind == "extra"]
+    assert {"org_1", "dir_1"} <= {one.object_id for one in found}
+
+    with pytest.raises(MassDelete, match="another environment"):
+        heal(desk, other, found)
+
+    assert mirrored(desk) == before
+    other.faults[len(other.requests) + 1] = refuse("unavailable", "503")
+    assert heal(desk, other, found) == Healed((), tuple(found), "unavailable: 503")
+    assert heal(desk, other, found, allow_mass_delete=True).left == ()
+
+
 def test_how_it_stands_is_told(desk: Desk) -> None:
     """The newest pass of each source, when it was last put right, what is open."""
     source = filled(desk)

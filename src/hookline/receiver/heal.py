@@ -17,6 +17,7 @@ from hookline.receiver.drift import ASKED_AT_ONCE, Answers, Drift, DriftItem, Gr
 from hookline.receiver.listing import MassDelete
 from hookline.receiver.mirror import Seen, apply_reads
 from hookline.receiver.mirror_store import Cause, MirrorStore, Scope
+from hookline.receiver.recognition import UNRECOGNISED, is_recognised
 from hookline.receiver.resources import (
     DIRECTORY_MEMBERSHIP,
     LISTINGS,
@@ -66,10 +67,15 @@ class Healer:
     def heal(self, items: Sequence[DriftItem], *, allow_mass_delete: bool = False) -> Healed:
         """Put open items right; each few in a transaction of their own.
 
-        Raises: MassDelete: more of a listing would go than may without leave; nothing was done.
+        Raises: MassDelete: more of a listing would go than may without leave, or the source knows none of what is here;
+            nothing was done.
         """
         if not allow_mass_delete:
             self._guard(items)
+            try:
+                self._recognise(items)
+            except SourceError as error:
+                return Healed((), tuple(items), f"{error.reason}: {error}")
         healed: list[DriftItem] = []
         left = [item for item in items if item.kind == "uncertain"]  # refetch.py asks about them
         items = [item for item in items if item.kind != "uncertain"]
@@ -100,6 +106,14 @@ class Healer:
                     raise MassDelete(
                         f"{count:,} of {live:,} {what} would go, and no more than {may_die(live):,} may without leave"
                     )
+
+    def _recognise(self, items: Sequence[DriftItem]) -> None:
+        """MassDelete where the source's word that something is gone is worth nothing: the guard lets go few, and few
+        may be all there are.
+        """
+        takes_away = any(item.kind == "extra" for item in items)
+        if takes_away and not is_recognised(self._access, self._mirror, self._source, self._api.get):
+            raise MassDelete(f"{UNRECOGNISED} It takes nothing away without leave")
 
     def _join(self, connection: Connection, items: Sequence[DriftItem], answers: Answers, now_ms: int) -> set[int]:
         """Join what the source said; those that do not differ any more."""
