@@ -203,6 +203,23 @@ def test_an_update_says_what_was_before_and_nothing_else(source: Source) -> None
     assert same.updated_ms == NOW_MS + 1
 
 
+def test_true_is_not_one(source: Source) -> None:
+    """They are equal to Python alone: at any depth the change is written, and told."""
+    directory = source.directory()
+    user = source.directories.create_user(
+        "production", directory.id, idp_id="1", custom_attributes={"is_admin": 0, "seats": [{"is_mine": 1}], "desk": 7}
+    )
+    given = {"is_admin": False, "seats": [{"is_mine": True}], "desk": 7.0}
+    user = source.directories.update_user("production", directory.id, user.id, custom_attributes=given)
+
+    data = source.told()[-1][1]["data"]
+    assert json.dumps(data["previous_attributes"]) == (
+        '{"custom_attributes": {"is_admin": 0, "seats": [{"is_mine": 1}]}}'
+    )
+    assert json.dumps(data["custom_attributes"]) == '{"is_admin": false, "seats": [{"is_mine": true}], "desk": 7}'
+    assert user.fields["custom_attributes"]["is_admin"] is False
+
+
 def test_clocks_never_stand_still_and_count_each_objects_events(source: Source) -> None:
     """In one millisecond, and with a clock that is set back: updated_at and created_at rise, by an object's own."""
     directory = source.directory()

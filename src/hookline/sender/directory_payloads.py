@@ -136,14 +136,23 @@ def previous_attributes(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
         if name == "custom_attributes":
             if inner := _differing(was or {}, is_now or {}):
                 changed[name] = inner
-        elif was != is_now and name != "updated_at":
+        elif name != "updated_at" and not _is_same(was, is_now):
             changed[name] = was
     return {name: changed[name] for name in sorted(changed)}
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     names = sorted(before.keys() | after.keys())
-    return {name: before.get(name) for name in names if before.get(name) != after.get(name)}
+    return {name: before.get(name) for name in names if not _is_same(before.get(name), after.get(name))}
+
+
+def _is_same(was: Any, is_now: Any) -> bool:
+    """Equal as JSON: to Python true is 1, and false 0."""
+    if isinstance(was, dict) and isinstance(is_now, dict):
+        return was.keys() == is_now.keys() and all(_is_same(was[name], is_now[name]) for name in was)
+    if isinstance(was, list) and isinstance(is_now, list):
+        return len(was) == len(is_now) and all(map(_is_same, was, is_now))
+    return isinstance(was, bool) == isinstance(is_now, bool) and bool(was == is_now)
 
 
 def _told(directory: Directory) -> dict[str, Any]:
