@@ -108,6 +108,23 @@ def test_every_list_is_walked_in_order(database: Database, rows: Rows, lists: Di
         assert walk(read, order) == (oldest_first if order == "asc" else oldest_first[::-1]), name
 
 
+def test_a_part_of_a_name_is_found_whatever_its_letters(database: Database, rows: Rows, lists: DirectoryLists) -> None:
+    """As it is written, though a database may know ASCII's cases alone."""
+    organization = rows.organization(NOW_MS, "Émile Éclairs")
+    directory = rows.directory(NOW_MS, "Émile Éclairs", organization_id=organization.id)
+    wanted = PageRequest(3, order="desc")
+
+    with database.snapshot() as connection:
+        found: list[Page[Any]] = [
+            lists.organization_page(connection, "production", OrganizationFilter("É"), wanted),
+            lists.directory_page(connection, "production", DirectoryFilter(name_part="É"), wanted),
+            lists.directory_page(connection, "production", DirectoryFilter(organization.id, "ÉCLAIRS"), wanted),
+        ]
+
+    whole = [organization.id], [directory.id]
+    assert [[item.id for item in page.items] for page in found] == [*whole, whole[1]]
+
+
 def test_what_was_removed_is_still_a_place(database: Database, rows: Rows, lists: DirectoryLists) -> None:
     """By its id alone, in lists by creation and in lists by id; what never was an id is refused."""
     directory = rows.directory(NOW_MS)

@@ -760,9 +760,12 @@ class SenderStore:
 
 
 def containing(text: str) -> str:
-    """The pattern of `like … escape '!'` that finds a text anywhere."""
+    """The pattern of `like … escape '!'` that finds a text anywhere.
+
+    Its case is the statement's business: SQLite's `lower` knows ASCII alone, and leaves the É of both sides as it is.
+    """
     escaped = re.sub("[!%_]", lambda found: f"!{found[0]}", text)
-    return f"%{escaped.lower()}%"
+    return f"%{escaped}%"
 
 
 def _key_row(key: ApiKey) -> dict[str, object]:

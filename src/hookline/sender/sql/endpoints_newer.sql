@@ -7,6 +7,6 @@ select p.row_id, p.id, p.environment, p.url, p.status, p.disabled_reason, p.paus
 from hookline_sender_endpoints p
 where p.environment = :environment and p.row_id > :cursor_row and p.deleted_ms is null
     and (cast(:status as text) is null or p.status = :status)
-    and (cast(:url_pattern as text) is null or lower(p.url) like :url_pattern escape '!')
+    and (cast(:url_pattern as text) is null or lower(p.url) like lower(:url_pattern) escape '!')
 order by p.row_id
 limit :limit

@@ -4,7 +4,7 @@ select d.id, d.environment, d.organization_id, d.name, d.type, d.state, d.domain
 from hookline_sender_directories d
 where d.organization_id = :organization_id and d.deleted_ms is null and (d.created_ms, d.id) > (:created_ms, :id)
     and d.environment = :environment
-    and (cast(:name_pattern as text) is null or lower(d.name) like :name_pattern escape '!')
+    and (cast(:name_pattern as text) is null or lower(d.name) like lower(:name_pattern) escape '!')
     and (cast(:domain as text) is null or d.domain = :domain)
 order by d.created_ms, d.id
 limit :limit

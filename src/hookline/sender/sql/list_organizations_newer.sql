@@ -3,7 +3,7 @@ select o.id, o.environment, o.name, o.external_id, o.metadata, o.created_ms, o.u
     o.deleted_ms
 from hookline_sender_organizations o
 where o.environment = :environment and o.deleted_ms is null and (o.created_ms, o.id) > (:created_ms, :id)
-    and (cast(:name_pattern as text) is null or lower(o.name) like :name_pattern escape '!')
+    and (cast(:name_pattern as text) is null or lower(o.name) like lower(:name_pattern) escape '!')
     and (cast(:domains as text) is null or exists (
         select 1 from hookline_sender_organization_domains n
         where n.organization_id = o.id and n.domain in (select value from json_each(:domains))
