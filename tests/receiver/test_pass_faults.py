@@ -120,12 +120,13 @@ def test_no_answer_about_one_is_no_death(desk: Desk, reason: str) -> None:
     source.delete("directory_user", "user_001")
     source.delete("directory_user", "user_003")
     desk.clock.advance(LATER_MS)
-    source.faults = {6: refuse(reason), 7: refuse(reason)}  # lists, the directory, the first of the two; then these
+    # Lists, the directory, the first of the two, whether it is the right source; then these.
+    source.faults = {7: refuse(reason), 8: refuse(reason)}
     passes = passes_on(desk, source)
     pass_id = passes.start("reconcile", "apply", asked_by="test")
-    while len(source.requests) < 7:
+    while len(source.requests) < 8:
         passes.step(desk.clock.now_ms())
-    assert source.requests[5] == source.requests[6] == "/directory_users/user_003"
+    assert source.requests[6] == source.requests[7] == "/directory_users/user_003"
     assert "user_001" not in desk.ids("directory_users"), "of the first it was said"
     if reason == "nonsense":
         assert state_of(passes, pass_id).state == "stopped"

@@ -409,6 +409,33 @@ def test_a_key_of_another_environment_deletes_nothing(desk: Desk, directory_id: 
     assert desk.ids("directory_users") == []
 
 
+def test_a_pass_gone_on_with_under_a_key_of_another_environment_deletes_nothing(desk: Desk) -> None:
+    """At whichever step: the right source gave the first page, and what is asked later the other honestly has not."""
+    source, events = small(desk.clock)
+    desk.take(*events)
+    desk.clock.advance(LATER_MS)
+    alive = [desk.ids("directories"), desk.ids("directory_users"), desk.ids("directory_groups"), desk.members()]
+    other = MemorySource(desk.clock)
+    other.put("organization", "org_2", name="Others", domains=[])
+    ends = set()
+    for steps in range(1, 100):
+        begun = passes_on(desk, source, holder=f"begun {steps}")
+        pass_id = begun.start("reconcile", "apply", asked_by="test")
+        work(desk, begun, steps=steps)
+        begun.release()
+        if state_of(begun, pass_id).state == "completed":
+            break
+        goes_on = passes_on(desk, other, holder=f"goes on {steps}")
+        work(desk, goes_on)
+        goes_on.release()
+        ended = state_of(goes_on, pass_id)
+        ends.add((ended.state, "another environment" in (ended.reason or "")))
+        now = [desk.ids("directories"), desk.ids("directory_users"), desk.ids("directory_groups"), desk.members()]
+        assert now == alive, f"after {steps} steps"
+    assert steps > 20
+    assert ("stopped", True) in ends
+
+
 def test_what_a_later_page_shows_is_not_older_than_the_first(desk: Desk) -> None:
     """What is taken for the source's time may fall from one request to the next: its offset is never known exactly."""
     source, _ = small(desk.clock, users=8)

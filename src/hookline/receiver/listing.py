@@ -91,6 +91,7 @@ class _Step:
         self._pass, self._listing, self._now_ms = pass_, listing, now_ms
         self._cause = Cause(None, f"pass_{pass_.row_id}")
         self._requests = 0
+        self._is_recognised = False
 
     def next(self) -> Work:
         if self._listing.state == "closing":
@@ -184,19 +185,19 @@ class _Step:
             return bool(self._store.known(connection, resource, self._pass.source, [item["id"] for item in page.items]))
 
     def _recognise(self) -> None:
-        """MassDelete where the source knows nothing of what is here, before anything of it is joined: the guard lets go
-        few, and few may be all there are.
+        """MassDelete where the source knows nothing of what is here, before anything of it is joined or dies: the guard
+        lets go few, and few may be all there are.
         """
-        if self._pass.mode == "dry_run" or self._pass.allow_mass_delete:
+        if self._pass.mode == "dry_run" or self._pass.allow_mass_delete or self._is_recognised:
             return
-        if not is_recognised(self._access, self._mirror, self._pass.source, self._get):
-            raise MassDelete(f"{UNRECOGNISED} Nothing was changed")
+        if not is_recognised(self._access, self._mirror, self._pass.source, self._ask):
+            raise MassDelete(f"{UNRECOGNISED} Nothing was deleted at its word")
+        self._is_recognised = True
 
     def _begin_alone(self, directory_id: str) -> Work:
         """Of one directory alone, it is asked for instead of listed."""
         found = self._get("directory", directory_id)
         if isinstance(found, Gone):
-            self._recognise()
             return self._bury(found)
 
         def work(connection: Connection) -> Moved:
@@ -382,6 +383,15 @@ class _Step:
         return self._get(*_parent_of(self._listing))
 
     def _get(self, resource: str, id_: str) -> Found | Gone:
+        """An object as the source has it. That it has none counts only of a source that is recognised: a pass may be
+        gone on with under another key than it was begun.
+        """
+        found = self._ask(resource, id_)
+        if isinstance(found, Gone):
+            self._recognise()
+        return found
+
+    def _ask(self, resource: str, id_: str) -> Found | Gone:
         found = self._api.get(resource, id_)
         self._requests += 1
         if isinstance(found, Found) and found.item.get("id") != id_:
