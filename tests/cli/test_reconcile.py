@@ -127,6 +127,23 @@ def test_from_backfill_to_heal(staff: Staff, desk: Desk, capsys: pytest.CaptureF
     assert [one["kind"] for one in told(capsys, "reconcile", "list")].count("backfill") == 1
 
 
+def test_what_was_read_is_shown_where_no_event_ever_came(
+    staff: Staff, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other commands find the source by what a pass filled, without a worker or a webhook."""
+    assert main(["backfill"]) == Exit.OK
+    capsys.readouterr()
+    at = ("--database-url", f"sqlite:///{tmp_path / 'app.db'}")
+    assert main(["mirror", "export", "directory_user", "--format", "jsonl", *at]) == Exit.OK
+    exported = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["source"], one["id"]) for one in exported] == [("default", id_) for id_ in sorted(staff.users)]
+    live = {one["resource"]: one["live"] for one in told(capsys, "mirror", "status", *at)}
+    assert (live["directory_user"], live["directory_membership"]) == (4, 4)
+    assert told(capsys, "mirror", "show", "directory_user", staff.users[0], *at)["is_live"]
+    mirrored = told(capsys, "status")["receiver"]["mirror"]["default"]
+    assert {one["resource"]: one["live"] for one in mirrored}["directory_user"] == 4
+
+
 def test_one_directory(staff: Staff, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     other = staff.fake.directories.create_directory(staff.fake.environment, organization_id=None, name="Other")
     assert told(capsys, "backfill", "--directory", staff.directory_id)["directory_id"] == staff.directory_id

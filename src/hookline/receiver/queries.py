@@ -75,7 +75,7 @@ class InboxQueries:
         self._source = source
 
     def sources(self, connection: Connection) -> list[str]:
-        """The one source, or all of which something was ever kept, in order."""
+        """The one source, or all of `known_sources`, in order."""
         return known_sources(connection, self._verbs) if self._source is None else [self._source]
 
     def entries(
@@ -195,7 +195,7 @@ class InboxQueries:
 
 
 def known_sources(connection: Connection, verbs: Verbs) -> list[str]:
-    """The sources of which something was ever kept, in order."""
+    """The sources of which something was ever kept, or whose lists were read, in order."""
     return [source for (source,) in verbs["sources_list"].run(connection, {})]
 
 

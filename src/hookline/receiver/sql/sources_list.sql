@@ -1,4 +1,4 @@
--- The sources of which something was ever kept: by one step through an index for each.
+-- The sources of which something was ever kept, or whose lists were read: by one step through an index for each.
 with recursive met (source) as (
     select min(source) from hookline_inbox
     union all
@@ -7,4 +7,6 @@ with recursive met (source) as (
 select source from met where source is not null
 union
 select source from hookline_retention
+union
+select source from hookline_passes
 order by 1
