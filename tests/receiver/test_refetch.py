@@ -330,6 +330,28 @@ def test_a_source_that_is_away_is_left_alone_for_a_while(office: Office) -> None
     assert office.waiting() == []
 
 
+def test_it_waits_as_long_as_the_source_says_unless_the_clock_was_set_back(office: Office) -> None:
+    office.take(office.source.delete("directory_user", "user_1"), office.put_user("user_1"))
+    office.desk.clock.advance(SETTLES_MS)
+
+    def fail(_: Any) -> Any:
+        raise SourceError("rate_limited", "429", retry_after_s=86_400)
+
+    office.source.faults = {1: fail, 2: fail}
+    assert office.ask() == 86_400_000
+    began_ms = office.desk.clock.now_ms()
+    for after_ms in (15_000, 3_600_000, 86_399_000):
+        office.refetcher.step(began_ms + after_ms)
+        assert len(office.source.requests) == 1, f"it was asked after {after_ms} ms"
+
+    office.desk.clock.set(began_ms - 1)
+    assert office.ask() == 86_400_000
+    assert len(office.source.requests) == 2
+    office.desk.clock.advance(86_400_000)
+    office.ask()
+    assert office.waiting() == []
+
+
 def test_without_leave_nothing_is_asked_and_it_is_said_once(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     """A key that is no longer good needs somebody; the source is not pestered meanwhile."""
     office.take(office.source.delete("directory_user", "user_1"), office.put_user("user_1"))

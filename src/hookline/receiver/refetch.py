@@ -89,13 +89,14 @@ class Refetcher:
         self._counters = counters
         self._token: int | None = None
         self._away = 0
+        self._waits_from_ms = 0
         self._waits_until_ms = 0
         self._is_recognised = False
 
     def step(self, now_ms: int) -> int | None:
         """Ask what is due, a few questions at most; when to come again (Unix ms)."""
-        # Not longer than the longest wait: the clock may have been set back.
-        if now_ms < self._waits_until_ms <= now_ms + round(AWAY.cap_s * 1_300):
+        # Before it began to wait, the clock has been set back.
+        if self._waits_from_ms <= now_ms < self._waits_until_ms:
             return self._waits_until_ms
         due = self._take(now_ms)
         if due is None:
@@ -294,13 +295,13 @@ class Refetcher:
             if self._away == 0:
                 log.error("source %s: %s. Nothing is asked of it for now: check the API key", self._source, error)
             self._away += 1
-            self._waits_until_ms = max(asked_ms, now_ms + UNAUTHORIZED_MS)
+            self._waits_from_ms, self._waits_until_ms = now_ms, max(asked_ms, now_ms + UNAUTHORIZED_MS)
             return False
         if error.reason in ("unavailable", "rate_limited"):
             self._away += 1
             wait_ms = AWAY.due_ms(tries_made=self._away, now_ms=now_ms, jitter=0)
             assert wait_ms is not None
-            self._waits_until_ms = max(asked_ms, wait_ms)
+            self._waits_from_ms, self._waits_until_ms = now_ms, max(asked_ms, wait_ms)
             log.warning(
                 "source %s: %s; asking again in %d s", self._source, error, (self._waits_until_ms - now_ms) // 1_000
             )
