@@ -183,6 +183,25 @@ def test_an_end_does_not_wait_for_a_source_that_is_silent(
         assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("hookline-tail")]
 
 
+def test_an_end_waits_once_however_many_are_silent(
+    sending: Sending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, waited = [0.0], []
+
+    class Silent(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            if timeout is not None:
+                waited.append(timeout)
+                now_s[0] += timeout
+
+    monkeypatch.setattr(feeds_module.time, "monotonic", lambda: now_s[0])
+    with receiver_of(sending, f"sqlite:///{tmp_path / 'app.db'}") as hooks:
+        feeds = hooks.feeds()
+        feeds._threads += [Silent() for _ in range(9)]
+        feeds.close()
+    assert sum(waited) == feeds_module.END_S
+
+
 def test_of_several_processes_one_reads(sending: Sending, database_url: str) -> None:
     with receiver_of(sending, database_url) as one, receiver_of(sending, database_url) as other:
         with contextlib.closing(one.feeds()) as first:

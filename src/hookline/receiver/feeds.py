@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
@@ -165,8 +166,9 @@ class Feeds:
         self._stop.set()
         for wake in self._wakes:
             wake.set()
+        deadline_s = time.monotonic() + END_S
         for thread in self._threads:
-            thread.join(END_S)
+            thread.join(max(0.0, deadline_s - time.monotonic()))
         for api in self._apis:
             api.close()
         for thread in self._threads:
