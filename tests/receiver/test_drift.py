@@ -20,7 +20,7 @@ from hookline.storage import Verbs
 from ..conftest import DATABASES
 from .company import Desk
 from .source import MemorySource, refuse, small
-from .test_passes import LATER_MS, churn, differences, mirrored, passes_on, state_of, work
+from .test_passes import LATER_MS, churn, differences, mirrored, passes_on, state_of, whole, work
 
 RUNS_ON = DATABASES
 WITHIN: dict[str, Any] = {"directory_id": "dir_1", "organization_id": "org_1"}
@@ -266,6 +266,26 @@ def test_one_is_healed_and_one_ignored_until_it_differs_otherwise(desk: Desk) ->
     source.put("directory_user", "user_002", state="inactive")
     desk.clock.advance(LATER_MS)
     assert [(one.object_id, one.state) for one in items(desk, look(desk, source))] == [("user_002", "open")]
+
+
+def test_what_is_ignored_is_kept_once_however_many_passes_see_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes are forgotten after a while, what somebody has said of a difference is not: and is no more than that."""
+    monkeypatch.setattr("hookline.receiver.pass_store.KEPT", 2)
+    source = filled(desk)
+    source.put("directory_user", "user_001", first_name="Ida")
+    desk.clock.advance(LATER_MS)
+    (found,) = items(desk, look(desk, source))
+    store = DriftStore(Verbs("hookline.receiver", desk.database.dialect))
+    desk.database.run(lambda c: store.settle(c, [found.row_id], "ignored", "ticket 7", desk.clock.now_ms()))
+
+    for _ in range(6):
+        (again,) = items(desk, look(desk, source))
+        assert (again.state, again.note) == ("ignored", "ticket 7")
+
+    assert desk.one("select count(*) from hookline_drift where state = 'ignored'") <= 3
+    for _ in range(4):
+        whole(desk, source)
+    assert desk.one("select count(*) from hookline_drift where state = 'ignored'") == 1, "which the next dry run heeds"
 
 
 def test_all_are_healed(desk: Desk) -> None:
