@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hookline.demo.compare import differences
+from hookline.demo.ends import SenderEnd
 from hookline.demo.look import look_at
 from hookline.demo.run import Demo, Options
 from hookline.demo.view import Report, Snapshot
@@ -167,6 +168,51 @@ def test_giving_up_stops_both_ends(tmp_path: Path) -> None:
     asyncio.run(whole())
 
     assert set(threading.enumerate()) <= before
+
+
+def test_giving_up_while_an_end_starts_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cancelled while a thread still brings the sender up, it waits, and takes it down again."""
+    before = set(threading.enumerate())
+    starting, given_up = threading.Event(), threading.Event()
+    enter = SenderEnd.__enter__
+    ends: list[SenderEnd] = []
+
+    def slowly(end: SenderEnd) -> SenderEnd:
+        ends.append(end)
+        starting.set()
+        given_up.wait(10)
+        return enter(end)
+
+    monkeypatch.setattr(SenderEnd, "__enter__", slowly)
+
+    async def whole() -> None:
+        demo = Demo(Options(duration_s=1, rate=1, seed=5, folder=tmp_path), show=lambda _: None, every_s=1)
+        running = asyncio.create_task(demo.run())
+        await asyncio.to_thread(starting.wait)
+        running.cancel()
+        asyncio.get_running_loop().call_soon(given_up.set)
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(whole())
+
+    assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+    with socket.socket() as knocking:
+        assert knocking.connect_ex(("127.0.0.1", int(ends[0].base_url.rpartition(":")[2]))) != 0
+
+
+def test_that_it_drains_is_shown_however_seldom_it_looks(tmp_path: Path) -> None:
+    """What drains may be over before the next look at a slow machine."""
+    phases: list[str] = []
+
+    async def whole() -> None:
+        options = Options(duration_s=0.2, rate=20, seed=1, folder=tmp_path, habits=CALM)
+        await Demo(options, show=lambda moment: phases.append(moment.phase), every_s=60).run()
+
+    asyncio.run(whole())
+
+    assert "draining" in phases
+    assert phases[-1] == "comparing"
 
 
 def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ class Demo:
             )
             sender = await ends.enter_async_context(_in_thread(sending))
             door = loopback()
+            # The receiver closes it; where it comes to none, this does.
+            ends.callback(door.close)
             wire = await ends.enter_async_context(
                 Wire(
                     ("127.0.0.1", door.getsockname()[1]),
@@ -156,6 +158,8 @@ class Demo:
                 await self._publish(Company(rng, sender.directories))
                 published_s = loop.time() - self._started_s
                 self._phase = "draining"
+                # Said at once: what drains may be over before anybody looks again.
+                self._show(self._snapshot(wire, *await asyncio.to_thread(readings.figures, last=LINES_SHOWN)))
                 await wire.drain()
                 drained = await self._drain(readings)
                 drained_s = loop.time() - self._started_s - published_s
@@ -274,11 +278,13 @@ async def _to_its_end(act: Callable[[], T]) -> T:
 @asynccontextmanager
 async def _in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
     """A context that blocks while it starts and stops, kept off the loop that the wire needs to let go of things."""
-    value = await asyncio.to_thread(context.__enter__)
+    entered: list[T] = []
     try:
-        yield value
+        await _to_its_end(lambda: entered.append(context.__enter__()))
+        yield entered[0]
     finally:
-        await asyncio.to_thread(context.__exit__, None, None, None)
+        if entered:
+            await _to_its_end(lambda: context.__exit__(None, None, None))
 
 
 class _Readings:
