@@ -158,6 +158,18 @@ def test_a_bulk_names_what_it_refuses_by_its_place(call: Client, directory: str)
     ]  # fmt: skip
 
 
+def test_a_directory_is_found_by_its_domain_in_any_case(call: Client) -> None:
+    """As organizations are: the domain is kept in lower case, whoever wrote it."""
+    made = call("POST", "/api/v1/directories", {"name": "Staff", "domain": "Acme.Example"}).json
+    assert made["domain"] == "acme.example"
+    assert [one["id"] for one in call("GET", "/directories?domain=Acme.Example").json["data"]] == [made["id"]]
+
+    changed = call("PATCH", f"/api/v1/directories/{made['id']}", {"domain": "Acme.Test"}).json
+    assert changed["domain"] == "acme.test"
+    assert call("PATCH", f"/api/v1/directories/{made['id']}", {"domain": "ACME.test"}).json == changed
+    assert [one["id"] for one in call("GET", "/directories?domain=Acme.Test").json["data"]] == [made["id"]]
+
+
 def test_bad_values_are_refused_by_their_field(call: Client, directory: str) -> None:
     """Strict models: unknown members, wrong types, lone surrogates, NUL, and null where nothing may be null."""
     cases: list[tuple[str, Any, str]] = [

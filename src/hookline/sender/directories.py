@@ -270,7 +270,7 @@ class Directories:
             name=name,
             type=type,
             state=state,
-            domain=domain,
+            domain=None if domain is None else domain.lower(),
             external_key=id_[-16:].lower() if external_key is None else external_key,
             inactive_flow=inactive_flow,
             created_ms=now_ms,
@@ -299,7 +299,7 @@ class Directories:
     def update_directory(
         self, environment: Environment, directory_id: str, attributes: Attributes, *, actor: str = "command"
     ) -> Directory:
-        """Change any of `name`, `type`, `state`, `domain`, `external_key` and `inactive_flow`.
+        """Change any of `name`, `type`, `state`, `domain` (kept in lower case), `external_key` and `inactive_flow`.
 
         One that becomes linked is told of as `dsync.activated`; the protocol has no event for any other change.
         """
@@ -309,6 +309,8 @@ class Directories:
         def write(connection: Connection, told: list[EventDraft]) -> Directory:
             before = self._locked_directory(connection, environment, directory_id)
             changed = replace(before, **attributes)
+            if changed.domain is not None:
+                changed = replace(changed, domain=changed.domain.lower())
             if changed == before:
                 return before
             updated_ms = max(now_ms, before.event_ms + 1, before.updated_ms + 1)
