@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,7 @@ def test_an_end_waits_once_however_many_are_silent(
                 waited.append(timeout)
                 now_s[0] += timeout
 
-    monkeypatch.setattr(feeds_module.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     with receiver_of(sending, f"sqlite:///{tmp_path / 'app.db'}") as hooks:
         feeds = hooks.feeds()
         feeds._threads += [Silent() for _ in range(9)]
