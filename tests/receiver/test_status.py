@@ -110,6 +110,13 @@ def test_what_is_well_needs_nobody() -> None:
             replace(WELL, passes=[replace(PASS, completed_ms=NOW_MS - 3 * 3_600_000 - 1)]),
             "was not put right from default for 3 h 0 min, and is to be every 1 h 0 min",
         ),
+        (
+            replace(
+                WELL,
+                passes=[replace(PASS, state="running", reason="unavailable: 503", completed_ms=NOW_MS - 10_800_001)],
+            ),
+            "every 1 h 0 min; pass 7 waits: unavailable: 503",
+        ),
         (replace(WELL, tails=[TAIL._replace(lost_us=0)]), "since 1970-01-01T00:00:00.000Z were lost"),
         (replace(WELL, tails=[TAIL._replace(lost_us=0, pass_id=7)]), "pass 7 is to stand in for them"),
         (

@@ -183,13 +183,15 @@ def _needs_of_passes(status: Status) -> Iterator[str]:
     known = {one.source: one for one in status.passes}
     for source, every_s in status.scheduled.items():
         newest = known.get(source)
-        # One may be long, and the next begins a period after it was begun.
-        if newest is None or newest.state in ("stopped", "running"):
+        # One may be long, and the next begins a period after it was begun; but one that waits may wait for ever.
+        is_waiting = newest is not None and newest.state == "running" and newest.reason is not None
+        if newest is None or (newest.state in ("stopped", "running") and not is_waiting):
             continue
         since_ms = status.now_ms - (newest.completed_ms or newest.created_ms)
         if status.running_workers and since_ms > 3 * every_s * 1_000:
             wanted = span(round(every_s * 1_000))
-            yield f"the mirror was not put right from {source} for {span(since_ms)}, and is to be every {wanted}"
+            why = f"; pass {newest.row_id} waits: {newest.reason}" if is_waiting else ""
+            yield f"the mirror was not put right from {source} for {span(since_ms)}, and is to be every {wanted}{why}"
 
 
 def _needs_of_tails(status: Status) -> Iterator[str]:
