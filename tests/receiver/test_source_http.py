@@ -251,6 +251,7 @@ def reason_of(answer: Answered | Exception, **asked: Any) -> SourceError:
         (answered({"data": [user(1)], "list_metadata": {}}), "nonsense", None),
         (answered({"data": [user(1)], "list_metadata": {"after": 7}}), "nonsense", None),
         (answered({"data": [user(1)], "list_metadata": {"after": ""}}), "nonsense", None),
+        (answered({"data": [user(1)], "list_metadata": {"after": "user\x00"}}), "nonsense", None),
         (answered({"data": None, "list_metadata": {"after": None}}), "nonsense", None),
         (answered({"data": [PERSON], "list_metadata": {"after": None}}), "nonsense", None),
         (listed({"email": PERSON}), "nonsense", None),

@@ -392,6 +392,8 @@ def _check_moves(path: str, ids: Sequence[str], *, after: str | None, cursor: st
         raise SourceError("nonsense", f"GET {path}: goes in a circle: what comes after a cursor leads to it again")
     if cursor == "":
         raise SourceError("nonsense", f"GET {path}: answered an empty cursor, expected one or null")
+    if cursor is not None and "\x00" in cursor:
+        raise SourceError("nonsense", f"GET {path}: answered a cursor that holds a NUL: PostgreSQL cannot keep it")
 
 
 def _feed_event(raw: msgspec.Raw, path: str) -> FeedEvent:
