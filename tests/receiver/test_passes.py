@@ -555,6 +555,30 @@ def test_passes_by_schedule(desk: Desk) -> None:
     assert differences(desk, source) == []
 
 
+def test_a_clock_that_is_set_back_holds_up_no_pass(desk: Desk) -> None:
+    """Neither the next one by schedule, nor one that waits until what is now a distant future."""
+    source, events = small(desk.clock)
+    desk.take(*events)
+    passes = passes_on(desk, source, every_s=3_600)
+    now_ms = desk.clock.now_ms()
+    year_ms = 365 * 86_400_000
+    desk.clock.advance(year_ms)
+    passes.step(desk.clock.now_ms())
+    passes.step(desk.clock.now_ms())
+    source.faults[len(source.requests) + 1] = refuse("unavailable")
+    waits_until_ms = passes.step(desk.clock.now_ms())
+    assert waits_until_ms is not None
+    assert waits_until_ms > desk.clock.now_ms()
+
+    desk.clock.set(now_ms)
+    for _ in range(200):
+        if (due_ms := passes.step(desk.clock.now_ms())) is None or due_ms > desk.clock.now_ms():
+            break
+    assert desk.rows("select state from hookline_passes") == [("completed",)] * 2, "the one that waited, then a new one"
+    assert due_ms is not None
+    assert now_ms < due_ms < now_ms + 2 * 3_600_000
+
+
 def test_progress_says_how_much_is_left(desk: Desk) -> None:
     source, _ = small(desk.clock)
     passes = passes_on(desk, source)

@@ -230,9 +230,9 @@ class PassStore:
                 self._verbs[verb].run(connection, forgotten)
 
     def last_begun_ms(self, connection: Connection, source: str) -> int | None:
-        """When the newest whole pass that puts things right began."""
-        ((begun_ms,),) = self._verbs["passes_last"].run(connection, {"source": source})
-        return None if begun_ms is None else int(begun_ms)
+        """When the last whole pass that puts things right began."""
+        rows = self._verbs["passes_last"].run(connection, {"source": source})
+        return int(rows[0][0]) if rows else None
 
     def running(self, connection: Connection, source: str) -> int:
         """How many passes of a source are running."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from hookline.errors import HooklineError, SourceError
 from hookline.receiver.drift import Drift
-from hookline.receiver.leases import LEASE_MS, LeaseLost, Leases
+from hookline.receiver.leases import LATEST_MS, LEASE_MS, LeaseLost, Leases
 from hookline.receiver.listing import Lister, MassDelete, Work
 from hookline.receiver.pass_store import (
     CHECK,
@@ -180,7 +180,7 @@ class Passes:
             pass_ = self._store.next(connection, self._source)
             scheduled_ms = self._scheduled_ms(connection, now_ms) if pass_ is None else None
             listing = None if pass_ is None else self._store.next_listing(connection, pass_.row_id)
-        due_ms = scheduled_ms if pass_ is None else pass_.due_ms
+        due_ms = scheduled_ms if pass_ is None else _due_ms(pass_, now_ms)
         if due_ms is None or due_ms > now_ms:
             self.release()
             return due_ms
@@ -244,7 +244,9 @@ class Passes:
         if self._every_ms is None:
             return None
         begun_ms = self._store.last_begun_ms(connection, self._source)
-        return now_ms if begun_ms is None else begun_ms + self._every_ms + self._later_ms
+        if begun_ms is None or begun_ms > now_ms + LATEST_MS:  # the clock has been set back
+            return now_ms
+        return begun_ms + self._every_ms + self._later_ms
 
     def _start_scheduled(self, now_ms: int) -> None:
         def work(connection: Connection) -> None:
@@ -342,6 +344,11 @@ class Passes:
 
     def _stop(self, connection: Connection, pass_: Pass, reason: str, now_ms: int) -> None:
         self._store.end(connection, pass_, "stopped", reason, pass_.counts, now_ms)
+
+
+def _due_ms(pass_: Pass, now_ms: int) -> int:
+    """When a running pass goes on; at once where it was left to wait by a clock that has been set back since."""
+    return now_ms if pass_.updated_ms > now_ms + LATEST_MS else pass_.due_ms
 
 
 def _added(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
