@@ -212,6 +212,23 @@ def test_pages_are_small_and_go_round(fake: FakeWorkOS) -> None:
     assert ask(fake, "/directories?limit=x").status == 422
 
 
+def test_what_the_api_refuses_small_pages_do_not_hide(fake: FakeWorkOS) -> None:
+    """A `limit` that is none of the API's is refused whatever `page_size` says."""
+    fake.faults.page_size = 2
+    assert [ask(fake, f"/organizations?limit={limit}").status for limit in ("0", "1", "100", "101", "x")] == [
+        422, 200, 200, 422, 422
+    ]  # fmt: skip
+
+
+def test_what_has_no_json_cannot_be_spoilt(fake: FakeWorkOS) -> None:
+    """A deletion's answer is empty: it passes, and deletes."""
+    directory = fake.directories.create_directory(fake.environment, organization_id=None, name="Okta")
+    fake.faults.expect("wrong-types")
+    answer = ask(fake, f"/directories/{directory.id}", "DELETE")
+    assert (answer.status, answer.body) == (202, b"")
+    assert ask(fake, f"/directories/{directory.id}").status == 404
+
+
 def test_cursors_expire(fake: FakeWorkOS) -> None:
     """In the words of the feed; a request without a cursor passes."""
     with_users(fake, 2)
