@@ -436,6 +436,18 @@ def test_a_pass_gone_on_with_under_a_key_of_another_environment_deletes_nothing(
     assert ("stopped", True) in ends
 
 
+def test_a_source_is_recognised_by_an_organization_that_is_only_named(desk: Desk) -> None:
+    """Nothing lives here but a directory that is gone; no event ever told of the organization that it was in."""
+    source, events = small(desk.clock)
+    desk.take(*[event for event in events if event["event"] == "dsync.activated"])
+    assert (desk.ids("directories"), desk.ids("organizations")) == (["dir_1"], [])
+    source.delete("directory", "dir_1")
+    desk.clock.advance(LATER_MS)
+
+    assert whole(desk, source).state == "completed"
+    assert differences(desk, source) == []
+
+
 def test_what_a_later_page_shows_is_not_older_than_the_first(desk: Desk) -> None:
     """What is taken for the source's time may fall from one request to the next: its offset is never known exactly."""
     source, _ = small(desk.clock, users=8)

@@ -477,6 +477,10 @@ class MirrorStore:
         ((count,),) = self._listings[scope.resource].count_live.run(connection, named)
         return int(count)
 
+    def named_organizations(self, connection: Connection, source: str, limit: int) -> list[str]:
+        """Organizations that living directories say they are in; no event may have told of them."""
+        return [id_ for (id_,) in self._verbs["mirror_named"].run(connection, {"source": source, "limit": limit})]
+
     def set_floor(self, connection: Connection, source: str, scope: Scope, floor: Clock) -> bool:
         """Say that from here on what was last seen before the floor is dead (rule D4), where a complete listing is in
         the mirror and all that it did not show has been settled. A floor never falls.
