@@ -88,7 +88,8 @@ def test_the_schema_soak_tells_what_schemathesis_says(monkeypatch: pytest.Monkey
     report = schema.soak(seed=3, scale=0.5, say=lambda _: None)
 
     assert str(asked["url"]).startswith("http://127.0.0.1:")
-    assert (asked["seed"], asked["examples"], asked["names"]) == (3, 50, {"ENDPOINT_ID", "DELIVERY_ID", "KEY_ID"})
+    names = {"ENDPOINT_ID", "DELIVERY_ID", "DIRECTORY_ID", "KEY_ID"}
+    assert (asked["seed"], asked["examples"], asked["names"]) == (3, 50, names)
     assert "Test cases: 7 generated" in report.lines
     assert len(report.wrong) == code
 

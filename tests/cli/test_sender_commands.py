@@ -290,6 +290,7 @@ def test_what_is_no_description_is_refused(hookline: Run, settings: Path) -> Non
 
 
 # Which command each of Hookline's own routes is for.
+STATE = ("/api/v1/organizations", "/api/v1/directories")
 COMMANDS = {
     "GET /api/v1/api_keys": "keys list",
     "POST /api/v1/api_keys": "keys create",
@@ -340,7 +341,10 @@ def test_every_route_of_ours_has_its_command(command: Run) -> None:
         if path.startswith("/api/v1/")
     }
 
-    assert routes == set(COMMANDS)
+    # Directories and organizations are written by programs: nobody keeps a company's people by hand.
+    written = {route for route in routes if route.split(" ")[1].startswith(STATE)}
+    assert written
+    assert routes - written == set(COMMANDS)
     for name in sorted(set(COMMANDS.values())):
         said = command(*name.split(), "--help")
         assert said.code == Exit.OK
