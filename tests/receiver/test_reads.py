@@ -109,6 +109,17 @@ def test_silent_changes_and_older_events_lose_to_a_read(desk: Desk, company: Com
     assert desk.outcomes()[-1] == "stale"
 
 
+def test_two_reads_of_one_dated_moment_are_told_apart_by_what_they_show(desk: Desk, reader: Reader) -> None:
+    """Requests are dated by whole seconds of the source, so a change may be younger than the request that shows it."""
+    before, after = user(at_s=15, first_name="Zoe"), user(first_name="Ada")
+    before["updated_at"], after["updated_at"] = (format_ms(at(0) + ms * 1_000) for ms in (100, 600))
+    reader.see(observe_read("directory_user", before, at(0)))
+    reader.see(observe_read("directory_user", after, at(0)))
+    reader.see(observe_read("directory_user", before, at(0)))
+
+    assert desk.rows("select first_name, flags from hookline_directory_users") == [("Ada", "")]
+
+
 def test_an_absence_is_a_death_with_all_that_hangs_on_it(desk: Desk, company: Company, reader: Reader) -> None:
     """A19: a 404 kills, memberships go with it aloud, and an older event does not raise it."""
     late = company.user("updated")

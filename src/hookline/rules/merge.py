@@ -588,9 +588,13 @@ def _content_key(seen: Observation, epsilon_us: int, flags: list[Flag], wishes: 
         if seen.kind == "upsert" or seen.kind == "embedded":
             wishes.append("refetch:weak")
         updated_us = created_us
-    elif updated_us > created_us + epsilon_us:
-        flags.append("clamped")  # a time from the future would shut out every later update
-        updated_us = created_us + epsilon_us
+    else:
+        # A read counts as of ε before its request, which is itself dated up to a second too early: what was changed a
+        # moment before the request is not from the future.
+        latest_us = created_us + (2 * epsilon_us if seen.kind == "read" else epsilon_us)
+        if updated_us > latest_us:
+            flags.append("clamped")  # a time from the future would shut out every later update
+            updated_us = latest_us
     return (max(updated_us, 0), created_us, event_id)
 
 
