@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hookline.sender import api_directory_models as models
 from hookline.sender.api_parts import BEARER, NO_NUL, Action, Actor, Caller, Context, answers
 from hookline.sender.directories import MAX_DOMAINS, MAX_OPERATIONS, DomainValues, VerificationFailure
 from hookline.sender.directory_changes import (
@@ -56,78 +57,10 @@ CustomAttributes = Annotated[
 Metadata = Annotated[dict[Key, Annotated[str, Field(max_length=600, pattern=NO_NUL)]], Field(max_length=50)]
 
 
-class Domain(BaseModel):
-    """A domain of an organization."""
-
-    object: Literal["organization_domain"]
-    id: str
-    organization_id: str
-    domain: str
-    state: DomainState
-    verification_strategy: str | None = None
-    verification_prefix: str | None = None
-    verification_token: str | None = None
-    created_at: str
-    updated_at: str
-
-
-class OwnOrganization(BaseModel):
-    """An organization with its domains."""
-
-    object: Literal["organization"]
-    id: str
-    name: str
-    domains: list[Domain]
-    metadata: dict[str, str]
-    external_id: str | None
-    created_at: str
-    updated_at: str
-
-
-class OwnDirectory(BaseModel):
+class OwnDirectory(models.Directory):
     """A directory. `inactive_flow` says what becomes of a user who turns inactive."""
 
-    object: Literal["directory"]
-    id: str
-    organization_id: str | None
-    external_key: str
-    type: str
-    state: DirectoryState
-    name: str
-    domain: str | None
     inactive_flow: InactiveFlow
-    created_at: str
-    updated_at: str
-
-
-class Role(BaseModel):
-    """A role by its slug."""
-
-    slug: str
-
-
-class OwnDirectoryUser(BaseModel):
-    """A user of a directory; `name` is made of the others."""
-
-    object: Literal["directory_user"]
-    id: str
-    directory_id: str
-    organization_id: str | None
-    idp_id: str
-    email: str | None
-    first_name: str | None
-    last_name: str | None
-    name: str | None
-    emails: list[Any]
-    job_title: str | None
-    username: str | None
-    state: Literal["active", "inactive"]
-    raw_attributes: dict[str, Any]
-    custom_attributes: dict[str, Any]
-    role: Role | None = None
-    roles: list[Role] | None = None
-    created_at: str
-    updated_at: str
 
 
 class Deactivated(BaseModel):
@@ -136,20 +69,6 @@ class Deactivated(BaseModel):
     object: Literal["directory_user"]
     id: str
     deleted: bool
-
-
-class OwnDirectoryGroup(BaseModel):
-    """A group of a directory."""
-
-    object: Literal["directory_group"]
-    id: str
-    idp_id: str
-    directory_id: str
-    organization_id: str | None
-    name: str
-    raw_attributes: dict[str, Any]
-    created_at: str
-    updated_at: str
 
 
 class NewDomain(BaseModel):
@@ -426,7 +345,7 @@ routes = APIRouter(prefix="/api/v1", dependencies=[BEARER], tags=["directories"]
 @routes.post(
     "/organizations",
     status_code=201,
-    response_model=OwnOrganization,
+    response_model=models.Organization,
     response_model_exclude_unset=True,
     responses=answers(404, 409),
 )
@@ -448,7 +367,7 @@ def create_organization(
 
 @routes.patch(
     "/organizations/{organization_id}",
-    response_model=OwnOrganization,
+    response_model=models.Organization,
     response_model_exclude_unset=True,
     responses=answers(404, 409),
 )
@@ -509,7 +428,7 @@ def change_directory_in_bulk(
 @routes.post(
     "/directories/{directory_id}/users",
     status_code=201,
-    response_model=OwnDirectoryUser,
+    response_model=models.DirectoryUser,
     response_model_exclude_unset=True,
     responses=answers(404, 409),
 )
@@ -522,7 +441,7 @@ def create_directory_user(
 
 @routes.patch(
     "/directories/{directory_id}/users/{user_id}",
-    response_model=OwnDirectoryUser,
+    response_model=models.DirectoryUser,
     response_model_exclude_unset=True,
     responses=answers(404, 409),
 )
@@ -563,7 +482,7 @@ def deactivate_directory_user(
 
 @routes.post(
     "/directories/{directory_id}/users/{user_id}/reactivate",
-    response_model=OwnDirectoryUser,
+    response_model=models.DirectoryUser,
     response_model_exclude_unset=True,
     responses=answers(404, 409),
 )
@@ -577,7 +496,7 @@ def reactivate_directory_user(
 @routes.post(
     "/directories/{directory_id}/groups",
     status_code=201,
-    response_model=OwnDirectoryGroup,
+    response_model=models.DirectoryGroup,
     responses=answers(404, 409),
 )
 def create_directory_group(
@@ -588,7 +507,7 @@ def create_directory_group(
 
 
 @routes.patch(
-    "/directories/{directory_id}/groups/{group_id}", response_model=OwnDirectoryGroup, responses=answers(404, 409)
+    "/directories/{directory_id}/groups/{group_id}", response_model=models.DirectoryGroup, responses=answers(404, 409)
 )
 def update_directory_group(
     context: Context, environment: Caller, directory_id: str, group_id: str, body: GroupAttributes

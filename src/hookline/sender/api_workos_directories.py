@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from hookline.errors import RequestError
+from hookline.sender import api_directory_models as models
 from hookline.sender.api_parts import (
     BEARER,
     Actor,
@@ -45,123 +46,41 @@ if TYPE_CHECKING:
 _MOST_DOMAINS: Final = 100
 
 
-class WorkosOrganizationDomain(BaseModel):
-    """A domain of an organization."""
+class ListedDirectoryUser(models.DirectoryUser):
+    """A user with `groups`, which are empty unless `HOOKLINE_DIRECTORY_USER_GROUPS` says `filled`."""
 
-    object: Literal["organization_domain"]
-    id: str
-    organization_id: str
-    domain: str
-    state: str
-    verification_strategy: str | None = None
-    verification_prefix: str | None = None
-    verification_token: str | None = None
-    created_at: str
-    updated_at: str
+    groups: list[models.DirectoryGroup]
 
 
-class WorkosOrganization(BaseModel):
-    """An organization."""
-
-    object: Literal["organization"]
-    id: str
-    name: str
-    domains: list[WorkosOrganizationDomain]
-    metadata: dict[str, str]
-    external_id: str | None
-    created_at: str
-    updated_at: str
-
-
-class WorkosDirectory(BaseModel):
-    """A directory, in the words of the Directory Sync API."""
-
-    object: Literal["directory"]
-    id: str
-    organization_id: str | None
-    external_key: str
-    type: str
-    state: Literal["linked", "unlinked", "validating", "invalid_credentials", "deleting"]
-    name: str
-    domain: str | None = None
-    created_at: str
-    updated_at: str
-
-
-class WorkosDirectoryGroup(BaseModel):
-    """A group of a directory."""
-
-    object: Literal["directory_group"]
-    id: str
-    idp_id: str
-    directory_id: str
-    organization_id: str | None
-    name: str
-    raw_attributes: dict[str, Any]
-    created_at: str
-    updated_at: str
-
-
-class WorkosRole(BaseModel):
-    """A role, by its slug."""
-
-    slug: str
-
-
-class WorkosDirectoryUser(BaseModel):
-    """A user of a directory. `groups` is empty, unless `HOOKLINE_DIRECTORY_USER_GROUPS` says `filled`."""
-
-    object: Literal["directory_user"]
-    id: str
-    directory_id: str
-    organization_id: str | None
-    idp_id: str
-    email: str | None
-    first_name: str | None
-    last_name: str | None
-    name: str | None
-    emails: list[Any]
-    job_title: str | None
-    username: str | None
-    state: Literal["active", "inactive"]
-    raw_attributes: dict[str, Any]
-    custom_attributes: dict[str, Any]
-    role: WorkosRole | None = None
-    roles: list[WorkosRole] | None = None
-    groups: list[WorkosDirectoryGroup]
-    created_at: str
-    updated_at: str
-
-
-class WorkosOrganizationList(BaseModel):
+class OrganizationList(BaseModel):
     """A page of organizations."""
 
     object: Literal["list"]
-    data: list[WorkosOrganization]
+    data: list[models.Organization]
     list_metadata: ListMetadata
 
 
-class WorkosDirectoryList(BaseModel):
+class DirectoryList(BaseModel):
     """A page of directories."""
 
     object: Literal["list"]
-    data: list[WorkosDirectory]
+    data: list[models.Directory]
     list_metadata: ListMetadata
 
 
-class WorkosDirectoryUserList(BaseModel):
+class DirectoryUserList(BaseModel):
     """A page of users."""
 
     object: Literal["list"]
-    data: list[WorkosDirectoryUser]
+    data: list[ListedDirectoryUser]
     list_metadata: ListMetadata
 
 
-class WorkosDirectoryGroupList(BaseModel):
+class DirectoryGroupList(BaseModel):
     """A page of groups."""
 
     object: Literal["list"]
-    data: list[WorkosDirectoryGroup]
+    data: list[models.DirectoryGroup]
     list_metadata: ListMetadata
 
 
@@ -190,7 +109,7 @@ _USERS_TOO_MANY: Final[dict[int | str, dict[str, Any]]] = {
 @routes.get(
     "/organizations",
     tags=["organizations"],
-    response_model=WorkosOrganizationList,
+    response_model=OrganizationList,
     responses=answers(422),
     openapi_extra={"parameters": [_DOMAINS]},
 )
@@ -214,7 +133,7 @@ def list_organizations(
 @routes.get(
     "/organizations/external_id/{external_id}",
     tags=["organizations"],
-    response_model=WorkosOrganization,
+    response_model=models.Organization,
     responses=answers(404),
 )
 def get_organization_by_external_id(context: Context, environment: Caller, external_id: str) -> Response:
@@ -229,7 +148,7 @@ def get_organization_by_external_id(context: Context, environment: Caller, exter
 @routes.get(
     "/organizations/{organization_id}",
     tags=["organizations"],
-    response_model=WorkosOrganization,
+    response_model=models.Organization,
     responses=answers(404),
 )
 def get_organization(context: Context, environment: Caller, organization_id: str) -> Response:
@@ -244,7 +163,7 @@ def get_organization(context: Context, environment: Caller, organization_id: str
 # -- directories -------------------------------------------------------------------------------------------------------
 
 
-@routes.get("/directories", tags=["directories"], response_model=WorkosDirectoryList, responses=answers(422))
+@routes.get("/directories", tags=["directories"], response_model=DirectoryList, responses=answers(422))
 def list_directories(
     context: Context,
     environment: Caller,
@@ -264,7 +183,9 @@ def list_directories(
     return _answer(listed([directory_payload(item) for item in page.items], before=page.before, after=page.after))
 
 
-@routes.get("/directories/{directory_id}", tags=["directories"], response_model=WorkosDirectory, responses=answers(404))
+@routes.get(
+    "/directories/{directory_id}", tags=["directories"], response_model=models.Directory, responses=answers(404)
+)
 def get_directory(context: Context, environment: Caller, directory_id: str) -> Response:
     """One directory."""
     with context.database.snapshot() as connection:
@@ -289,7 +210,7 @@ def delete_workos_directory(context: Context, environment: Caller, actor: Actor,
 @routes.get(
     "/directory_users",
     tags=["directory_users"],
-    response_model=WorkosDirectoryUserList,
+    response_model=DirectoryUserList,
     responses={**answers(404, 422), **_USERS_TOO_MANY},
 )
 def list_directory_users(
@@ -324,7 +245,7 @@ def list_directory_users(
 @routes.get(
     "/directory_users/{user_id}",
     tags=["directory_users"],
-    response_model=WorkosDirectoryUser,
+    response_model=ListedDirectoryUser,
     responses=answers(404),
 )
 def get_directory_user(context: Context, environment: Caller, user_id: str) -> Response:
@@ -341,7 +262,7 @@ def get_directory_user(context: Context, environment: Caller, user_id: str) -> R
 @routes.get(
     "/directory_groups",
     tags=["directory_groups"],
-    response_model=WorkosDirectoryGroupList,
+    response_model=DirectoryGroupList,
     responses=answers(404, 422),
 )
 def list_directory_groups(
@@ -364,7 +285,7 @@ def list_directory_groups(
 @routes.get(
     "/directory_groups/{group_id}",
     tags=["directory_groups"],
-    response_model=WorkosDirectoryGroup,
+    response_model=models.DirectoryGroup,
     responses=answers(404),
 )
 def get_directory_group(context: Context, environment: Caller, group_id: str) -> Response:
