@@ -213,6 +213,17 @@ def test_what_is_not_there_and_what_is_not_meant(staff: Staff, desk: Desk) -> No
         assert main(["reconcile", *arguments]) == Exit.USAGE, arguments
 
 
+def test_a_pass_goes_on_as_it_was_begun(staff: Staff, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would make another pass of it is refused, and not passed over."""
+    staff.fake.faults.expect("status/403")
+    assert main(["reconcile"]) == Exit.FAILED
+    for more in (["--apply"], ["--dry-run"], ["--directory", staff.directory_id]):
+        capsys.readouterr()
+        assert main(["reconcile", "--resume", "1", *more]) == Exit.USAGE
+        assert "as it was begun" in capsys.readouterr().err
+    assert main(["reconcile", "--resume", "1"]) == Exit.DRIFT
+
+
 def test_without_a_key_it_says_what_is_missing(
     staff: Staff, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,8 @@ def run(
     """
     if dry_run and apply:
         raise ConfigError("--apply", "expected without --dry-run")
+    if resume is not None and (dry_run or apply):
+        raise ConfigError("--resume", "expected without --apply and --dry-run: a pass goes on as it was begun")
     if allow_mass_delete and not (apply or resume is not None):
         raise ConfigError("--allow-mass-delete", "expected with --apply: a dry run deletes nothing")
     mode: Mode = "apply" if apply else "dry_run"
@@ -270,6 +272,8 @@ def _run(
     allow_mass_delete: bool,
     as_json: bool,
 ) -> Report:
+    if resume is not None and directory_id is not None:
+        raise ConfigError("--resume", "expected without --directory: a pass goes on as it was begun")
     if resume is None:
         pass_id = reconciler.passes.start(
             kind, mode, directory_id=directory_id, allow_mass_delete=allow_mass_delete, asked_by=ASKED_BY
