@@ -12,6 +12,7 @@ from hookline.receiver.counters import Counters
 from hookline.receiver.leases import LEASE_MS, Leases
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.refetch import LOOK_MS, UNAUTHORIZED_MS, Refetcher
+from hookline.receiver.refetch_store import Refetch
 from hookline.receiver.work import Access, Worker
 from hookline.rules.merge import EPSILON_US
 from hookline.storage import Verbs
@@ -410,6 +411,32 @@ def test_one_worker_asks_at_a_time(office: Office) -> None:
     office.ask()
     assert len(office.source.requests) == 2
     assert office.desk.ids("directory_users") == ["user_2"], "what came late was joined without the lease"
+
+
+def test_what_settles_it_never_falls(office: Office) -> None:
+    """Two transactions look at one question; the later to write has not seen what the other has raised."""
+    store, database = (
+        MirrorStore(Verbs("hookline.receiver", office.desk.database.dialect)).refetches,
+        office.desk.database,
+    )
+    one = Refetch("default", "directory_user", "user_1", frozenset(["uncertain"]), None, 1_000, 5, 5)
+    for refetch in (one, one._replace(after_us=3_000), one._replace(tries=1)):
+        with database.transaction() as connection:
+            store.put(connection, [refetch])
+
+    with database.read() as connection:
+        [kept] = store.of(connection, [one.asked]).values()
+    assert (kept.after_us, kept.tries) == (3_000, 1)
+
+
+def test_a_membership_whose_ends_cannot_be_told_apart_is_not_asked_about(office: Office) -> None:
+    """a/b and c have the same id as a and b/c: who was asked for would be somebody else."""
+    source = office.source
+    source.put("directory_group", "a/b", directory_id="dir_1", name="Odd")
+    source.put("directory_user", "c", directory_id="dir_1", state="active")
+    office.take(source.join("a/b", "c"), source.leave("a/b", "c"))
+
+    assert [id_ for id_, _ in office.waiting() if "a/b/" in id_] == []
 
 
 def test_at_rest_nothing_is_asked(office: Office) -> None:

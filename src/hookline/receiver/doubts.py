@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from hookline.errors import InvalidBody
 from hookline.receiver.kept import kept_event
 from hookline.receiver.refetch_store import ASKABLE, Asked, Refetch, RefetchStore
+from hookline.receiver.resources import DIRECTORY_MEMBERSHIP
 from hookline.rules.gaps import Numbers, follows, heard
 from hookline.rules.refetch import Reason, due_ms, settles_after_us
 
@@ -64,7 +65,12 @@ class Doubts:
         return source in self._asking and resource in ASKABLE
 
     def wish(self, asked: Asked, reasons: Iterable[Reason], latest_us: int) -> None:
-        """Ask the source about an object; `latest_us` is the latest of the clocks in doubt."""
+        """Ask the source about an object; `latest_us` is the latest of the clocks in doubt.
+
+        Not about a membership with a slash in the id of an end, which is not to be told from another one.
+        """
+        if asked[1] == DIRECTORY_MEMBERSHIP.name and asked[2].count("/") != 1:
+            return
         known, known_us = self._wished.get(asked, (set[Reason](), 0))
         known.update(reasons)
         self._wished[asked] = known, max(settles_after_us(latest_us), known_us)
