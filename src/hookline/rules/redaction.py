@@ -15,6 +15,7 @@ of itself, not even its length.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -139,3 +140,81 @@ def _member(name: str, value: Any) -> Any:
     if isinstance(value, str) and name not in _PERSONAL and (name in _SHOWN or name.endswith(_SHOWN_ENDINGS)):
         return value
     return _shown(value)
+
+
+PERSONAL_PLACES: Final = (
+    "$..email",
+    "$..emails",
+    "$..first_name",
+    "$..last_name",
+    "$..username",
+    "$..idp_id",
+    "$..raw_attributes",
+    "$..custom_attributes",
+    "$..profile_picture_url",
+    "$..ip_address",
+)
+"""What people looking at payloads do not need to see of others, unless the settings say otherwise."""
+
+_STEP = re.compile(r"(\.\.|\.)(\*|[^.\[\]*'\"\s]+)|\[(?:(\*)|(\d+)|'([^']+)'|\"([^\"]+)\")\]")
+_EVERY: Final = "*"
+
+
+class Places:
+    """Places in JSON values, as JSONPath writes them, whose values are not shown.
+
+    Taken are `$`, members `.name` and `['name']`, every member or item `.*` and `[*]`, an item `[0]`, and a member at
+    any depth `..name`: JSONPath (RFC 9535) without filters, slices and functions.
+
+    Raises: ValueError naming the path that is none.
+    """
+
+    def __init__(self, paths: Sequence[str] = PERSONAL_PLACES) -> None:
+        self.paths = tuple(paths)
+        self._steps = tuple(_parsed(path) for path in paths)
+
+    def redacted(self, value: Any) -> Any:
+        """A copy of a JSON value with `REDACTED` at every such place that is not null."""
+        if not self._steps:
+            return value
+        try:
+            return self._walk(value, {(path, 0) for path in range(len(self._steps))})
+        except RecursionError:
+            return REDACTED
+
+    def _walk(self, value: Any, open_steps: set[tuple[int, int]]) -> Any:
+        if isinstance(value, dict):
+            return {name: self._child(name, member, open_steps) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self._child(index, item, open_steps) for index, item in enumerate(value)]
+        return value
+
+    def _child(self, key: str | int, value: Any, open_steps: set[tuple[int, int]]) -> Any:
+        onward = set()
+        for path, at in open_steps:
+            steps = self._steps[path]
+            is_deep, wanted = steps[at]
+            if wanted in (_EVERY, key):
+                if at + 1 == len(steps):
+                    return None if value is None else REDACTED
+                onward.add((path, at + 1))
+            if is_deep:
+                onward.add((path, at))
+        return self._walk(value, onward) if onward else value
+
+
+def _parsed(path: str) -> tuple[tuple[bool, str | int], ...]:
+    """The steps of a path: whether each is at any depth, and the member, the item or every one."""
+    text = path.strip()
+    steps: list[tuple[bool, str | int]] = []
+    at = 1
+    while text.startswith("$") and at < len(text):
+        found = _STEP.match(text, at)
+        if found is None:
+            break
+        dots, name, every, index, single, double = found.groups()
+        steps.append((dots == "..", int(index) if index else name or every or single or double))
+        at = found.end()
+    if not steps or at != len(text):
+        raise ValueError(f"expected a JSON path as in '$.data.email' or '$..first_name', got {path!r}")
+    return tuple(steps)

@@ -287,6 +287,10 @@ class SenderApp:
             executor.shutdown()
             await exchange.close()
 
+    def key_holder(self, key: str) -> KeyHolder | None:
+        """Whose API key this is; None for one that is not valid. May read the database."""
+        return self._keys.find(key)
+
     def job_runner(self) -> JobRunner:
         """Who does the jobs of this process: `run` has one of its own."""
         return JobRunner(

@@ -1,0 +1,1 @@
+"""The dashboard: pages over both ends' queries, rendered on the server, for people who signed in."""

@@ -1,0 +1,19 @@
+"""The pages: a module per area, each with what it serves in `PAGES`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from hookline.dashboard.frame import Action, Page
+from hookline.dashboard.pages import overview, sign_in
+
+
+class Area(Protocol):
+    """A module of pages."""
+
+    @property
+    def PAGES(self) -> Sequence[Page | Action]: ...  # noqa: N802 - as the modules write it
+
+
+MODULES: Final[tuple[Area, ...]] = (overview, sign_in)
