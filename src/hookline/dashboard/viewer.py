@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 Role: TypeAlias = Literal["viewer", "operator", "admin"]
 Theme: TypeAlias = Literal["system", "light", "dark"]
 
+THEMES: Final[tuple[Theme, ...]] = ("system", "light", "dark")
 ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
 """Each may what the one before it may: a viewer reads, an operator acts, an admin reads secrets and manages people."""
 

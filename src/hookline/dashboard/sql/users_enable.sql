@@ -1,0 +1,2 @@
+-- May sign in again.
+update hookline_dashboard_users set disabled_ms = null where name = :name

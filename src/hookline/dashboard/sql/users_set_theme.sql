@@ -1,0 +1,2 @@
+-- Another theme.
+update hookline_dashboard_users set theme = :theme where name = :name
