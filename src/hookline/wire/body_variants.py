@@ -12,12 +12,9 @@ as a row of tokens, so that depth costs nothing.
 
 from __future__ import annotations
 
-import ast
 import base64
-import binascii
 import json
 import re
-import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from json.encoder import encode_basestring, encode_basestring_ascii
@@ -85,7 +82,9 @@ _SORTED_FORMS: Final = tuple(
 _TOKEN: Final = re.compile(r'[{}\[\]:,]|"(?:[^"\\]++|\\.)*+"|[^\s{}\[\]:,"]++', re.DOTALL)
 _BOM: Final = b"\xef\xbb\xbf"
 _LOST: Final = "\ufffd".encode()
-_BYTES_LITERAL: Final = re.compile(rb"b'(?:[^'\\\n]++|\\.)*+'" + b'|b"(?:[^"\\\\\n]++|\\\\.)*+"')
+# As Python's repr of bytes writes them.
+_ESCAPE: Final = re.compile(rb"\\(x[0-9a-f]{2}|[nrt\\'\"])")
+_BYTES_LITERAL: Final = re.compile(rb"""b'((?:[^'\\\n]++|\\.)*+)'|b"((?:[^"\\\n]++|\\.)*+)\"""")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/\r\n]+={0,2}\s*")
 
 
@@ -173,14 +172,14 @@ def _wrapped(body: bytes) -> Iterator[BodyVariant]:
         return
     if body.startswith(b'"') and isinstance(text := _or_none(_loads, body), str):
         yield BodyVariant(_bytes_of(text), code, "it was written as JSON a second time, as one string")
-    # A literal and nothing else: what nests can take Python's own parser down.
-    if _BYTES_LITERAL.fullmatch(body) and isinstance(raw := _or_none(ast.literal_eval, body.decode("latin-1")), bytes):
+    if (literal := _BYTES_LITERAL.fullmatch(body)) is not None:
+        raw = _ESCAPE.sub(lambda escape: bytes([_escaped(escape[1])]), literal[1] or literal[2])
         yield BodyVariant(raw, code, "it is the text of a Python bytes object: keep the bytes themselves")
     if _BASE64.fullmatch(body) and (decoded := _or_none(base64.b64decode, body)):
         yield BodyVariant(decoded, code, "it is base 64 of what was signed, as gateways hand it on (isBase64Encoded)")
     if b"%7B" in body[:64].upper():
         for encoded in (body, body.partition(b"=")[2]):
-            plain = urllib.parse.unquote_to_bytes(encoded.replace(b"+", b" "))
+            plain = percent_decoded(encoded.replace(b"+", b" "))
             yield BodyVariant(plain, code, "it is URL-encoded, as a form: send and read it as application/json")
 
 
@@ -285,8 +284,19 @@ def _or_none(read: Callable[[A], T], value: A) -> T | None:
     """What a reader makes of a stranger's bytes; None for all that it may refuse, nesting included."""
     try:
         return read(value)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, binascii.Error):
+    except (ValueError, RecursionError):
         return None
+
+
+def percent_decoded(text: bytes) -> bytes:
+    """Bytes of which some are written as % and two hex digits."""
+    return re.sub(rb"%([0-9a-fA-F]{2})", lambda found: bytes.fromhex(found[1].decode()), text)
+
+
+def _escaped(escape: bytes) -> int:
+    if escape.startswith(b"x"):
+        return int(escape[1:], 16)
+    return {b"n": 10, b"r": 13, b"t": 9}.get(escape, escape[0])
 
 
 def _loads(text: str | bytes) -> Any:

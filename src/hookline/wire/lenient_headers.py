@@ -6,15 +6,14 @@ For whoever explains, never for a door: `signature.parse_header` and `standard.p
 from __future__ import annotations
 
 import base64
-import binascii
 import re
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from hookline.errors import InvalidSignature
 from hookline.wire import signature, standard
+from hookline.wire.body_variants import percent_decoded
 from hookline.wire.findings import Finding
 from hookline.wire.schemes import Scheme
 from hookline.wire.signature import HeaderValue
@@ -178,7 +177,7 @@ def _undressed(text: str) -> tuple[str, Finding | None]:
     problem: Finding | None = None
     plain = text.strip()
     if "%3d" in plain.lower():
-        plain = urllib.parse.unquote(plain)
+        plain = percent_decoded(plain.encode(errors="surrogatepass")).decode("latin-1")
         problem = Finding(
             "header_url_encoded", "the header's value is URL-encoded (%3D for =)", f"decode it, or {_HEADER_AS_IT_CAME}"
         )
@@ -257,7 +256,7 @@ def of_base64(text: str) -> bytes | None:
         return None
     try:
         return base64.b64decode(text.rstrip("=").translate({45: 43, 95: 47}) + "=" * (-len(text.rstrip("=")) % 4))
-    except binascii.Error:
+    except ValueError:
         return None
 
 
