@@ -371,7 +371,7 @@ def test_all_is_both_ends_on_one_port(start: Callable[..., Served], tmp_path: Pa
     published = second.request("POST", "/api/v1/events", json.dumps(draft).encode(), call)[0]
 
     assert (door, api, published) == (200, 401, 201)
-    assert first.facts.keys() == {"url", "sender", "receiver", "worker", "warnings"}
+    assert first.facts.keys() == {"url", "sender", "receiver", "worker", "dashboard", "warnings"}
     assert keys.keys() == {"production", "staging"}
     assert second.facts["sender"]["made_api_keys"] == {}
     until(lambda: live_users(tmp_path / "hookline.db") == {"directory_user_1", "directory_user_2"})
@@ -507,14 +507,17 @@ def test_the_block_at_start_is_for_people(tmp_path: Path) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().rstrip() for _ in range(4)]
+        lines = [process.stdout.readline().rstrip() for _ in range(6)]
         process.send_signal(signal.SIGTERM)
 
     url = lines[0].rpartition(" ")[2]
     assert lines[0].startswith("Hookline ")
     assert lines[1] == f"  receiver  {url}/webhooks  sqlite:///{tmp_path / 'hookline.db'}"
     assert lines[2] == "  worker    applies events; no handlers"
-    assert lines[3] == "Ctrl-C stops it."
+    assert lines[3] == f"  dashboard {url}/dashboard"
+    assert lines[4].partition(": ")[0].strip() == "nobody has an account yet; this link makes the first, once"
+    assert lines[4].partition(": ")[2].startswith(f"{url}/dashboard/first?token=")
+    assert lines[5] == "Ctrl-C stops it."
 
 
 def test_serve_takes_every_setting_that_may_be_a_flag() -> None:

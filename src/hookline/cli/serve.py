@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from cyclopts import Parameter
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -23,15 +23,36 @@ from hookline.cli.parameters import AsJson
 from hookline.cli.probes import Probes
 from hookline.cli.receiver_app import named_receiver
 from hookline.cli.sender_app import sender_of
-from hookline.cli.server import AsgiApp, Background, Switch, ThreadedLoop, bind, check_tls, serve_until_told
+from hookline.cli.server import (
+    DASHBOARD_PATH,
+    AsgiApp,
+    Background,
+    Switch,
+    ThreadedLoop,
+    bind,
+    check_tls,
+    serve_until_told,
+)
 from hookline.cli.trace_export import export_traces
-from hookline.config import FILE_NAME, SETTINGS, ReceiverConfig, SenderConfig, Settings, load, without_password
+from hookline.config import (
+    FILE_NAME,
+    SETTINGS,
+    ReceiverConfig,
+    SenderConfig,
+    ServeConfig,
+    Settings,
+    load,
+    without_password,
+)
 from hookline.errors import ConfigError
 from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
 from hookline.receiver.configured import options_of
 from hookline.receiver.status import span
 from hookline.storage import connect, database_file, is_postgres
+
+if TYPE_CHECKING:
+    from hookline.sender.app import SenderApp
 
 log = logging.getLogger("hookline.serve")
 
@@ -154,6 +175,7 @@ class _Plan:
 
     sender: AsgiApp | None = None
     door: AsgiApp | None = None
+    dashboard: AsgiApp | None = None
     is_senders: Callable[[str], bool] = lambda _: False
     background: list[Background] = field(default_factory=list)
     problems: list[Callable[[], Sequence[str]]] = field(default_factory=list)
@@ -165,6 +187,8 @@ class _Plan:
 def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) -> _Plan:
     plan = _Plan()
     config = settings.serve()
+    receiver: Receiver | None = None
+    sender: SenderApp | None = None
     if part != "sender":
         receiver = _receiver(plan, settings, config.receiver)
         ends.callback(receiver.close)
@@ -176,11 +200,13 @@ def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) 
             _add_worker(plan, receiver, config.receiver)
     # Last, so that nothing can fail between the making of its API keys and their being told.
     if part in {"all", "sender"}:
-        _add_sender(plan, config.sender, ends)
+        sender = _add_sender(plan, config.sender, ends)
+    if part != "worker":
+        _add_dashboard(plan, config, sender, receiver, ends)
     return plan
 
 
-def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
+def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> SenderApp:
     # Not at the top: a process that only receives does without FastAPI and its memory.
     from hookline.sender.api import is_sender_path
 
@@ -194,6 +220,33 @@ def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> None:
     plan.problems.append(sender.problems)
     plan.metrics.append(SenderMetrics(sender))
     plan.facts["sender"] = {"path": "/", "database": _shown(config.database_url), "made_api_keys": sender.made_keys}
+    return sender
+
+
+def _add_dashboard(
+    plan: _Plan, config: ServeConfig, sender: SenderApp | None, receiver: Receiver | None, ends: ExitStack
+) -> None:
+    """Pages over the ends this process has. Its accounts are where the sender's tables are, else the receiver's."""
+    if sender is not None:
+        url = config.sender.database_url
+    elif receiver is not None and config.receiver.app is None:
+        url = config.receiver.database_url
+    else:
+        # The app's own database, or the one its Receiver was built with, is not for our accounts.
+        return
+    from hookline.dashboard.accounts import Accounts
+    from hookline.dashboard.app import Dashboard
+
+    database = connect(url, setting=SETTINGS["database_url"].variable)
+    ends.callback(database.close)
+    accounts = Accounts(database)
+    accounts.open()
+    plan.dashboard = Dashboard(accounts=accounts, sender=sender, receiver=receiver)
+    token = accounts.first_link()
+    plan.facts["dashboard"] = {
+        "path": DASHBOARD_PATH,
+        "first_sign_in": None if token is None else f"{DASHBOARD_PATH}/first?token={token}",
+    }
 
 
 def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiver:
@@ -265,6 +318,7 @@ def _switch(plan: _Plan, probes: Probes) -> Switch:
         door=plan.door,
         sender=plan.sender,
         is_senders=plan.is_senders if plan.door is not None else lambda _: True,
+        dashboard=plan.dashboard,
         probes=probes,
     )
 
@@ -303,6 +357,10 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
             every_s = feed["reconcile_every_s"]
             reconciled = "not reconciled by itself" if every_s is None else f"reconciled every {span(every_s * 1000)}"
             yield f"            {name}  {feed['api']}  tail {feed['tail']}, {reconciled}"
+    if dashboard := facts.get("dashboard"):
+        yield f"  dashboard {url}{dashboard['path']}"
+        if first := dashboard["first_sign_in"]:
+            yield f"            nobody has an account yet; this link makes the first, once: {url}{first}"
     if probes := facts.get("probes"):
         yield f"  probes    {probes['url']}/healthz /readyz /metrics"
     if "traces" in facts:

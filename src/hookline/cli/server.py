@@ -34,6 +34,7 @@ AsgiReceive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 AsgiSend: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp: TypeAlias = Callable[[Scope, AsgiReceive, AsgiSend], Awaitable[None]]
 
+DASHBOARD_PATH: Final = "/dashboard"
 SAME_STOP_S: Final = 0.5  # wrappers such as timeout(1) and make send one stop twice: to us, and to our whole group
 DRAIN_S: Final = 20  # an attempt takes up to 15 s, a body up to 10 s
 _BACKLOG: Final = 2048
@@ -47,7 +48,8 @@ class Switch:
         door: the receiver's application.
         sender: the sender's application.
         is_senders: whether a path is the sender's; asked where there are both.
-        probes: answers `probes.PATHS` for both.
+        dashboard: answers everything below `/dashboard`, where there is one.
+        probes: answers `probes.PATHS` for all of them.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Switch:
         door: AsgiApp | None,
         sender: AsgiApp | None,
         is_senders: Callable[[str], bool] = lambda _: True,
+        dashboard: AsgiApp | None = None,
         probes: Probes,
     ) -> None:
         self._sender = sender or door
         self._door = door or sender
         self._is_senders = is_senders
+        self._dashboard = dashboard
         self._probes = probes
 
     async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
@@ -69,6 +73,8 @@ class Switch:
             await self._probes(scope, receive, send)
             return
         app = self._sender if self._is_senders(path) else self._door
+        if self._dashboard is not None and (path == DASHBOARD_PATH or path.startswith(f"{DASHBOARD_PATH}/")):
+            app = self._dashboard
         if app is not None:
             await app(scope, receive, send)
 

@@ -63,11 +63,6 @@ _SAID_COOKIE: Final = "hookline_said"
 _MOST_SAID: Final = 1_000
 
 
-def is_dashboard_path(path: str) -> bool:
-    """Whether the dashboard answers this path: for a process that serves more than the dashboard."""
-    return path == ROOT or path.startswith(f"{ROOT}/")
-
-
 class Dashboard:
     """The dashboard of one process, over the ends it has.
 
