@@ -16,8 +16,8 @@ from hookline.cli.parameters import AsJson
 from hookline.cli.receiver_app import AppName, DatabaseUrl, SourceName, receiver_in_force
 from hookline.cli.tables import print_json, print_table, printable, time_of
 from hookline.errors import ConfigError
+from hookline.receiver.inbox_search import NEWEST, PAGE
 from hookline.receiver.model import InboxEntry, RunRow
-from hookline.receiver.queries import NEWEST, PAGE
 from hookline.receiver.replay import LAST, Mode, Selection
 from hookline.wire.timestamps import parse_us
 

@@ -23,6 +23,7 @@ from hookline.receiver.asgi import AsgiDoor
 from hookline.receiver.counters import Counters
 from hookline.receiver.handlers import Registry
 from hookline.receiver.intake import CHANNEL, Intake, Opened
+from hookline.receiver.minutes import Minutes
 from hookline.receiver.model import NO_SOURCE, Entry, PutKind, Receipt, Request
 from hookline.receiver.poke import Poke
 from hookline.receiver.receive import MAX_BODY, NO_PATH, Doors, HeadersLike, answer, header_pairs
@@ -182,6 +183,7 @@ class Receiver:
             now_ms=self.clock.now_ms,
         )
         self._rejections = Rejections()
+        self._minutes = Minutes()
         self.counters = Counters()
         self._lock = threading.RLock()
         self._compiled: Verbs | None = None
@@ -190,6 +192,8 @@ class Receiver:
         self._failures: list[StorageError] = []
         self._flush_timer: threading.Timer | None = None
         self._flush_pid = 0
+        # Its own: who closes waits, under the other, for a commit that asks for a timer.
+        self._flush_lock = threading.Lock()
 
     # -- handlers ----------------------------------------------------------------------------------------------
 
@@ -246,27 +250,20 @@ class Receiver:
         source = door.source if door is not None else self._only_source or NO_SOURCE
         self._rejections.note(receipt, source, peer, self.clock.now_ms())
         self.counters.request_refused(source, str(receipt.reason))
-        if self._flush_timer is not None and self._flush_pid == os.getpid():
-            return
-        with self._lock:
-            # A timer's thread does not survive a fork.
-            if self._flush_timer is None or self._flush_pid != os.getpid():
-                self._flush_pid = os.getpid()
-                self._flush_timer = threading.Timer(FLUSH_EVERY_S, self._flush_on_time)
-                self._flush_timer.daemon = True
-                self._flush_timer.start()
+        self._flush_soon()
 
     def flush(self) -> None:
-        """Write the refusals counted so far; what cannot be written now waits for the next time."""
-        rows = self._rejections.drain()
-        if not rows:
+        """Write what was refused and kept so far, in numbers; what cannot be written now waits for the next time."""
+        rows, minutes = self._rejections.drain(), self._minutes.drain()
+        if not rows and not minutes:
             return
         try:
-            self.intake.add_rejections(rows)
+            self.intake.add_counts(rows, minutes)
         except Exception as error:
             self._rejections.restore(rows)
+            self._minutes.restore(minutes)
             # A broken database is reported where it costs a webhook.
-            log.debug("counts of refusals are not written yet: %s", error)
+            log.debug("counts of requests are not written yet: %s", error)
             return
         for row in rows:
             log.warning(
@@ -549,7 +546,10 @@ class Receiver:
         for callers in self._lists.values():
             callers.close()  # before the lock is taken: its thread may be about to open the database
         with self._lock:
-            timer, self._flush_timer = self._flush_timer, None
+            if self.opened is not None:
+                self.opened.intake.close()  # first: what is under way is counted, too
+            with self._flush_lock:
+                timer, self._flush_timer = self._flush_timer, None
             if timer is not None:
                 timer.cancel()
             self.flush()
@@ -598,7 +598,14 @@ class Receiver:
         if self._app_database is not None:
             app = self._app_database
             intake = Intake(
-                app, self._outage, self.counters, keeping=_ANNOUNCE, kept=self._tell_kept, end_thread=app.end_thread
+                app,
+                self._outage,
+                self.counters,
+                minutes=self._minutes,
+                takes_minutes_along=True,
+                keeping=_ANNOUNCE,
+                kept=self._tell_kept,
+                end_thread=app.end_thread,
             )
             return Opened(None, intake)
         assert self._database_url is not None
@@ -611,9 +618,10 @@ class Receiver:
 
         def kept() -> None:
             database.notify(CHANNEL)
+            self._flush_soon()
             self._tell_kept()
 
-        return Opened(database, Intake(database, self._outage, self.counters, kept=kept))
+        return Opened(database, Intake(database, self._outage, self.counters, minutes=self._minutes, kept=kept))
 
     def _tell_kept(self) -> None:
         if (function := self.handlers.poked) is not None:
@@ -635,6 +643,17 @@ class Receiver:
     def _probe(self) -> None:
         with self._reached.read() as connection:
             connection.cursor().execute("select 1 from hookline_inbox limit 1")
+
+    def _flush_soon(self) -> None:
+        if self._flush_timer is not None and self._flush_pid == os.getpid():
+            return
+        with self._flush_lock:
+            # A timer's thread does not survive a fork.
+            if self._flush_timer is None or self._flush_pid != os.getpid():
+                self._flush_pid = os.getpid()
+                self._flush_timer = threading.Timer(FLUSH_EVERY_S, self._flush_on_time)
+                self._flush_timer.daemon = True
+                self._flush_timer.start()
 
     def _flush_on_time(self) -> None:
         self._flush_timer = None

@@ -253,7 +253,14 @@ class DriftStore:
 
     def refusals(self, connection: Connection, source: str) -> list[tuple[int, str, int]]:
         """(minute, reason, times) of what was refused that may have been webhooks, oldest first."""
-        named = {"source": source, "since_ms": 0, "limit": REFUSALS_MOST}
+        named = {
+            "source": source,
+            "since_ms": 0,
+            "before_ms": _END,
+            "before_source": "",
+            "before_reason": "",
+            "limit": REFUSALS_MOST,
+        }
         return sorted(
             (minute_ms, reason, times)
             for _, reason, minute_ms, times, _ in self._verbs["rejections_list"].run(connection, named)

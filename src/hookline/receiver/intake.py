@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hookline.errors import OutcomeUnknown, StorageError
+from hookline.receiver.minutes import MinuteRow, Minutes, added
 from hookline.receiver.model import Entry, PutKind, RejectionRow, shown_id
 from hookline.receiver.store import InboxStore
 from hookline.storage.commit import GroupCommit
@@ -73,6 +74,8 @@ class Intake:
     by the one of them that leads. Everything here raises `StorageError` where nothing could be kept.
 
     Args:
+        minutes: counts what was kept.
+        takes_minutes_along: write those counts with an entry that is kept, now and then, since nothing else does.
         keeping: called in each transaction, with its connection.
         kept: called after each commit, on the thread that made it.
         end_thread: called on a thread of ours that has used the database, when it ends.
@@ -88,11 +91,15 @@ class Intake:
         outage: Outage,
         counters: Counters,
         *,
+        minutes: Minutes,
+        takes_minutes_along: bool = False,
         keeping: Callable[[Any], None] | None = None,
         kept: Callable[[], None] | None = None,
         end_thread: Callable[[], None] | None = None,
     ) -> None:
         self._database = database
+        self._minutes = minutes
+        self._takes_minutes_along = takes_minutes_along
         self._keeping = keeping
         self._kept = kept
         self._known: InboxStore | None = None
@@ -103,9 +110,16 @@ class Intake:
         self.put: Callable[[Entry], Awaitable[PutKind]] = self._group.put
         self.put_inline: Callable[[Entry], PutKind] = self._group.put_inline
 
-    def add_rejections(self, rows: Sequence[RejectionRow]) -> None:
-        """Add to the counts of refusals."""
-        self._database.run(lambda connection: self._store.add_rejections(connection, rows))
+    def add_counts(self, rejections: Sequence[RejectionRow], minutes: Sequence[MinuteRow]) -> None:
+        """Add to the counts of refusals, and of what was kept."""
+
+        def add(connection: Any) -> None:
+            if rejections:
+                self._store.add_rejections(connection, rejections)
+            if minutes:
+                self._store.add_minutes(connection, minutes)
+
+        self._database.run(add)
 
     def close(self) -> None:
         """Finish what is under way. What is put later begins anew."""
@@ -119,8 +133,13 @@ class Intake:
         return self._known
 
     def _keep(self, entries: Sequence[Entry]) -> list[PutKind]:
+        is_along = self._takes_minutes_along and self._minutes.is_due(entries[-1].received_ms)
+        counted = self._minutes.drain() if is_along else []
+
         def put(connection: Any) -> list[PutKind]:
             kinds = self._store.put(connection, entries)
+            if is_along:
+                self._store.add_minutes(connection, added(counted, entries, kinds))
             if self._keeping is not None:
                 self._keeping(connection)
             return kinds
@@ -128,15 +147,19 @@ class Intake:
         try:
             kinds = self._database.run(put)
         except StorageError as error:
+            self._minutes.restore(counted)
             self._outage.failed(error)
             self._counters.storage_errors += 1
             raise
         except Exception as error:
+            self._minutes.restore(counted)
             if len(entries) > 1:
                 raise  # the group runs them one by one, so that only the bad one fails
             self._outage.failed(error)
             # Whatever it is, an app's transactions may have raised it before their commit or after: 200 cannot be said.
             raise OutcomeUnknown(f"the entry may not have been kept: {type(error).__name__}") from error
+        if not is_along:
+            self._minutes.note(entries, kinds)
         self._outage.is_over()
         self._counters.entries_kept([(entry.source, kind) for entry, kind in zip(entries, kinds, strict=True)])
         # After the commit and once per batch: a worker woken earlier would find nothing.

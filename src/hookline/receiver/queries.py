@@ -8,9 +8,13 @@ Lists are read backwards from the newest entry, a page at a time; bodies only on
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from hookline.errors import ConfigError
+from hookline.receiver.inbox_search import NEWEST, PAGE, InboxFilter, InboxPage, InboxSearch
+from hookline.receiver.minutes import MINUTE_MS
 from hookline.receiver.model import (
     AddressListRow,
     HandlerRow,
@@ -23,11 +27,12 @@ from hookline.receiver.model import (
     WorkerRow,
 )
 from hookline.receiver.resources import EDGES, RESOURCES
+from hookline.receiver.subject import Subject, subject_of
 from hookline.rules.merge import is_active as is_active_payload
 from hookline.storage import Connection, Verbs
 
-NEWEST = 2**63 - 1
-PAGE = 50
+# Larger bodies are not read for what they are about.
+SUBJECT_BYTES = 64 * 1024
 COUNTED = 100_000  # where counting for a backlog stops
 
 
@@ -67,12 +72,22 @@ class QuestionCounts(NamedTuple):
     in_vain: int
 
 
+class Rate(NamedTuple):
+    """How many webhooks came in a stretch of time that begins at `at_ms`: new ones, known ones, refused ones."""
+
+    at_ms: int
+    accepted: int
+    repeated: int
+    refused: int
+
+
 class InboxQueries:
     """Reads the inbox of one source, or of all where `source` is None, on any connection."""
 
     def __init__(self, verbs: Verbs, source: str | None = None) -> None:
         self._verbs = verbs
         self._source = source
+        self._search = InboxSearch(verbs, source)
 
     def sources(self, connection: Connection) -> list[str]:
         """The one source, or all of `known_sources`, in order."""
@@ -87,18 +102,20 @@ class InboxQueries:
         before_seq: int = NEWEST,
         limit: int = PAGE,
     ) -> list[InboxEntry]:
-        """The newest entries before `before_seq`, newest first; of one state (`waiting`, `applied`, …) if given, and of
+        """The newest entries before `before_seq`, newest first; of one state (`waiting`, `applied`, …) if given, or of
         one event id, which each source may have.
         """
-        named = {
-            "source": self._source,
-            "before_seq": before_seq,
-            "limit": limit,
-            "state": state,
-            "event_id": event_id,
-        }
-        rows = self._verbs["inbox_list"].run(connection, named)
-        return [InboxEntry(*(*kept, bool(has_body), redacted)) for *kept, has_body, redacted in rows]
+        if event_id is not None:
+            found = self._search.of_id(connection, event_id, self.sources(connection), limit)
+            return [one for one in found if one.seq < before_seq and state in (None, one.state)]
+        wanted = InboxFilter(state=state)
+        return list(self._search.page(connection, wanted, before_seq=before_seq, limit=limit, most=None).entries)
+
+    def page(
+        self, connection: Connection, wanted: InboxFilter, *, before_seq: int = NEWEST, limit: int = PAGE
+    ) -> InboxPage:
+        """The newest of the entries wanted before `before_seq`: found quickly, or as far as it was looked."""
+        return self._search.page(connection, wanted, before_seq=before_seq, limit=limit)
 
     def entry(self, connection: Connection, event_id: str) -> InboxEntry | None:
         """The newest entry of one event id, or None."""
@@ -130,20 +147,94 @@ class InboxQueries:
         )
 
     def runs(
-        self, connection: Connection, *, state: str | None = None, entry_seq: int | None = None, limit: int = PAGE
+        self,
+        connection: Connection,
+        *,
+        state: str | None = None,
+        entry_seq: int | None = None,
+        before_row: int = NEWEST,
+        limit: int = PAGE,
     ) -> list[RunRow]:
-        """The newest runs, of one state or of one entry (and the changes it caused) if given."""
-        named = {"source": self._source, "state": state, "entry_seq": entry_seq, "limit": limit}
-        return [RunRow(*row) for row in self._verbs["runs_list"].run(connection, named)]
+        """The newest runs before `before_row`, of one state or of one entry (and the changes it caused) if given.
 
-    def rejections(self, connection: Connection, *, since_ms: int, limit: int = PAGE) -> list[RejectionRow]:
-        """What was refused from the minute of `since_ms` on, newest first."""
-        named = {"source": self._source, "since_ms": since_ms - since_ms % 60_000, "limit": limit}
+        Those that failed for good are found by index, all others by reading through all runs.
+        """
+        filters = {
+            "coalesce(i.source, c.source) = :source": self._source,
+            "r.state = 'failed'" if state == "failed" else "r.state = :state": state,
+            "(r.inbox_seq = :entry_seq or c.cause_seq = :entry_seq)": entry_seq,
+        }
+        named = {"source": self._source, "state": state, "entry_seq": entry_seq}
+        which = [condition for condition, value in filters.items() if value is not None]
+        return self._runs(connection, which, {**named, "before_row": before_row, "limit": limit})
+
+    def runs_about(
+        self, connection: Connection, entry_seq: int, change_seqs: Collection[int], *, limit: int = PAGE
+    ) -> list[RunRow]:
+        """The newest runs of the handlers there are that an entry, or these changes, are told by; by index."""
+        which = (
+            "r.row_id in (select a.row_id from hookline_handlers h join hookline_runs a on a.handler = h.name"
+            " where a.inbox_seq = :entry_seq union all"
+            " select b.row_id from hookline_handlers h join hookline_runs b on b.handler = h.name"
+            " where b.change_seq in (select cast(value as integer) from json_each(:change_seqs)))"
+        )
+        named = {"entry_seq": entry_seq, "change_seqs": json.dumps(sorted(change_seqs))}
+        return self._runs(connection, [which], {**named, "before_row": NEWEST, "limit": limit})
+
+    def _runs(self, connection: Connection, which: Sequence[str], named: Mapping[str, Any]) -> list[RunRow]:
+        verb = self._verbs.filled("each", "runs_page", {"filters": " and ".join(which) or "1 = 1"})
+        return [RunRow(*row) for row in verb.run(connection, named)]
+
+    def rejections(
+        self,
+        connection: Connection,
+        *,
+        since_ms: int,
+        after: tuple[int, str, str] | None = None,
+        limit: int = PAGE,
+    ) -> list[RejectionRow]:
+        """What was refused from the minute of `since_ms` on, newest first.
+
+        Args:
+            after: minute, source and reason of the last one of the page before.
+        """
+        before_ms, before_source, before_reason = after or (NEWEST, "", "")
+        named = {
+            "source": self._source,
+            "since_ms": since_ms - since_ms % MINUTE_MS,
+            "before_ms": before_ms,
+            "before_source": before_source,
+            "before_reason": before_reason,
+            "limit": limit,
+        }
         return [RejectionRow(*row) for row in self._verbs["rejections_list"].run(connection, named)]
+
+    def rates(self, connection: Connection, *, since_ms: int, until_ms: int, step_ms: int) -> list[Rate]:
+        """How many webhooks came from one moment up to another, in steps of whole minutes, the oldest first; steps in
+        which nothing came are there, too.
+        """
+        since_ms -= since_ms % step_ms
+        named = {"source": self._source, "since_ms": since_ms, "until_ms": until_ms, "step_ms": step_ms}
+        counts: dict[int, Counter[str]] = {at_ms: Counter() for at_ms in range(since_ms, until_ms, step_ms)}
+        for at_ms, kind, times in self._verbs["minutes_list"].run(connection, named):
+            counts[at_ms][kind] += int(times)
+        return [
+            Rate(at_ms, of["accepted"], of["duplicate"] + of["conflict"] + of["known"], of["refused"])
+            for at_ms, of in counts.items()
+        ]
+
+    def subjects(self, connection: Connection, seqs: Collection[int]) -> dict[int, Subject]:
+        """What these entries are about, of those whose body is kept and no larger than `SUBJECT_BYTES`."""
+        named = {"seqs": json.dumps(sorted(seqs)), "most": SUBJECT_BYTES}
+        found = {
+            seq: subject_of(bytes(body), event_id, type_, received_ms)
+            for seq, event_id, type_, body, received_ms in self._verbs["inbox_bodies"].run(connection, named)
+        }
+        return {seq: subject for seq, subject in found.items() if subject is not None}
 
     def refused(self, connection: Connection, *, since_ms: int) -> dict[str, int]:
         """How many requests were refused from the minute of `since_ms` on, by reason."""
-        named = {"source": self._source, "since_ms": since_ms - since_ms % 60_000}
+        named = {"source": self._source, "since_ms": since_ms - since_ms % MINUTE_MS}
         return {reason: int(times) for reason, times in self._verbs["rejections_since"].run(connection, named)}
 
     def newest(self, connection: Connection, *, since_ms: int) -> Newest:

@@ -161,7 +161,7 @@ class Pruner:
             connection, {"source": self.source, "walk": walk, "seq": last, "due_ms": due_ms}
         )
         if is_over and walk == "redacted":
-            for verb in ("retention_rejections", "retention_replays"):
+            for verb in ("retention_rejections", "retention_minutes", "retention_replays"):
                 self._verbs[verb].run(connection, {"source": self.source, "before_ms": before_ms})
         return pruned
 

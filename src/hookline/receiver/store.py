@@ -10,6 +10,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from hookline.receiver.minutes import MinuteRow
 from hookline.receiver.model import Entry, PutKind, RejectionRow, Via
 from hookline.storage import Connection, Dialect, Verbs
 
@@ -24,6 +25,7 @@ class InboxStore:
         self._known = verbs["inbox_known"]
         self._repeat = verbs["inbox_repeat"]
         self._add_rejections = verbs["rejections_add"]
+        self._add_minutes = verbs["minutes_add"]
 
     def put(self, connection: Connection, entries: Sequence[Entry]) -> list[PutKind]:
         """Keep every entry whose id is new and queue it for applying; count the others as repeats.
@@ -43,6 +45,10 @@ class InboxStore:
     def add_rejections(self, connection: Connection, rows: Sequence[RejectionRow]) -> None:
         """Add refusals to the counts of their minutes. At most one row per (source, reason, minute)."""
         self._add_rejections.run_many(connection, rows)
+
+    def add_minutes(self, connection: Connection, rows: Sequence[MinuteRow]) -> None:
+        """Add to the counts of minutes. At most one row per (minute, source, kind)."""
+        self._add_minutes.run_many(connection, rows)
 
     def _sort_out(self, connection: Connection, entries: Sequence[Entry], new: set[int]) -> list[PutKind]:
         known = self._known_as(connection, {(entry.source, entry.event_id) for entry in entries})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from hookline.errors import InvalidBody
+from hookline.receiver.inbox_search import needle_of
 from hookline.receiver.kept import kept_event
 from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
 from hookline.receiver.refetch_store import Asked, Refetch, RefetchStore
@@ -168,9 +169,7 @@ def touches_of(
     verbs: Verbs, connection: Connection, id_: str, *, source: str = "default"
 ) -> Iterator[tuple[str, Touch]]:
     """(resource, event) of every event in the inbox about an object of this id, in order of arrival."""
-    # JSON may escape what is not ASCII, and keys of several parts are not in the bytes as such.
-    needle = max(id_.replace("%2F", "/").replace("%25", "%").split("/"), key=len)
-    named = {"source": source, "needle": needle.encode() if needle.isascii() else b'"'}
+    named = {"source": source, "needle": needle_of(id_)}
     for seq, event_id, type_, body, received_ms, outcome, reason, duplicates in verbs["inbox_about"].run(
         connection, named
     ):
