@@ -254,9 +254,8 @@ class _Found(NamedTuple):
 
     @classmethod
     def of(cls, row: Row) -> _Found:
-        *kept, has_body, redacted, body = row
-        entry = InboxEntry(*kept, bool(has_body), redacted)
-        return cls(entry, None if body is None else bytes(body))
+        kept: list[Any] = [*row[:-3], bool(row[-3]), row[-2]]
+        return cls(InboxEntry(*kept), None if row[-1] is None else bytes(row[-1]))
 
     @property
     def claimed(self) -> Claimed:

@@ -124,12 +124,12 @@ class MirrorQueries:
         self._verbs = verbs
         self.source = source
 
-    def counts(self, connection: Connection) -> list[ResourceCounts]:
-        """Every resource in numbers, parents first."""
+    def counts(self, connection: Connection, *, most: int = END) -> list[ResourceCounts]:
+        """Every resource in numbers, parents first; no number is counted beyond `most`."""
         found = []
         for name, table in _tables().items():
             verb = self._verbs.filled("each", "mirror_counts", {"table": table})
-            ((rows, live, uncertain),) = verb.run(connection, {"source": self.source})
+            ((rows, live, uncertain),) = verb.run(connection, {"source": self.source, "most": most})
             found.append(ResourceCounts(name, table, rows, live, uncertain))
         return found
 
@@ -150,14 +150,14 @@ class MirrorQueries:
 
         Raises: ConfigError: no such resource.
         """
-        key, columns = _key(resource), column_names(resource)
+        key, columns = key_of(resource), column_names(resource)
         words = {
             "table": _tables()[resource] + ("_live" if is_live else ""),
             "columns": ", ".join(columns),
             "key": ", ".join(key),
             "after": ", ".join((":one", ":other")[: len(key)]),
         }
-        one, other = _parted(resource, after)
+        one, other = parted(resource, after)
         named = {"source": self.source, "one": one, "other": other, "limit": limit}
         found = self._verbs.filled("each", "mirror_page", words).run(connection, named)
         return [dict(zip(columns, row, strict=True)) for row in found]
@@ -165,7 +165,7 @@ class MirrorQueries:
     def all_rows(self, connection: Connection, resource: str, *, is_live: bool = True) -> Iterator[Mapping[str, Any]]:
         """All of `rows`, page by page: give it a snapshot."""
         after = ""
-        key = _key(resource)
+        key = key_of(resource)
         while page := self.rows(connection, resource, after=after, limit=ROWS_AT_ONCE, is_live=is_live):
             yield from page
             after = "/".join(str(page[-1][column]) for column in key)
@@ -175,7 +175,7 @@ class MirrorQueries:
 
         Raises: ConfigError: no such resource.
         """
-        key, typed = _key(resource), _columns(resource)
+        key, typed = key_of(resource), _columns(resource)
         is_edge = resource in EDGES
         clocks = _EDGE_CLOCKS if is_edge else _CLOCKS
         columns = (
@@ -191,7 +191,7 @@ class MirrorQueries:
             "same": " and ".join(f"l.{column} = r.{column}" for column in key),
             "key": " and ".join(f"r.{column} = :{name}" for column, name in zip(key, ("one", "other"), strict=False)),
         }
-        one, other = _parted(resource, id_)
+        one, other = parted(resource, id_)
         found = self._verbs.filled("each", "mirror_row", words).run(
             connection, {"source": self.source, "one": one, "other": other}
         )
@@ -269,7 +269,7 @@ def check_resource(resource: str) -> None:
 
 def column_names(resource: str) -> tuple[str, ...]:
     """The columns of `MirrorQueries.rows`, in order. ConfigError: no such resource."""
-    key = _key(resource)
+    key = key_of(resource)
     return (*key, *(column for column in _columns(resource) if column not in key))
 
 
@@ -277,7 +277,8 @@ def _tables() -> dict[str, str]:
     return {one.name: one.table for one in RESOURCES.values()} | {one.name: one.table for one in EDGES.values()}
 
 
-def _key(resource: str) -> tuple[str, ...]:
+def key_of(resource: str) -> tuple[str, ...]:
+    """The columns that name a row besides its source: one, or two of a relation. ConfigError: no such resource."""
     check_resource(resource)
     edge = EDGES.get(resource)
     return ("id",) if edge is None else tuple(column for _, column in edge.ends)
@@ -290,7 +291,23 @@ def _columns(resource: str) -> tuple[str, ...]:
     return tuple(column for _, column in (*edge.ends, *([edge.scope] if edge.scope else [])))
 
 
-def _parted(resource: str, id_: str) -> tuple[str, str]:
+def table_of(resource: str) -> str:
+    """The table of a resource. ConfigError: no such resource."""
+    check_resource(resource)
+    return _tables()[resource]
+
+
+def parents_of(resource: str) -> tuple[tuple[str, str], ...]:
+    """(resource, column) of what a row hangs on. ConfigError: no such resource."""
+    check_resource(resource)
+    edge = EDGES.get(resource)
+    if edge is None:
+        return tuple(RESOURCES[resource].parents)
+    return (*edge.ends, *([edge.scope] if edge.scope else []))
+
+
+def parted(resource: str, id_: str) -> tuple[str, str]:
+    """An id as the values of the key's columns; '' for the second where there is but one."""
     if resource not in EDGES:
         return id_, ""
     one, _, other = id_.partition("/")

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from hookline.errors import InvalidBody
 from hookline.receiver.inbox_search import needle_of
 from hookline.receiver.kept import kept_event
-from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource
+from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource, parents_of
 from hookline.receiver.refetch_store import Asked, Refetch, RefetchStore
 from hookline.receiver.resources import DIRECTORY_MEMBERSHIP, EDGES, LISTED_IN, LISTINGS, OPTIONAL, RESOURCES, observe
 from hookline.rules.gaps import Numbers
@@ -216,9 +216,7 @@ def _columns(row: MirroredRow | None, changes: tuple[PastChange, ...]) -> Iterat
 def _parents(queries: MirrorQueries, connection: Connection, row: MirroredRow | None) -> Iterator[ParentState]:
     if row is None:
         return
-    edge = EDGES.get(row.resource)
-    above = RESOURCES[row.resource].parents if edge is None else (*edge.ends, *([edge.scope] if edge.scope else []))
-    for resource, column in above:
+    for resource, column in parents_of(row.resource):
         id_ = row.columns.get(column)
         if id_ is not None:
             parent = queries.row(connection, resource, id_)
