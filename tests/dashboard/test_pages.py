@@ -1,0 +1,79 @@
+"""Every page in a real Chromium: light and dark, narrow and wide; judged by axe, silent, alone with its host.
+
+With HOOKLINE_SCREENSHOTS=folder the same run leaves a picture of each.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+import pytest
+from playwright.sync_api import BrowserContext
+
+from hookline.dashboard.frame import Page
+
+from .chromium import Watched, browser
+from .tour import stops_of
+from .world import PASSWORD, World, files
+
+SIZES: Final = ((1440, 900), (390, 844))
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+PARTS: Final = 4
+OF_AN_ERROR: Final = "Failed to load resource: the server responded with a status of 4"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with World(*files(tmp_path_factory.mktemp("world"))) as made:
+        made.live_a_day()
+        made.accounts.add_user("ada", "admin", password=PASSWORD, actor="command")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def context(world: World) -> Iterator[BrowserContext]:
+    signed_in = world.accounts.sign_in("ada", PASSWORD, address="127.0.0.1", agent="Chromium")
+    with browser() as started:
+        made = started.new_context(color_scheme="light", reduced_motion="reduce")
+        made.add_cookies([{"name": "hookline_session", "value": signed_in.token, "url": world.url}])
+        yield made
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_pages(world: World, context: BrowserContext, part: int) -> None:
+    """Takes long: each page is judged four times by axe."""
+    watched = Watched(context, world.url)
+    found: dict[str, list[str]] = {}
+    for name, path in stops_of(world)[part::PARTS]:
+        watched.page.emulate_media(color_scheme="light")
+        watched.page.set_viewport_size({"width": SIZES[0][0], "height": SIZES[0][1]})
+        watched.go(path)
+        for scheme in SCHEMES:
+            watched.page.emulate_media(color_scheme=scheme)
+            for width, height in SIZES:
+                watched.page.set_viewport_size({"width": width, "height": height})
+                # Chromium itself writes a line of a page whose answer is an error.
+                noted = [one for one in watched.noted if not (name.startswith("error:") and OF_AN_ERROR in one)]
+                problems = [*watched.violations(), *watched.overflowing(), *noted]
+                watched.noted.clear()
+                _picture(watched, f"{name}-{scheme}-{width}")
+                if problems:
+                    found[f"{name} {path} {scheme} {width}"] = problems
+    watched.page.close()
+    assert not found
+    assert world.dashboard.csp_reports == 0
+
+
+def test_the_tour_stops_at_every_page(world: World) -> None:
+    visited = {name.partition(":")[0] for name, _ in stops_of(world)}
+    there = {one.name for one in world.dashboard.served if isinstance(one, Page)}
+    assert there - visited == set()
+
+
+def _picture(watched: Watched, name: str) -> None:
+    folder = os.environ.get("HOOKLINE_SCREENSHOTS")
+    if folder:
+        watched.page.screenshot(path=Path(folder) / f"{name.replace(':', '-')}.png")

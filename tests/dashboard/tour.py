@@ -1,0 +1,37 @@
+"""Where a visitor of the dashboard goes: every page there is, in the states it may be in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from hookline.dashboard.frame import Page
+
+from .world import World
+
+# What fills the places of a path, and further states of a page by its query. Filled in as pages come.
+_QUERIES: Final[Mapping[str, Sequence[str]]] = {}
+_OTHER: Final[Sequence[tuple[str, str]]] = (("error:404", "/dashboard/nowhere"),)
+
+
+def stops_of(world: World) -> list[tuple[str, str]]:
+    """Names and paths: each page once, and again for each further state."""
+    stops = []
+    for one in world.dashboard.served:
+        if not isinstance(one, Page):
+            continue
+        for params in _params_of(world, one):
+            link = world.dashboard.parts.links.to(one.name, params)
+            stops.append((one.name, link))
+            stops += [
+                (f"{one.name}:{number}", link + query) for number, query in enumerate(_QUERIES.get(one.name, ()), 1)
+            ]
+    return [*stops, *_OTHER]
+
+
+def _params_of(world: World, page: Page) -> list[dict[str, str]]:
+    if "{" not in page.path:
+        return [{}]
+    if page.path.count("{") == 1 and "{environment}" in page.path:
+        return [{"environment": "production"}, {"environment": "staging"}]
+    return []
