@@ -346,7 +346,7 @@ class Attempter:
         if error is None:
             try:
                 if answer is not None:
-                    return _recorded(trying, _judge(answer, trying.ended_ms), answer, answer.detail)
+                    return _recorded(trying, judge_answer(answer, trying.ended_ms), answer, answer.detail)
                 return _recorded(trying, silence("refused_address"), None, None if opened is None else opened.refused)
             except Exception as unforeseen:
                 error = unforeseen
@@ -388,16 +388,13 @@ class Attempter:
         known = self._opened.get(endpoint.row_id)
         if known is not None and known.sealed == sealed:
             return known
-        headers, sensitive = _own_headers(endpoint, self._decrypt)
-        first = [("Content-Type", "application/json")]
-        if not any(name.lower() == "user-agent" for name, _ in headers):
-            first.append(("User-Agent", USER_AGENT))
+        headers, sensitive = own_headers(endpoint.headers_enc, self._decrypt)
         opened = _Opened(
             sealed,
             None if self._refuse_url is None else self._refuse_url(endpoint.environment, endpoint.url),
             Signer(self._decrypt(endpoint.secret_enc)),
             None if endpoint.old_secret_enc is None else Signer(self._decrypt(endpoint.old_secret_enc)),
-            (*first, *headers),
+            first_headers(headers),
             sensitive,
         )
         _keep(self._opened, endpoint.row_id, opened, OPENED_KEPT)
@@ -513,14 +510,23 @@ def lost(claimed: Claimed, now_ms: int) -> Finished:
     return Finished(claimed, claimed.endpoint.row_id, UNKNOWN, now_ms, (attempt,), (None,), is_ours=True)
 
 
-def _own_headers(endpoint: ClaimedEndpoint, decrypt: Callable[[str], str]) -> tuple[Headers, frozenset[str]]:
-    if endpoint.headers_enc is None:
+def own_headers(headers_enc: str | None, decrypt: Callable[[str], str]) -> tuple[Headers, frozenset[str]]:
+    """An endpoint's own headers, opened; and the names, in lower case, of those whose values are not shown."""
+    if headers_enc is None:
         return (), frozenset()
-    own = json.loads(decrypt(endpoint.headers_enc))
+    own = json.loads(decrypt(headers_enc))
     return (
         tuple((name, value) for name, value, _ in own),
         frozenset(name.lower() for name, _, is_marked in own if is_marked),
     )
+
+
+def first_headers(own: Headers) -> Headers:
+    """What comes before the signature: what each request has, and the endpoint's own."""
+    first = [("Content-Type", "application/json")]
+    if not any(name.lower() == "user-agent" for name, _ in own):
+        first.append(("User-Agent", USER_AGENT))
+    return (*first, *own)
 
 
 def _keep(kept: dict[int, Any], endpoint_row: int, value: object, most: int) -> None:
@@ -530,7 +536,8 @@ def _keep(kept: dict[int, Any], endpoint_row: int, value: object, most: int) -> 
         del kept[next(iter(kept))]
 
 
-def _judge(answer: Answer, now_ms: int) -> Outcome:
+def judge_answer(answer: Answer, now_ms: int) -> Outcome:
+    """What an answer, or none, means for a delivery."""
     if answer.status is None:
         return silence(_SILENCES[answer.error or "local"])
     if 200 <= answer.status <= 299:

@@ -72,6 +72,12 @@ def evidence_of(
     )
 
 
+def shown_headers(headers: Headers, sensitive: frozenset[str] = frozenset()) -> Headers:
+    """Headers as evidence shows them: no whole signature, nothing that is secret."""
+    pairs = msgspec.json.decode(f"[{_shown(headers, sensitive)}]", type=list[tuple[str, str]])
+    return tuple(pairs)
+
+
 @functools.lru_cache(maxsize=1024)
 def _endpoint(url: str, version: int) -> str:
     return f'{{"url":{_json(url)},"endpoint_version":{version},"request":{{"headers":['

@@ -1,4 +1,4 @@
-"""Test events: one event to one endpoint, now, with the answer in hand.
+"""Test events: one event to one endpoint, now, with the answer in hand; and the checks of a whole endpoint.
 
 The process that is asked makes the exchange itself, by the same code as every attempt, so that it works whoever runs
 the delivery loop. Event, delivery and attempt are stored with the origin `test` once the answer is there: out of the
@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from hookline.errors import RequestError
-from hookline.sender.attempt import Attempter
+from hookline.sender.attempt import Attempter, own_headers
 from hookline.sender.begun import awaited
+from hookline.sender.conformance import check_endpoint
 from hookline.sender.delivery_store import Claimed, ClaimedEndpoint, ClaimedEvent, DeliveryStore
 from hookline.sender.drafts import compose_body, draft_event
+from hookline.sender.http import TOTAL_TIMEOUT_S
 from hookline.sender.idempotency import take_key
 from hookline.sender.interventions import event_pruned
 from hookline.wire.catalogue import matches, sample, sample_context
@@ -29,6 +31,7 @@ from hookline.wire.catalogue import matches, sample, sample_context
 if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.sender.attempt import Finished, RefuseUrl
+    from hookline.sender.conformance import Conformance, Observer
     from hookline.sender.drafts import EventDraft
     from hookline.sender.http import Exchange
     from hookline.sender.idempotency import IdempotencyKey
@@ -109,6 +112,55 @@ class Trials:
         finished = await self._attempt(_claimed(endpoint, draft, delivery_id, event_id, body, now_ms))
         return await asyncio.to_thread(self._record, endpoint, draft, finished, actor)
 
+    async def check(
+        self, environment: Environment, endpoint_id: str, *, actor: str = "command", observer: Observer | None = None
+    ) -> Conformance:
+        """Hold an endpoint against what the guide asks of it (conformance.py); a minute at most.
+
+        Nothing of it is stored but that it was done, and how it ended.
+
+        Raises:
+            RequestError: 404.
+        """
+
+        def read() -> Endpoint:
+            with self._database.read() as connection:
+                return _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
+
+        endpoint = await asyncio.to_thread(read)
+        headers, sensitive = own_headers(endpoint.headers_enc, self._decrypt)
+        exchange = self._make_exchange()
+        try:
+            done = await check_endpoint(
+                endpoint.url,
+                self._decrypt(endpoint.secret_enc),
+                exchange,
+                clock=self._clock,
+                ids=self._ids,
+                headers=headers,
+                sensitive=sensitive,
+                also_standard=endpoint.standard_webhooks,
+                refuse_url=None if self._refuse_url is None else functools.partial(self._refuse_url, environment),
+                observer=observer,
+                timeout_s=TOTAL_TIMEOUT_S if endpoint.timeout_ms is None else endpoint.timeout_ms / 1000,
+            )
+        finally:
+            await exchange.close()
+
+        def write(connection: Connection) -> None:
+            self._store.audit(
+                connection,
+                environment,
+                actor=actor,
+                action="endpoint.checked",
+                object_id=endpoint.id,
+                detail={line.name: line.verdict for line in done.lines},
+                now_ms=self._clock.now_ms(),
+            )
+
+        await asyncio.to_thread(self._database.run, write)
+        return done
+
     def _prepare(
         self,
         environment: Environment,
@@ -120,9 +172,7 @@ class Trials:
         now_ms: int,
     ) -> tuple[Endpoint, EventDraft, Trial | None]:
         with self._database.read() as connection:
-            endpoint = self._store.endpoint(connection, environment, endpoint_id)
-            if endpoint is None:
-                raise RequestError(404, "entity_not_found", f"Endpoint not found: '{endpoint_id[:80]}'.")
+            endpoint = _found(self._store.endpoint(connection, environment, endpoint_id), endpoint_id)
             _refuse_type(endpoint, event_type)
             own_sample = (
                 None if data is not None else self._store.event_type_sample(connection, environment, event_type)
@@ -218,6 +268,12 @@ class Trials:
             return Trial(endpoint, claimed.event.body, delivery, attempts)
 
         return self._database.run(write)
+
+
+def _found(endpoint: Endpoint | None, endpoint_id: str) -> Endpoint:
+    if endpoint is None:
+        raise RequestError(404, "entity_not_found", f"Endpoint not found: '{endpoint_id[:80]}'.")
+    return endpoint
 
 
 def _draft(event_type: str, data: Mapping[str, Any] | None, own_sample: str | None) -> EventDraft:

@@ -1,0 +1,331 @@
+"""The conformance check against a receiver of ours, which passes, and consumers that do it wrong, each in its way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookline.errors import InvalidSignature
+from hookline.receiver.app import Receiver
+from hookline.receiver.mirror_queries import MirrorQueries
+from hookline.sender import conformance
+from hookline.sender.api_parts import CallContext
+from hookline.sender.conformance import CHECKS, Conformance, check_endpoint
+from hookline.sender.http_httptools import HttptoolsExchange
+from hookline.sender.targets import TargetCheck
+from hookline.storage import Verbs, connect
+from hookline.testing.clock import TurnedClock
+from hookline.testing.line import Line
+from hookline.wire.signature import TOLERANCE_S, verify_signature
+from hookline.wire.standard import secret_form
+
+from .conftest import served
+
+SECRET = "whsec_of_the_checked_endpoint"
+NOW_MS = 1_764_000_000_000
+
+
+@dataclass
+class Consumer:
+    """An app that verifies, and answers by what it has seen before; each fault by a word of its path."""
+
+    fault: str
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+    def answer(self, headers: Mapping[str, str], body: bytes) -> int:
+        given = headers.get("workos-signature", "")
+        if self.fault == "parses first":
+            body = json.dumps(json.loads(body)).encode()
+        if self.fault != "verifies nothing":
+            tolerance_s = None if self.fault == "takes any age" else TOLERANCE_S
+            try:
+                verify_signature(body, given, [SECRET], tolerance_s=tolerance_s, now_ms=NOW_MS)
+            except InvalidSignature:
+                return 500 if self.fault == "fails on forgeries" else 302 if self.fault == "to a login" else 401
+        event = json.loads(body)
+        is_again = any(one["id"] == event["id"] for one in self.seen)
+        self.seen.append(event)
+        if self.fault == "refuses doubles" and is_again:
+            return 409
+        if self.fault == "is limited" and is_again:
+            return 429
+        if self.fault == "waits for parents" and event["event"] == "dsync.group.user_added":
+            return 422
+        if self.fault == "refuses the stale" and event["data"].get("last_name") == "Older":
+            return 400
+        return 204
+
+
+class Consumers:
+    """All of them behind one server."""
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, Consumer] = {}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        status = self.by_path[scope["path"]].answer(headers, body)
+        await send({"type": "http.response.start", "status": status, "headers": [(b"location", b"/login")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture(scope="module")
+def consumers() -> Iterator[Callable[[str], tuple[str, Consumer]]]:
+    app = Consumers()
+    with served(app) as base_url:
+
+        def made(fault: str) -> tuple[str, Consumer]:
+            path = f"/{len(app.by_path)}"
+            app.by_path[path] = Consumer(fault)
+            return base_url + path, app.by_path[path]
+
+        yield made
+
+
+def checked(url: str, exchange: Any = None, *, refuse: Any = lambda _: None, **settings: Any) -> Conformance:
+    async def run() -> Conformance:
+        used = exchange or HttptoolsExchange(refuse=refuse)
+        try:
+            return await check_endpoint(url, SECRET, used, clock=TurnedClock(NOW_MS), **settings)
+        finally:
+            await used.close()
+
+    done = asyncio.run(run())
+    assert [line.name for line in done.lines] == list(CHECKS)
+    assert SECRET not in json.dumps(asdict(done))
+    return done
+
+
+def verdicts(done: Conformance) -> dict[str, str]:
+    return {line.name: line.verdict for line in done.lines}
+
+
+PASSED = dict.fromkeys(CHECKS, "passed")
+
+
+# -- a receiver of ours -----------------------------------------------------------------------------------------------
+
+
+class Observed:
+    """What became of events in a receiver that is drained on the spot."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+
+    def _look(self, event_id: str) -> list[Any]:
+        self.receiver.drain()
+        with self.receiver.look("default") as (queries, connection):
+            return queries.entries(connection, event_id=event_id)
+
+    async def times_kept(self, event_id: str) -> int | None:
+        return len(await asyncio.to_thread(self._look, event_id)) or None
+
+    async def is_applied(self, event_id: str) -> bool | None:
+        found = await asyncio.to_thread(self._look, event_id)
+        return all(one.state != "waiting" for one in found) if found else None
+
+    async def row(self, resource: str, object_id: str) -> Mapping[str, Any] | None:
+        def look() -> Mapping[str, Any] | None:
+            database = self.receiver.database
+            assert database is not None
+            queries = MirrorQueries(Verbs("hookline.receiver", database.dialect), "default")
+            with database.read() as connection:
+                row = queries.row(connection, resource, object_id)
+            return dict(row.columns) if row is not None and row.is_live else None
+
+        return await asyncio.to_thread(look)
+
+
+@pytest.mark.parametrize("scheme", ["workos", "standard_webhooks"])
+def test_a_receiver_of_ours_passes(tmp_path: Path, scheme: Any) -> None:
+    """Every line, the observed ones too; and nothing of it is left alive in its mirror."""
+    secret = SECRET if scheme == "workos" else secret_form(SECRET)
+    url = f"sqlite:///{tmp_path / 'receiver.db'}"
+    with Receiver(url, secrets=[secret], scheme=scheme, clock=TurnedClock(NOW_MS)) as receiver:
+        receiver.open()
+        done = checked(
+            "https://receiver.example/webhooks",
+            Line(receiver.receive),
+            also_standard=scheme == "standard_webhooks",
+            observer=Observed(receiver),
+        )
+        receiver.drain()
+
+    assert verdicts(done) == PASSED
+    assert not done.has_failed
+    came = {line.name: line.came for line in done.lines}
+    assert came["duplicate"].endswith("taken in once")
+    assert came["out_of_order"].endswith("the membership is there")
+    assert came["stale"].endswith("the newer state was kept")
+    with contextlib.closing(connect(url)) as database, database.read() as connection:
+        verbs = MirrorQueries(Verbs("hookline.receiver", database.dialect), "default")
+        live = {resource: len(verbs.rows(connection, resource)) for resource in ("directory_user", "directory_group")}
+    assert live == {"directory_user": 0, "directory_group": 0}
+
+
+class Lying(Observed):
+    """Of a receiver that takes every event in twice, and keeps the older state."""
+
+    async def times_kept(self, event_id: str) -> int | None:
+        kept = await super().times_kept(event_id)
+        return None if kept is None else 2
+
+    async def row(self, resource: str, object_id: str) -> Mapping[str, Any] | None:
+        row = await super().row(resource, object_id)
+        return None if row is None or resource == "directory_membership" else {**row, "last_name": "Older"}
+
+
+def test_what_is_seen_from_within_counts(tmp_path: Path) -> None:
+    """2xx is not enough where it can be seen that the event was taken in twice, lost, or put over a newer one."""
+    with Receiver(f"sqlite:///{tmp_path / 'r.db'}", secrets=[SECRET], clock=TurnedClock(NOW_MS)) as receiver:
+        receiver.open()
+        done = checked("https://receiver.example/webhooks", Line(receiver.receive), observer=Lying(receiver))
+
+    assert verdicts(done) == PASSED | {"duplicate": "failed", "out_of_order": "failed", "stale": "failed"}
+
+
+# -- consumers over HTTP ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "differs", "advice"),
+    [
+        ("", {}, None),
+        ("verifies nothing", {"wrong_secret": "failed", "old_timestamp": "failed"}, "verify the signature"),
+        ("takes any age", {"old_timestamp": "failed"}, "tolerance"),
+        ("fails on forgeries", {"wrong_secret": "warning", "old_timestamp": "warning"}, "no refusal"),
+        ("to a login", {"wrong_secret": "warning", "old_timestamp": "warning"}, "no refusal"),
+        ("refuses doubles", {"duplicate": "failed"}, "came before"),
+        ("is limited", {"duplicate": "unknown"}, "came before"),
+        ("waits for parents", {"out_of_order": "failed"}, "any order"),
+        ("refuses the stale", {"stale": "failed"}, "updated_at"),
+    ],
+)
+def test_consumers(
+    consumers: Callable[[str], tuple[str, Consumer]], fault: str, differs: dict[str, str], advice: str | None
+) -> None:
+    """What each does wrong is its line, with the guide's advice; the rest passes, or cannot be seen from outside."""
+    url, consumer = consumers(fault)
+
+    done = checked(url)
+
+    assert verdicts(done) == PASSED | {"stale": "unknown"} | differs
+    assert done.has_failed == ("failed" in differs.values())
+    first = next((line for line in done.lines if line.verdict != "passed"), None)
+    if advice is not None:
+        assert first is not None
+        assert first.advice is not None
+        assert advice in first.advice
+    taken = {event["data"]["id"] for event in consumer.seen if event["event"].endswith(("created", "updated"))}
+    gone = {event["data"]["id"] for event in consumer.seen if event["event"].endswith("deleted")}
+    assert taken == gone
+
+
+def test_requests_are_signed_and_marked(consumers: Callable[[str], tuple[str, Consumer]]) -> None:
+    """As every delivery is; the endpoint's own headers with them, masked where they are sensitive."""
+    url, _ = consumers("")
+
+    done = checked(url, headers=(("X-Tenant", "acme"), ("X-Own-Key", "hidden")), sensitive=frozenset({"x-own-key"}))
+
+    [sent] = done.lines[0].requests
+    headers = dict(sent.headers)
+    assert headers["Hookline-Origin"] == "test"
+    assert headers["X-Tenant"] == "acme"
+    assert headers["X-Own-Key"] == "…"
+    assert headers["WorkOS-Signature"].endswith("…")
+    assert len(headers["WorkOS-Signature"]) < 40
+    assert (sent.status, sent.is_accepted) == (204, True)
+
+
+def test_a_consumer_that_parses_first_is_told_so(consumers: Callable[[str], tuple[str, Consumer]]) -> None:
+    """The valid event is refused: nothing else is sent, since a refusal would prove nothing."""
+    url, consumer = consumers("parses first")
+
+    done = checked(url)
+
+    assert verdicts(done) == dict.fromkeys(CHECKS, "unknown") | {"valid": "failed"}
+    assert "raw bytes" in str(done.lines[0].advice)
+    assert "prove nothing" in done.lines[1].came
+    assert consumer.seen == []
+
+
+def test_nobody_there() -> None:
+    """What kept it from being reached is said, and what to do."""
+    done = checked("http://127.0.0.1:9/")
+
+    assert verdicts(done)["valid"] == "failed"
+    assert "refused" in done.lines[0].came
+    assert "runs and the port is right" in str(done.lines[0].advice)
+
+
+def test_an_address_that_may_not_be_called() -> None:
+    """Nothing is sent, by the caller's rule for URLs or by the exchange's for addresses."""
+    sent: list[Any] = []
+
+    def receive(*request: Any) -> tuple[int, list[tuple[str, str]], bytes]:
+        sent.append(request)
+        return 200, [], b""
+
+    done = checked("https://10.0.0.1/", Line(receive), refuse_url=lambda url: f"{url} is private")
+
+    assert verdicts(done)["valid"] == "failed"
+    assert "is private" in done.lines[0].came
+    assert sent == []
+    blocked = checked("http://127.0.0.1:9/", refuse=lambda address: f"{address} is loopback")
+    assert "loopback" in blocked.lines[0].came
+
+
+def test_a_slow_answer_is_a_warning(
+    consumers: Callable[[str], tuple[str, Consumer]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over two seconds something is worked for while the sender waits."""
+    monkeypatch.setattr(conformance, "SLOW_MS", -1)
+    url, _ = consumers("")
+
+    done = checked(url)
+
+    assert verdicts(done)["valid"] == verdicts(done)["duplicate"] == "warning"
+    assert "background worker" in str(done.lines[0].advice)
+
+
+def test_all_together_is_bounded(consumers: Callable[[str], tuple[str, Consumer]]) -> None:
+    """What is not begun in time is unknown, and not sent; and each line is told as soon as it is there."""
+    url, consumer = consumers("")
+    told: list[str] = []
+
+    done = checked(url, most_s=0, told=lambda line: told.append(line.name))
+
+    assert verdicts(done) == dict.fromkeys(CHECKS, "unknown")
+    assert told == list(CHECKS)
+    assert consumer.seen == []
+
+
+def test_a_registered_endpoint(context: CallContext, consumers: Callable[[str], tuple[str, Consumer]]) -> None:
+    """By its id, with its own secret; that it was done is in the audit trail, and no delivery of it anywhere."""
+    context.registry._check_url = TargetCheck(allow_private=True)
+    url, _ = consumers("verifies nothing")
+    endpoint = context.registry.create("production", url=url, events=["dsync.*"])
+    assert context.trials is not None
+
+    done = asyncio.run(context.trials.check("production", endpoint.id, actor="user:ada"))
+
+    assert verdicts(done) == PASSED | {"wrong_secret": "failed", "old_timestamp": "failed", "stale": "unknown"}
+    with context.database.read() as connection:
+        cursor = connection.execute("select actor, detail from hookline_sender_audit where action = 'endpoint.checked'")
+        [(actor, detail)] = cursor.fetchall()
+        deliveries = connection.execute("select count(*) from hookline_sender_deliveries").fetchall()
+    assert (actor, json.loads(detail)) == ("user:ada", verdicts(done))
+    assert deliveries == [(0,)]
