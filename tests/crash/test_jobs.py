@@ -95,7 +95,7 @@ def test_a_replay_makes_each_pair_once(tmp_path: Path, point: str, nth: int) -> 
             make_endpoint(app, name)
         publish(app)
         execute(app, "update hookline_sender_deliveries set state = 'failed', due_ms = null")
-        app._replays.start(ENVIRONMENT, Selection(states=("failed",)))
+        app.replays.start(ENVIRONMENT, Selection(states=("failed",)))
 
     die_and_finish(tmp_path, point, nth)
 

@@ -91,3 +91,12 @@ def test_a_lookup_that_hangs_costs_a_bounded_wait() -> None:
             check("https://example.com/", "production")
     finally:
         go.set()
+
+
+def test_where_a_url_leads_is_told() -> None:
+    """Each address once; none where the name is not found; a literal is its own."""
+    twice = TargetCheck(lookup=found("93.184.215.14", "93.184.215.14", "93.184.215.15"))
+
+    assert twice.addresses("https://example.com/", "production") == ("93.184.215.14", "93.184.215.15")
+    assert TargetCheck(lookup=not_found).addresses("https://example.com/", "production") == ()
+    assert twice.addresses("https://93.184.215.16/", "production") == ("93.184.215.16",)

@@ -114,6 +114,10 @@ class SenderApp:
         registry: to manage endpoints without HTTP.
         directories: to write organizations and directories without HTTP.
         api_keys: to manage API keys without HTTP.
+        replays: to send events again without HTTP.
+        trials: to test and check endpoints without HTTP.
+        targets: whether a URL may be registered, and where it leads.
+        schedules: the retries of each environment.
         store: the verbs, for whoever reads.
         retention: to remove what is past its time without waiting for the next round.
         counters: what this process has counted.
@@ -154,7 +158,7 @@ class SenderApp:
         self._clock = clock or SystemClock()
         self._allowed = tuple(allowed_targets)
         self._allow_private = allow_private_targets
-        self._schedules = {**SCHEDULES, **(schedules or {})}
+        self.schedules = {**SCHEDULES, **(schedules or {})}
         self._jitter = jitter or _draw_jitter
         self._limits = limits or Limits()
         if egress_proxy_url is not None and make_exchange is not None:
@@ -176,16 +180,25 @@ class SenderApp:
             self.made_keys = make_missing_keys(
                 database, self.store, configured, box=self._box, ids=ids, now_ms=self._clock.now_ms()
             )
-        check = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
+        self.targets = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
         self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
         self.directories = Directories(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
         self._jobs = JobStore(database.dialect)
         self._holding = Holding(self._jobs)
         self.registry = Registry(
-            database, self.store, self._box, self._holding, clock=self._clock, ids=ids, check_url=check
+            database, self.store, self._box, self._holding, clock=self._clock, ids=ids, check_url=self.targets
         )
         self.api_keys = ApiKeys(database, self.store, self._box, clock=self._clock, ids=ids, changed=self._keys.forget)
-        self._replays = Replays(database, self.store, self._jobs, clock=self._clock, ids=ids)
+        self.replays = Replays(database, self.store, self._jobs, clock=self._clock, ids=ids)
+        self.trials = Trials(
+            database,
+            self.store,
+            clock=self._clock,
+            ids=ids,
+            decrypt=self._box.open,
+            make_exchange=self._make_exchange,
+            refuse_url=self._refuse_url,
+        )
         self.retention = Retention(self.store, self._jobs, kept_s=kept_s or {})
         database.run(lambda connection: self.retention.plan(connection, now_ms=self._clock.now_ms()))
         published = None if egress is None else published_egress(database, self.store, egress, self._clock.now_ms())
@@ -208,17 +221,9 @@ class SenderApp:
                 ids=ids,
                 box=self._box,
                 api_keys=self.api_keys,
-                schedules=self._schedules,
-                replays=self._replays,
-                trials=Trials(
-                    database,
-                    self.store,
-                    clock=self._clock,
-                    ids=ids,
-                    decrypt=self._box.open,
-                    make_exchange=self._make_exchange,
-                    refuse_url=self._refuse_url,
-                ),
+                schedules=self.schedules,
+                replays=self.replays,
+                trials=self.trials,
                 lists=DirectoryLists(database.dialect),
                 egress=published,
                 user_groups=user_groups,
@@ -265,7 +270,7 @@ class SenderApp:
             clock=self._clock,
             decrypt=self._box.open,
             jitter=self._jitter,
-            schedules=self._schedules,
+            schedules=self.schedules,
             limits=self._limits,
             health=self._health,
             ids=self._ids,
@@ -301,7 +306,7 @@ class SenderApp:
                 closing.KIND: Closing(self.store, self._jobs).do_part,
                 directories.KIND: self.directories.do_part,
                 holding.KIND: self._holding.do_part,
-                replays.KIND: self._replays.do_part,
+                replays.KIND: self.replays.do_part,
                 retention.KIND: self.retention.do_part,
             },
         )

@@ -47,15 +47,21 @@ class TargetCheck:
         self._slots = threading.BoundedSemaphore(_MAX_LOOKUPS)
 
     def __call__(self, url: str, environment: Environment) -> None:
+        self.addresses(url, environment)
+
+    def addresses(self, url: str, environment: Environment) -> Sequence[str]:
+        """Where a URL leads now, all of which may be called; empty where its name is not found. Raises as the call."""
         answer = vet_url(url, environment=environment, allowed=self._allowed, allow_private=self._allow_private)
         if answer.target is None:
             raise _refused(answer.message)
         if answer.target.address is not None:
-            return
-        for address in self._addresses(answer.target.host):
+            return (str(answer.target.address),)
+        found = tuple(dict.fromkeys(self._addresses(answer.target.host)))
+        for address in found:
             verdict = vet_ip(address, allowed=self._allowed, allow_private=self._allow_private)
             if not verdict.allowed:
                 raise _refused(f"the host name leads to an address that may not be called: {verdict.message}")
+        return found
 
     def _addresses(self, host: str) -> Sequence[str]:
         # The resolver has no timeout of its own: a lookup that hangs keeps its thread, so there are few of them.
