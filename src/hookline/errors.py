@@ -12,6 +12,7 @@
     │   └── MigrationError          the schema is newer, altered or half known: refuse to run
     ├── SourceError                 the source's API gave no answer to go by; .reason says of what kind
     ├── RequestError                an API call is refused; .status .code .message .errors make the answer
+    │   └── SignInRefused           a sign-in to the dashboard is; .wait_s says how long to wait before the next
     └── TransactionMisuse           a handler ended the transaction it was lent; an event was to be published in none
 
 A class exists where a caller would act differently. Messages say what was expected, what came and what to do;
@@ -113,6 +114,17 @@ class RequestError(HooklineError):
         self.code = code
         self.message = message
         self.errors = errors
+
+
+class SignInRefused(RequestError):
+    """A sign-in to the dashboard is refused: it never says whether the name or the password was the wrong one.
+
+    `wait_s`: how long none is taken, 0 where the next may come at once.
+    """
+
+    def __init__(self, message: str, *, wait_s: int = 0) -> None:
+        super().__init__(429 if wait_s else 401, "wait" if wait_s else "not_signed_in", message)
+        self.wait_s = wait_s
 
 
 class TransactionMisuse(HooklineError):

@@ -1,46 +1,68 @@
-"""What accounts are made of."""
+"""Who there is, what they are signed in with, and what they did, as values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from hookline.dashboard.viewer import Role, Theme, Viewer
-from hookline.errors import HooklineError
+
+Method: TypeAlias = Literal["password", "link", "oidc"]
+LinkKind: TypeAlias = Literal["first", "password"]
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may sign in: with a password, by an identity provider, or by a one-time link alone."""
+    """Somebody who may sign in. `issuer` and `subject`: who a provider of OpenID Connect says they are, or None."""
 
+    row_id: int
+    id: str
     name: str
     role: Role
-    has_password: bool
-    oidc_subject: str | None
+    password_hash: str | None = field(repr=False)
+    issuer: str | None
+    subject: str | None
     theme: Theme
     created_ms: int
+    signed_in_ms: int | None
     disabled_ms: int | None
-    sessions: int = 0
-    seen_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One browser that is signed in. Its token is in that browser alone."""
+    """A browser that is signed in: since when, from where, and until when at most."""
 
     id: str
-    user_name: str
-    created_ms: int
-    seen_ms: int
-    expires_ms: int
+    user: str
+    method: Method
     address: str
     agent: str
+    created_ms: int
+    used_ms: int
+    expires_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRow:
-    """Something that was done in the dashboard."""
+class SignedIn:
+    """A session that has begun: its token, for the browser alone, whose it is, and how long it lasts at most."""
+
+    token: str = field(repr=False)
+    viewer: Viewer
+    lasts_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPurpose:
+    """What a link that is good once is good for: `first` makes the first admin, `password` sets that of `user`."""
+
+    kind: LinkKind
+    user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """Something that was done."""
 
     row_id: int
     at_ms: int
@@ -52,26 +74,18 @@ class AuditRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A new session: its token, for the browser alone, and whose it is."""
+class AuditChoice:
+    """Which lines of the audit trail to list; None leaves a side open."""
 
-    token: str
-    viewer: Viewer
-    lasts_s: int
-
-
-class SignInRefused(HooklineError):
-    """Nobody is let in. `wait_s`: how long until it may be tried again, 0 for at once."""
-
-    def __init__(self, message: str, *, wait_s: int = 0) -> None:
-        super().__init__(message)
-        self.wait_s = wait_s
+    action: str | None = None
+    actor: str | None = None
+    object_id: str | None = None
 
 
-class UserRefused(HooklineError):
-    """A user cannot be made or changed like that; `field` names what is wrong."""
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Lines of the audit trail, newest first, and the row to go on from in either direction, None at an end."""
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
+    lines: Sequence[AuditLine]
+    newer: int | None
+    older: int | None

@@ -1,203 +1,294 @@
-"""Accounts as storage: each method is one verb or a few, on a connection somebody else has opened a transaction on."""
+"""The accounts' tables as verbs: each method runs one or a few `.sql` files on the connection it is given.
+
+Nothing here opens a transaction, reads a clock, or decides who may do what.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from hookline.dashboard.account_model import AuditRow, Session, User
-from hookline.dashboard.viewer import Role, Theme
-from hookline.storage import Connection, Dialect, Row, Verbs
+from hookline.dashboard.account_model import AuditLine, LinkPurpose, Session, User
+from hookline.rules.sign_in import Tries
+from hookline.storage.verbs import Verbs
+
+if TYPE_CHECKING:
+    from hookline.dashboard.account_model import AuditChoice, LinkKind
+    from hookline.dashboard.viewer import Role, Theme
+    from hookline.storage.verbs import Connection, Dialect, Row
+
+# More than anybody has open at once, and a bound where somebody makes them in a loop.
+MOST_SESSIONS: Final = 200
 
 
 class AccountStore:
-    """The verbs of users, sessions, links, failures and the audit trail. It decides nothing."""
+    """Users, sessions, links, tries and the audit trail."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._verbs = Verbs("hookline.dashboard", dialect)
 
+    # -- users -------------------------------------------------------------------------------------------------
+
+    def lock_users(self, connection: Connection) -> None:
+        """Keeps others from changing who there is, until the commit; first in its transaction."""
+        self._verbs["users_lock"].run(connection)
+
     def add_user(
         self,
         connection: Connection,
+        user_id: str,
         name: str,
+        name_key: str,
         role: Role,
         *,
-        now_ms: int,
         password_hash: str | None = None,
-        oidc_subject: str | None = None,
-    ) -> bool:
-        """Whether the name was free."""
-        named = {"password_hash": password_hash, "oidc_subject": oidc_subject, "now_ms": now_ms}
-        return bool(self._run(connection, "users_add", {"name": name, "role": role, **named}))
+        issuer: str | None = None,
+        subject: str | None = None,
+        now_ms: int,
+    ) -> int | None:
+        """Adds a user; their row, or None where the name, or who the provider says they are, is taken."""
+        values = {
+            "id": user_id,
+            "name": name,
+            "name_key": name_key,
+            "role": role,
+            "password_hash": password_hash,
+            "issuer": issuer,
+            "subject": subject,
+            "now_ms": now_ms,
+        }
+        rows = self._verbs["user_put"].run(connection, values)
+        return int(rows[0][0]) if rows else None
 
-    def add_first_user(self, connection: Connection, name: str, password_hash: str, *, now_ms: int) -> bool:
-        """Whether there was nobody yet."""
-        named = {"name": name, "password_hash": password_hash, "now_ms": now_ms}
-        return bool(self._run(connection, "users_add_first", named))
+    def has_users(self, connection: Connection) -> bool:
+        """Whether there is anybody."""
+        return bool(self._verbs["users_any"].run(connection))
 
-    def user(self, connection: Connection, name: str) -> tuple[User, str | None] | None:
-        """A user and the hash of their password."""
-        rows = self._run(connection, "users_get", {"name": name})
-        return (_user(rows[0]), rows[0][2]) if rows else None
+    def users(self, connection: Connection) -> list[User]:
+        """Everybody, by name."""
+        return [User(*row) for row in self._verbs["users_all"].run(connection)]
 
-    def user_of_subject(self, connection: Connection, oidc_subject: str) -> User | None:
-        rows = self._run(connection, "users_by_subject", {"oidc_subject": oidc_subject})
-        return _user(rows[0]) if rows else None
+    def user_named(self, connection: Connection, name_key: str) -> User | None:
+        """The user of a name, or None."""
+        return _user(self._verbs["user_named"].run(connection, {"name_key": name_key}))
 
-    def users(self, connection: Connection, *, now_ms: int) -> list[User]:
-        return [_user(row) for row in self._run(connection, "users_list", {"now_ms": now_ms})]
+    def user_at(self, connection: Connection, row_id: int) -> User | None:
+        """The user of a row, or None."""
+        return _user(self._verbs["user_at"].run(connection, {"row_id": row_id}))
 
-    def count_users(self, connection: Connection) -> tuple[int, int]:
-        """How many there are, and how many of them are admins who may sign in."""
-        users, admins = self._run(connection, "users_count", {})[0]
-        return users, admins
+    def user_of_subject(self, connection: Connection, issuer: str, subject: str) -> User | None:
+        """The user whom a provider knows as this subject, or None."""
+        return _user(self._verbs["user_of_subject"].run(connection, {"issuer": issuer, "subject": subject}))
 
-    def lock_users(self, connection: Connection) -> None:
-        """First in every change that could leave no admin."""
-        self._run(connection, "users_lock", {})
+    def count_admins(self, connection: Connection) -> int:
+        """How many admins may sign in."""
+        return int(self._verbs["admins_count"].run(connection)[0][0])
 
-    def set_role(self, connection: Connection, name: str, role: Role) -> bool:
-        return self._count(connection, "users_set_role", {"name": name, "role": role})
+    def set_role(self, connection: Connection, row_id: int, role: Role) -> None:
+        """Gives a user another role."""
+        self._verbs["user_role"].run(connection, {"row_id": row_id, "role": role})
 
-    def disable_user(self, connection: Connection, name: str, *, now_ms: int) -> bool:
-        return self._count(connection, "users_disable", {"name": name, "now_ms": now_ms})
+    def set_password(self, connection: Connection, row_id: int, password_hash: str) -> None:
+        """Gives a user another password."""
+        self._verbs["user_password"].run(connection, {"row_id": row_id, "password_hash": password_hash})
 
-    def enable_user(self, connection: Connection, name: str) -> bool:
-        return self._count(connection, "users_enable", {"name": name})
+    def rehash(self, connection: Connection, row_id: int, old_hash: str, password_hash: str) -> None:
+        """Keeps the same password under a newer hash, unless it changed meanwhile."""
+        values = {"row_id": row_id, "old_hash": old_hash, "password_hash": password_hash}
+        self._verbs["user_rehash"].run(connection, values)
 
-    def remove_user(self, connection: Connection, name: str) -> bool:
-        return self._count(connection, "users_remove", {"name": name})
+    def set_theme(self, connection: Connection, row_id: int, theme: Theme) -> None:
+        """Keeps how a user wants pages to look."""
+        self._verbs["user_theme"].run(connection, {"row_id": row_id, "theme": theme})
 
-    def set_password(self, connection: Connection, name: str, password_hash: str) -> bool:
-        return self._count(connection, "users_set_password", {"name": name, "password_hash": password_hash})
+    def set_disabled(self, connection: Connection, row_id: int, disabled_ms: int | None) -> None:
+        """Disables a user, or with None enables them again."""
+        self._verbs["user_disabled"].run(connection, {"row_id": row_id, "disabled_ms": disabled_ms})
 
-    def set_theme(self, connection: Connection, name: str, theme: Theme) -> bool:
-        return self._count(connection, "users_set_theme", {"name": name, "theme": theme})
+    def remove_user(self, connection: Connection, row_id: int) -> None:
+        """Removes a user with their sessions and links."""
+        self.end_sessions(connection, row_id)
+        self.drop_links(connection, "password", row_id)
+        self._verbs["user_delete"].run(connection, {"row_id": row_id})
 
-    def add_session(
+    # -- sessions ----------------------------------------------------------------------------------------------
+
+    def begin_session(
         self,
         connection: Connection,
-        token_sha256: str,
-        session_id: str,
-        user_name: str,
+        token_hash: str,
+        session: Session,
+        user_row: int,
         *,
-        now_ms: int,
-        expires_ms: int,
-        address: str,
-        agent: str,
-    ) -> None:
-        named = {"now_ms": now_ms, "expires_ms": expires_ms, "address": address, "agent": agent}
-        named |= {"token_sha256": token_sha256, "id": session_id, "user_name": user_name}
-        self._run(connection, "sessions_add", named)
+        password_hash: str | None,
+    ) -> bool:
+        """Begins a session; False where the user is gone or disabled, or their password is no longer this one."""
+        may = {"row_id": user_row, "now_ms": session.created_ms, "password_hash": password_hash}
+        # First, and a write: who changes the user meanwhile either sees the session and ends it, or is seen here.
+        if not self._verbs["user_signed_in"].count(connection, may):
+            return False
+        values = {
+            "token_hash": token_hash,
+            "id": session.id,
+            "user_row": user_row,
+            "method": session.method,
+            "address": session.address,
+            "agent": session.agent,
+            "now_ms": session.created_ms,
+            "expires_ms": session.expires_ms,
+        }
+        self._verbs["session_put"].run(connection, values)
+        return True
 
-    def find_session(
-        self, connection: Connection, token_sha256: str, *, now_ms: int, idle_ms: int
-    ) -> tuple[str, int, str, Role, Theme] | None:
-        """Its id, when it was last seen, and whose it is: name, role, theme."""
-        named = {"token_sha256": token_sha256, "now_ms": now_ms, "idle_ms": idle_ms}
-        rows = self._run(connection, "sessions_find", named)
-        return tuple(rows[0]) if rows else None
+    def session(self, connection: Connection, token_hash: str, *, now_ms: int, idle_ms: int) -> Row | None:
+        """Of the session of a token: its id, the user's row, when it was used last, and name, role and theme."""
+        values = {"token_hash": token_hash, "now_ms": now_ms, "idle_ms": idle_ms}
+        rows = self._verbs["session_get"].run(connection, values)
+        return rows[0] if rows else None
 
-    def see_session(self, connection: Connection, token_sha256: str, *, now_ms: int) -> None:
-        self._run(connection, "sessions_seen", {"token_sha256": token_sha256, "now_ms": now_ms})
+    def note_use(self, connection: Connection, token_hash: str, now_ms: int) -> None:
+        """Notes that a session was used."""
+        self._verbs["session_used"].run(connection, {"token_hash": token_hash, "now_ms": now_ms})
 
-    def sessions_of(self, connection: Connection, user_name: str, *, now_ms: int, idle_ms: int) -> list[Session]:
-        named = {"user_name": user_name, "now_ms": now_ms, "idle_ms": idle_ms}
-        return [Session(*row) for row in self._run(connection, "sessions_of", named)]
+    def end_session(self, connection: Connection, token_hash: str) -> int | None:
+        """Ends the session of a token; whose it was."""
+        rows = self._verbs["session_end"].run(connection, {"token_hash": token_hash})
+        return int(rows[0][0]) if rows else None
 
-    def end_session(self, connection: Connection, user_name: str, session_id: str) -> bool:
-        return self._count(connection, "sessions_end", {"user_name": user_name, "id": session_id})
+    def revoke_session(self, connection: Connection, session_id: str) -> bool:
+        """Ends a session by its id. False where there is none."""
+        return bool(self._verbs["session_revoke"].run(connection, {"id": session_id}))
 
-    def end_session_of_token(self, connection: Connection, token_sha256: str) -> str | None:
-        """Whose it was."""
-        rows = self._run(connection, "sessions_end_token", {"token_sha256": token_sha256})
-        return rows[0][0] if rows else None
+    def end_sessions(self, connection: Connection, user_row: int) -> int:
+        """Ends every session of a user; how many there were."""
+        return self._verbs["sessions_end"].count(connection, {"user_row": user_row})
 
-    def end_sessions_of(self, connection: Connection, user_name: str, *, kept_id: str = "") -> None:
-        self._run(connection, "sessions_end_of", {"user_name": user_name, "kept_id": kept_id})
+    def sessions(self, connection: Connection, user_row: int | None, *, now_ms: int, idle_ms: int) -> list[Session]:
+        """The sessions of one user, or of everybody, newest first."""
+        values = {"user_row": user_row, "now_ms": now_ms, "idle_ms": idle_ms, "limit": MOST_SESSIONS}
+        return [Session(*row) for row in self._verbs["sessions_of"].run(connection, values)]
+
+    # -- links -------------------------------------------------------------------------------------------------
 
     def add_link(
         self,
         connection: Connection,
-        token_sha256: str,
-        kind: str,
-        user_name: str | None,
+        token_hash: str,
+        kind: LinkKind,
+        user_row: int | None,
         *,
         now_ms: int,
         expires_ms: int,
     ) -> None:
-        named = {"token_sha256": token_sha256, "kind": kind, "user_name": user_name}
-        self._run(connection, "links_add", {**named, "now_ms": now_ms, "expires_ms": expires_ms})
+        """Makes a link that is good once."""
+        values = {
+            "token_hash": token_hash,
+            "kind": kind,
+            "user_row": user_row,
+            "now_ms": now_ms,
+            "expires_ms": expires_ms,
+        }
+        self._verbs["link_put"].run(connection, values)
 
-    def has_link(self, connection: Connection, token_sha256: str, kind: str, *, now_ms: int) -> bool:
-        named = {"token_sha256": token_sha256, "kind": kind, "now_ms": now_ms}
-        return bool(self._run(connection, "links_find", named))
+    def link(self, connection: Connection, token_hash: str, now_ms: int) -> tuple[LinkKind, int | None] | None:
+        """What a link that is still good is good for, and for whom."""
+        rows = self._verbs["link_get"].run(connection, {"token_hash": token_hash, "now_ms": now_ms})
+        return (rows[0][0], rows[0][1]) if rows else None
 
-    def take_link(
-        self, connection: Connection, token_sha256: str, kind: str, *, now_ms: int
-    ) -> tuple[str | None] | None:
-        """Use it up: whom it lets in, of a link that was good."""
-        rows = self._run(connection, "links_take", {"token_sha256": token_sha256, "kind": kind, "now_ms": now_ms})
-        return (rows[0][0],) if rows else None
+    def purpose(self, connection: Connection, token_hash: str, now_ms: int) -> LinkPurpose | None:
+        """The same with the user's name; None too where the user is gone."""
+        found = self.link(connection, token_hash, now_ms)
+        if found is None or found[1] is None:
+            return None if found is None else LinkPurpose(found[0], None)
+        user = self.user_at(connection, found[1])
+        return None if user is None else LinkPurpose(found[0], user.name)
 
-    def drop_links(self, connection: Connection, kind: str, *, now_ms: int) -> None:
-        self._run(connection, "links_drop_kind", {"kind": kind, "now_ms": now_ms})
+    def use_link(self, connection: Connection, token_hash: str, now_ms: int) -> tuple[LinkKind, int | None] | None:
+        """Uses a link up; what it is for, None where it is good no longer."""
+        rows = self._verbs["link_use"].run(connection, {"token_hash": token_hash, "now_ms": now_ms})
+        return (rows[0][0], rows[0][1]) if rows else None
 
-    def drop_links_to(self, connection: Connection, user_name: str) -> None:
-        self._run(connection, "links_drop_user", {"user_name": user_name})
+    def use_state(self, connection: Connection, token_hash: str, *, now_ms: int, expires_ms: int) -> bool:
+        """Marks the state of a provider's answer as used. False where it was."""
+        values = {"token_hash": token_hash, "kind": "oidc", "now_ms": now_ms, "expires_ms": expires_ms}
+        return self._verbs["link_used_put"].count(connection, values) == 1
 
-    def waits(self, connection: Connection, subjects: Sequence[str]) -> dict[str, int]:
-        """Until when each of these has to wait."""
-        rows = self._run(connection, "failures_of", {"subjects": json.dumps(subjects)})
-        return {subject: wait_until_ms for subject, _, wait_until_ms in rows}
+    def drop_links(self, connection: Connection, kind: LinkKind, user_row: int | None) -> None:
+        """Takes back the links of a kind."""
+        self._verbs["links_drop"].run(connection, {"kind": kind, "user_row": user_row})
 
-    def add_failure(self, connection: Connection, subject: str, *, now_ms: int, forgotten_ms: int) -> int:
-        """How many in a row there are by now."""
-        named = {"subject": subject, "now_ms": now_ms, "forgotten_ms": forgotten_ms}
-        failures: int = self._run(connection, "failures_add", named)[0][0]
-        return failures
+    # -- tries -------------------------------------------------------------------------------------------------
 
-    def set_wait(self, connection: Connection, subject: str, wait_until_ms: int) -> None:
-        self._run(connection, "failures_wait", {"subject": subject, "wait_until_ms": wait_until_ms})
+    def tries(self, connection: Connection, tried: Sequence[str]) -> dict[str, Tries]:
+        """How often each was tried in vain."""
+        return _tries(self._verbs["tries_get"].run(connection, {"tried": json.dumps(tried)}))
 
-    def clear_failures(self, connection: Connection, subjects: Sequence[str]) -> None:
-        self._run(connection, "failures_clear", {"subjects": json.dumps(subjects)})
+    def take_tries(self, connection: Connection, tried: Sequence[str]) -> dict[str, Tries]:
+        """The same, held until the commit. In order, so that two that hold the same never wait for each other."""
+        return _tries(self._verbs["tries_take"].run_many(connection, [(one,) for one in sorted(tried)]))
 
-    def prune(self, connection: Connection, *, now_ms: int, forgotten_ms: int, audit_before_ms: int) -> None:
-        """Remove what has ended by itself, and what is past its retention."""
-        self._run(connection, "sessions_prune", {"now_ms": now_ms})
-        self._run(connection, "failures_prune", {"forgotten_ms": forgotten_ms})
-        self._run(connection, "audit_prune", {"before_ms": audit_before_ms})
+    def put_tries(self, connection: Connection, tries: Mapping[str, Tries]) -> None:
+        """Keeps how often each was tried in vain."""
+        self._verbs["tries_put"].run_many(connection, [{"tried": one, **asdict(tries[one])} for one in sorted(tries)])
 
-    def add_audit(
+    # -- audit trail -------------------------------------------------------------------------------------------
+
+    def audit(
         self,
         connection: Connection,
+        *,
         actor: str,
         action: str,
         object_id: str | None,
         detail: Mapping[str, Any],
-        *,
-        now_ms: int,
         address: str,
+        now_ms: int,
     ) -> None:
-        named = {"actor": actor, "action": action, "object_id": object_id, "detail": json.dumps(dict(detail))}
-        self._run(connection, "audit_add", {**named, "now_ms": now_ms, "address": address})
+        """Adds a line to the audit trail."""
+        values = {
+            "actor": actor,
+            "action": action,
+            "object_id": object_id,
+            "detail": json.dumps(detail),
+            "address": address,
+            "now_ms": now_ms,
+        }
+        self._verbs["audit_put"].run(connection, values)
 
-    def audit_page(self, connection: Connection, *, before_row: int, limit: int) -> list[AuditRow]:
-        rows = self._run(connection, "audit_page", {"before_row": before_row, "limit": limit})
+    def audit_lines(
+        self,
+        connection: Connection,
+        choice: AuditChoice,
+        direction: Literal["newer", "older"],
+        cursor_row: int,
+        limit: int,
+    ) -> list[AuditLine]:
+        """Lines beside a row, nearest first."""
+        values = {**asdict(choice), "cursor_row": cursor_row, "limit": limit}
+        rows = self._verbs[f"audit_{direction}"].run(connection, values)
         return [
-            AuditRow(row_id, at_ms, actor, action, object_id, json.loads(detail), address)
+            AuditLine(row_id, at_ms, actor, action, object_id, json.loads(detail), address)
             for row_id, at_ms, actor, action, object_id, detail, address in rows
         ]
 
-    def _run(self, connection: Connection, name: str, named: Mapping[str, Any]) -> list[Row]:
-        return self._verbs[name].run(connection, named)
+    # -- retention ---------------------------------------------------------------------------------------------
 
-    def _count(self, connection: Connection, name: str, named: Mapping[str, Any]) -> bool:
-        return self._verbs[name].count(connection, named) == 1
+    def forget_past(self, connection: Connection, *, now_ms: int, idle_ms: int, tries_before_ms: int) -> None:
+        """Removes sessions and links that have ended, and tries that count no longer."""
+        self._verbs["past_sessions"].run(connection, {"now_ms": now_ms, "idle_ms": idle_ms})
+        self._verbs["past_links"].run(connection, {"now_ms": now_ms})
+        self._verbs["past_tries"].run(connection, {"now_ms": now_ms, "cutoff_ms": tries_before_ms})
+
+    def forget_audit(self, connection: Connection, *, cutoff_ms: int, limit: int) -> int:
+        """Removes lines of the audit trail from before a time, at most so many; how many."""
+        return self._verbs["past_audit"].count(connection, {"cutoff_ms": cutoff_ms, "limit": limit})
 
 
-def _user(row: Row) -> User:
-    name, role, password_hash, oidc_subject, theme, created_ms, disabled_ms, *rest = row
-    return User(name, role, password_hash is not None, oidc_subject, theme, created_ms, disabled_ms, *rest)
+def _user(rows: Sequence[Row]) -> User | None:
+    return User(*rows[0]) if rows else None
+
+
+def _tries(rows: Sequence[Row]) -> dict[str, Tries]:
+    return {tried: Tries(failures, last_ms, until_ms) for tried, failures, last_ms, until_ms in rows}

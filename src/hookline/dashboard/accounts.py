@@ -1,62 +1,86 @@
-"""Who may use the dashboard: users and their roles, passwords, sessions, one-time links, and the audit trail.
+"""Accounts: who may sign in to the dashboard, with what, and for how long; and the trail of what they did.
 
-Passwords are kept as argon2 hashes, tokens of sessions and links as SHA-256: what is in the database lets nobody in.
-A session can be ended by anybody in charge, at once. Who guesses has to wait, longer each time.
+Passwords are kept as argon2; sessions and links are random tokens of which the SHA-256 is kept, so that what is in the
+database lets nobody in. A name that is not known costs the same work as one that is, and gets the same answer. Tries
+are counted in the database before a password is looked at, so that many at once, at many processes, are not taken for
+fewer (rules/sign_in.py). Changing somebody's password or role, or disabling them, ends their sessions.
 """
 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+import logging
 import re
 import secrets
 import threading
+import unicodedata
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 
-from hookline.dashboard.account_model import AuditRow, Session, SignedIn, SignInRefused, User, UserRefused
+from hookline.dashboard.account_model import AuditChoice, AuditPage, LinkPurpose, Session, SignedIn, User
 from hookline.dashboard.account_store import AccountStore
-from hookline.dashboard.viewer import ROLES, THEMES, Role, Viewer
+from hookline.dashboard.viewer import ROLES, THEMES, Viewer
+from hookline.errors import RequestError, SignInRefused, StorageError
 from hookline.loop import SystemClock
-from hookline.storage.migrate import migrate
+from hookline.rules.sign_in import FORGET_MS, WITH_ADDRESS, WITH_NAME, WITH_PAIR, Patience, Tries, place_of
+from hookline.sender.ids import IdMaker
+from hookline.storage.migrate import migrate, migrations_missing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hookline.dashboard.account_model import Method
+    from hookline.dashboard.viewer import Role, Theme
     from hookline.loop import Clock
-    from hookline.storage import Connection, Database
+    from hookline.storage import Database
+    from hookline.storage.verbs import Connection
+
+log = logging.getLogger("hookline.dashboard")
 
 PART: Final = "dashboard"
 PACKAGE: Final = "hookline.dashboard"
 
-SESSION_S: Final = 7 * 86_400
-IDLE_S: Final = 86_400
-LINK_S: Final = 86_400
+DAY_MS: Final = 86_400_000
+# How long a session lasts at most unless the settings say otherwise, and unused.
+SESSION_S: Final = 7 * 86_400.0
+IDLE_MS: Final = DAY_MS
+LINK_MS: Final = DAY_MS
+AUDIT_MS: Final = 365 * DAY_MS
+# How long the state of a provider's answer is known as used: longer than a provider takes its code for good.
+STATE_MS: Final = 3_600_000
+
 LEAST_PASSWORD: Final = 10
-MOST_PASSWORD: Final = 1_000
-AUDIT_KEPT_S: Final = 400 * 86_400
-# How far a session's last use may lag behind: it is not written with every page.
-_SEEN_EVERY_MS: Final = 60_000
-# Failures in a row that cost nothing, and the longest wait after: of a name from one address, of an address whoever it
-# names, and of a name wherever from. The last must stay short: strangers could keep somebody out with it.
-_FREE: Final = {"pair": 5, "address": 20, "name": 50}
-_MOST_WAIT_S: Final = {"pair": 900, "address": 900, "name": 30}
-_FORGOTTEN_MS: Final = 86_400_000
-_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
-# How many passwords are hashed at once: each takes 64 MiB and a core.
-_HASHED_AT_ONCE: Final = 2
+MOST_PASSWORD: Final = 500
+MOST_NAME: Final = 100
+# How often it is written that a session is used.
+_USED_MS: Final = 60_000
+_TEND_MS: Final = 3_600_000
+_AUDIT_AT_ONCE: Final = 1_000
+_MOST_AGENT: Final = 200
+_MOST_TEXT: Final = 500
+_MOST_TOKEN: Final = 200
+# Passwords compared at once: each takes 64 MiB for a moment.
+_AT_ONCE: Final = 2
+_TURN_S: Final = 10.0
+
+_WRONG: Final = "This name and password do not go together."
+_SPENT: Final = "This link was used, or is no longer good. Ask for a new one: `hookline users link`."
+
+Actor = str
 
 
 class Accounts:
-    """The accounts of one database.
+    """The people of one dashboard, in one database. Safe to share between threads.
 
     Args:
-        database: the sender's where this process has one, else the receiver's. The caller closes it.
-        clock: what time it is.
-        draw: makes a token of so many bytes that nobody guesses.
+        database: opened and closed by the caller; the tables are those of `open`.
+        draw: makes a token.
+        passwords: how passwords are hashed; argon2 with its library's defaults unless given.
         session_s: how long a session lasts at most.
-        idle_s: how long it may be left alone.
-        hasher: how passwords are hashed; argon2id with its recommended costs.
     """
 
     def __init__(
@@ -64,432 +88,766 @@ class Accounts:
         database: Database,
         *,
         clock: Clock | None = None,
-        draw: Callable[[int], str] = secrets.token_urlsafe,
-        session_s: float = SESSION_S,
-        idle_s: float = IDLE_S,
-        hasher: PasswordHash | None = None,
+        draw: Callable[[], str] = secrets.token_urlsafe,
+        passwords: PasswordHash | None = None,
+        session_s: float | None = None,
     ) -> None:
         self._database = database
         self._store = AccountStore(database.dialect)
         self._clock = clock or SystemClock()
         self._draw = draw
-        self._session_ms = int(session_s * 1000)
-        self._idle_ms = min(int(idle_s * 1000), self._session_ms)
-        self._hasher = hasher or PasswordHash((Argon2Hasher(),))
-        self._hashing = threading.BoundedSemaphore(_HASHED_AT_ONCE)
-        self._nobody: str | None = None
+        self._passwords = passwords or PasswordHash.recommended()
+        self.session_s = SESSION_S if session_s is None else session_s
+        self._idle_ms = min(IDLE_MS, round(self.session_s * 1000))
+        self._ids = IdMaker()
+        self._nobodys_hash: str | None = None
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+        self._tended_ms: int | None = None
 
-    def open(self) -> int:
-        """Bring the tables up to date; how many migrations were due.
+    @property
+    def database(self) -> Database:
+        """Where they are."""
+        return self._database
 
-        Raises: MigrationError, StorageUnavailable.
-        """
-        return migrate(self._database, PART, PACKAGE)
+    def open(self) -> None:
+        """Bring the tables up to date."""
+        migrate(self._database, PART, PACKAGE)
 
-    # Sessions
+    def migrations_missing(self) -> int:
+        """How many migrations are still to be applied."""
+        return migrations_missing(self._database, PART, PACKAGE)
+
+    # -- signing in --------------------------------------------------------------------------------------------
 
     def viewer_of(self, token: str) -> Viewer | None:
-        """Whose session this token is; None for one that is not valid, or no longer."""
-        if len(token) > 200:
+        """Whose session a token is; None for one that is not valid, or no longer."""
+        if not token or len(token) > _MOST_TOKEN:
             return None
-        now_ms, token_sha256 = self._clock.now_ms(), _sha256(token)
-        with self._database.read() as connection:
-            found = self._store.find_session(connection, token_sha256, now_ms=now_ms, idle_ms=now_ms - self._idle_ms)
-        if found is None:
-            return None
-        session_id, seen_ms, name, role, theme = found
-        if now_ms - seen_ms > _SEEN_EVERY_MS:
-            self._database.run(lambda connection: self._store.see_session(connection, token_sha256, now_ms=now_ms))
-        return Viewer(name, role, session_id, theme)
-
-    def sign_in(self, name: str, password: str, *, address: str, agent: str = "") -> SignedIn:
-        """Let somebody in by name and password.
-
-        Raises: SignInRefused, in the same words and after the same work whoever is named.
-        """
-        name = name.strip().lower()
-        subjects = _subjects(name, address)
         now_ms = self._clock.now_ms()
+        token_hash = _hash(token)
         with self._database.read() as connection:
-            waits = self._store.waits(connection, list(subjects.values()))
-            found = self._store.user(connection, name)
-        if (wait_ms := max(waits.values(), default=0) - now_ms) > 0:
-            raise SignInRefused("Too many attempts: wait before the next one.", wait_s=-(-wait_ms // 1000))
-        user, password_hash = found if found is not None else (None, None)
-        is_right = self._verify(password, password_hash)
-        if user is None or not is_right or user.disabled_ms is not None:
-            wait_s = self._failed(name, subjects, address)
-            raise SignInRefused("Name and password do not belong together.", wait_s=wait_s)
+            row = self._store.session(connection, token_hash, now_ms=now_ms, idle_ms=now_ms - self._idle_ms)
+        if row is None:
+            return None
+        session_id, _, used_ms, name, role, theme = row
+        if now_ms - used_ms >= _USED_MS:
+            self._note_use(token_hash, now_ms)
+        return Viewer(name, role, session_id=session_id, theme=theme)
 
-        def write(connection: Connection) -> SignedIn:
-            self._store.clear_failures(connection, [subjects["pair"], subjects["name"]])
-            return self._let_in(connection, user, "session.signed_in", address=address, agent=agent)
+    def sign_in(self, name: str, password: str, address: str, *, agent: str = "") -> SignedIn:
+        """Begin a session with a password.
+
+        Args:
+            address: where the request comes from.
+            agent: what the browser calls itself.
+
+        Raises:
+            SignInRefused: the name and the password do not go together, the user is disabled, or there were too many
+                tries.
+        """
+        key = name_key(name)
+        place = _place(address)
+        patience = {
+            f"pair:{place}:{_hash(key)}": WITH_PAIR,
+            f"address:{place}": WITH_ADDRESS,
+            f"name:{_hash(key)}": WITH_NAME,
+        }
+        failures = self._take_try(patience)
+        password = normalized(password)
+        nobodys_hash = self._hash_of_nobody()
+        with self._database.read() as connection:
+            user = self._store.user_named(connection, key)
+        known = user.password_hash if user is not None else None
+        is_right, newer_hash = self._compare(password, known or nobodys_hash)
+        signed_in = None
+        if user is not None and known is not None and is_right and user.disabled_ms is None:
+            signed_in = self._begin(user, "password", address, agent, password_hash=known, forgives=tuple(patience))
+        if signed_in is None or user is None:
+            detail = {"failures": failures}
+            self.record("nobody", "user.sign_in_failed", user.id if user else None, detail, address=address)
+            raise SignInRefused(_WRONG)
+        if newer_hash is not None:
+            row_id, old = user.row_id, str(known)
+            self._database.run(lambda connection: self._store.rehash(connection, row_id, old, newer_hash))
+        return signed_in
+
+    def sign_in_as(
+        self, issuer: str, subject: str, name: str, role: Role, *, state: str, address: str, agent: str = ""
+    ) -> SignedIn:
+        """Begin a session of somebody whom a provider of OpenID Connect vouches for, who may be new here.
+
+        Args:
+            name: what they are called here where they are new; another one like it where somebody is called so.
+            role: what the provider's claims make them; theirs from now on.
+            state: of this sign-in, good once.
+
+        Raises:
+            SignInRefused: the user is disabled here, or the state was used.
+        """
+        now_ms = self._clock.now_ms()
+        token = self._draw()
+        session = self._session(name, "oidc", address, agent, now_ms)
+
+        def write(connection: Connection) -> User | None:
+            self._store.lock_users(connection)
+            if not self._store.use_state(connection, _hash(state), now_ms=now_ms, expires_ms=now_ms + STATE_MS):
+                raise SignInRefused("This sign-in was completed before: begin again.")
+            user = self._store.user_of_subject(connection, issuer, subject)
+            if user is None:
+                user = self._add_vouched(connection, issuer, subject, name, role, address, now_ms)
+            elif user.role != role:
+                self._change_role(connection, user, role, actor="provider", address=address, now_ms=now_ms)
+            begun = self._store.begin_session(connection, _hash(token), session, user.row_id, password_hash=None)
+            if not begun:
+                return None
+            self._audit_sign_in(connection, user, session, now_ms)
+            return self._store.user_at(connection, user.row_id)
+
+        user = self._database.run(write)
+        if user is None:
+            self.record("nobody", "user.sign_in_failed", None, {"by": "oidc"}, address=address)
+            raise SignInRefused("This account may not sign in here.")
+        return self._signed_in(token, user, session)
+
+    def sign_out(self, token: str) -> None:
+        """End the session of a token; one that is none is none afterwards."""
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> None:
+            row_id = self._store.end_session(connection, _hash(token))
+            user = None if row_id is None else self._store.user_at(connection, row_id)
+            if user is not None:
+                self._audit(connection, f"user:{user.name}", "user.signed_out", user, now_ms=now_ms)
+
+        self._database.run(write)
+
+    # -- links -------------------------------------------------------------------------------------------------
+
+    def first_link(self) -> str | None:
+        """A token that makes the first admin, good once and for a day; None where there is somebody already."""
+        with self._database.read() as connection:
+            if self._store.has_users(connection):
+                return None
+        now_ms = self._clock.now_ms()
+        token = self._draw()
+        self._database.run(
+            lambda connection: self._store.add_link(
+                connection, _hash(token), "first", None, now_ms=now_ms, expires_ms=now_ms + LINK_MS
+            )
+        )
+        return token
+
+    def purpose_of(self, token: str) -> LinkPurpose | None:
+        """What a link is good for; None where it is good for nothing, or no longer."""
+        if not token or len(token) > _MOST_TOKEN:
+            return None
+        with self._database.read() as connection:
+            found = self._store.purpose(connection, _hash(token), self._clock.now_ms())
+            if found is not None and found.kind == "first" and self._store.has_users(connection):
+                return None
+        return found
+
+    def redeem_first(self, token: str, name: str, password: str, address: str, *, agent: str = "") -> SignedIn:
+        """Make the first admin, by the link that a start without users printed, and sign them in.
+
+        Raises:
+            SignInRefused: the link is not good, or no longer.
+            RequestError: 422 naming the field, for a name or a password that is none.
+        """
+        purpose = self.purpose_of(token)
+        if purpose is None or purpose.kind != "first":
+            raise SignInRefused(_SPENT)
+        name = checked_name(name)
+        password_hash = self._hashed(password, name)
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> User | None:
+            self._store.lock_users(connection)
+            used = self._store.use_link(connection, _hash(token), now_ms)
+            if used is None or used[0] != "first" or self._store.has_users(connection):
+                return None
+            self._store.drop_links(connection, "first", None)
+            user = self._add(connection, name, "admin", password_hash=password_hash, now_ms=now_ms)
+            self._audit(connection, f"user:{name}", "user.created", user, {"role": "admin"}, address, now_ms)
+            return user
+
+        user = self._database.run(write)
+        if user is None:
+            raise SignInRefused(_SPENT)
+        return self._begun(user, "link", address, agent, password_hash=password_hash)
+
+    def redeem_password(self, token: str, password: str, address: str, *, agent: str = "") -> SignedIn:
+        """Set the password that a link is for, end the sessions there were, and sign its user in.
+
+        Raises:
+            SignInRefused: the link is not good, or no longer, or its user is disabled.
+            RequestError: 422 for a password that is none.
+        """
+        purpose = self.purpose_of(token)
+        if purpose is None or purpose.user is None:
+            raise SignInRefused(_SPENT)
+        password_hash = self._hashed(password, purpose.user)
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> User | None:
+            self._store.lock_users(connection)
+            used = self._store.use_link(connection, _hash(token), now_ms)
+            user = None if used is None or used[1] is None else self._store.user_at(connection, used[1])
+            if user is None or user.disabled_ms is not None:
+                return None
+            self._put_password(connection, user, password_hash)
+            self._audit(connection, f"user:{user.name}", "user.password_changed", user, {"by": "link"}, address, now_ms)
+            return user
+
+        user = self._database.run(write)
+        if user is None:
+            raise SignInRefused(_SPENT)
+        return self._begun(user, "link", address, agent, password_hash=password_hash)
+
+    def make_link(self, name: str, *, actor: Actor = "command", address: str = "") -> str:
+        """A token by which a user sets their password, good once and for a day; those made before are taken back.
+
+        Raises: RequestError 404.
+        """
+        now_ms = self._clock.now_ms()
+        token = self._draw()
+
+        def write(connection: Connection) -> None:
+            self._store.lock_users(connection)
+            user = self._named(connection, name)
+            self._store.drop_links(connection, "password", user.row_id)
+            self._store.add_link(
+                connection, _hash(token), "password", user.row_id, now_ms=now_ms, expires_ms=now_ms + LINK_MS
+            )
+            self._audit(connection, actor, "user.link_made", user, address=address, now_ms=now_ms)
+
+        self._database.run(write)
+        return token
+
+    # -- users -------------------------------------------------------------------------------------------------
+
+    def users(self) -> list[User]:
+        """Everybody, by name."""
+        with self._database.read() as connection:
+            return self._store.users(connection)
+
+    def user(self, name: str) -> User:
+        """The user of a name. RequestError 404 where there is none."""
+        with self._database.read() as connection:
+            return self._named(connection, name)
+
+    def add_user(
+        self, name: str, role: Role, *, password: str | None = None, actor: Actor = "command", address: str = ""
+    ) -> User:
+        """Add a user. Without a password they sign in by a link first (`make_link`).
+
+        Raises: RequestError 422 naming the field; 409 `name_taken`.
+        """
+        name = checked_name(name)
+        role = checked_role(role)
+        password_hash = None if password is None else self._hashed(password, name)
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> User:
+            self._store.lock_users(connection)
+            user = self._add(connection, name, role, password_hash=password_hash, now_ms=now_ms)
+            # Who is made by hand is the first as well.
+            self._store.drop_links(connection, "first", None)
+            self._audit(connection, actor, "user.created", user, {"role": role}, address, now_ms)
+            return user
 
         return self._database.run(write)
 
-    def sign_out(self, token: str) -> None:
-        """End the session of this token."""
-        self._database.run(lambda connection: self._store.end_session_of_token(connection, _sha256(token)))
+    def set_role(self, name: str, role: Role, *, actor: Actor = "command", address: str = "") -> None:
+        """Give a user another role, and end their sessions; the role they have changes nothing.
 
-    def sessions(self, name: str) -> list[Session]:
-        """The open sessions of a user, newest first."""
+        Raises: RequestError 404; 409 `last_admin`.
+        """
+        role = checked_role(role)
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> None:
+            self._store.lock_users(connection)
+            user = self._named(connection, name)
+            if user.role == role:
+                return
+            if role != "admin":
+                self._keep_an_admin(connection, user)
+            self._change_role(connection, user, role, actor=actor, address=address, now_ms=now_ms)
+
+        self._database.run(write)
+
+    def set_password(self, name: str, password: str, *, actor: Actor = "command", address: str = "") -> None:
+        """Give a user another password, and end their sessions. RequestError 404; 422 for a password that is none."""
+        password_hash = self._hashed(password, name)
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> None:
+            self._store.lock_users(connection)
+            user = self._named(connection, name)
+            self._put_password(connection, user, password_hash)
+            self._audit(connection, actor, "user.password_changed", user, address=address, now_ms=now_ms)
+
+        self._database.run(write)
+
+    def change_password(self, viewer: Viewer, old: str, new: str, address: str, *, agent: str = "") -> SignedIn:
+        """Change one's own password: every session ends, and a new one begins here.
+
+        Raises:
+            SignInRefused: too many tries.
+            RequestError: 422 naming the field: the old one is wrong, or the new one is none.
+        """
+        self._take_try(patience := {f"own:{_hash(name_key(viewer.name))}": WITH_PAIR})
+        user = self.user(viewer.name)
+        is_right, _ = self._compare(normalized(old), user.password_hash or self._hash_of_nobody())
+        if not is_right or user.password_hash is None:
+            raise _invalid("old", "this is not your password")
+        self._forgive(tuple(patience))
+        self.set_password(viewer.name, new, actor=viewer.actor, address=address)
+        return self._begun(self.user(viewer.name), "password", address, agent, password_hash=None)
+
+    def disable(self, name: str, *, actor: Actor = "command", address: str = "") -> None:
+        """Let a user in no longer, and end their sessions. RequestError 404; 409 `last_admin`."""
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> None:
+            self._store.lock_users(connection)
+            user = self._named(connection, name)
+            if user.disabled_ms is not None:
+                return
+            self._keep_an_admin(connection, user)
+            self._store.set_disabled(connection, user.row_id, now_ms)
+            self._store.end_sessions(connection, user.row_id)
+            self._store.drop_links(connection, "password", user.row_id)
+            self._audit(connection, actor, "user.disabled", user, address=address, now_ms=now_ms)
+
+        self._database.run(write)
+
+    def enable(self, name: str, *, actor: Actor = "command", address: str = "") -> None:
+        """Let a user in again. RequestError 404."""
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> None:
+            self._store.lock_users(connection)
+            user = self._named(connection, name)
+            if user.disabled_ms is not None:
+                self._store.set_disabled(connection, user.row_id, None)
+                self._audit(connection, actor, "user.enabled", user, address=address, now_ms=now_ms)
+
+        self._database.run(write)
+
+    def remove(self, name: str, *, actor: Actor = "command", address: str = "") -> None:
+        """Remove a user with their sessions; what they did stays in the trail. RequestError 404; 409 `last_admin`."""
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> None:
+            self._store.lock_users(connection)
+            user = self._named(connection, name)
+            self._keep_an_admin(connection, user)
+            self._store.remove_user(connection, user.row_id)
+            self._audit(connection, actor, "user.removed", user, address=address, now_ms=now_ms)
+
+        self._database.run(write)
+
+    def set_theme(self, viewer: Viewer, theme: Theme) -> None:
+        """Keep how pages are to look for somebody."""
+        if theme not in THEMES:
+            raise _invalid("theme", f"expected one of {', '.join(THEMES)}")
+
+        def write(connection: Connection) -> None:
+            self._store.lock_users(connection)
+            self._store.set_theme(connection, self._named(connection, viewer.name).row_id, theme)
+
+        self._database.run(write)
+
+    # -- sessions ----------------------------------------------------------------------------------------------
+
+    def sessions(self, name: str | None = None) -> list[Session]:
+        """Who is signed in, newest first: one user, or everybody. RequestError 404."""
         now_ms = self._clock.now_ms()
         with self._database.read() as connection:
-            return self._store.sessions_of(connection, name, now_ms=now_ms, idle_ms=now_ms - self._idle_ms)
+            row = None if name is None else self._named(connection, name).row_id
+            return self._store.sessions(connection, row, now_ms=now_ms, idle_ms=now_ms - self._idle_ms)
 
-    def end_session(self, name: str, session_id: str, *, actor: str, address: str = "") -> bool:
-        """End one session of a user, wherever it is; whether there was one."""
+    def revoke_session(
+        self, session_id: str, *, of: str | None = None, actor: Actor = "command", address: str = ""
+    ) -> None:
+        """End one session; with `of`, only where it is that user's. RequestError 404."""
+        now_ms = self._clock.now_ms()
+        found = next((one for one in self.sessions(of) if one.id == session_id), None)
+        if found is None:
+            raise RequestError(404, "entity_not_found", f"Session not found: '{session_id[:80]}'. It may have ended.")
 
-        def write(connection: Connection) -> bool:
-            ended = self._store.end_session(connection, name, session_id)
-            if ended:
-                self._audit(connection, actor, "session.ended", name, {"session": session_id}, address)
+        def write(connection: Connection) -> None:
+            if self._store.revoke_session(connection, session_id):
+                user = self._store.user_named(connection, name_key(found.user))
+                detail = {"session": session_id}
+                self._audit(connection, actor, "session.revoked", user, detail, address, now_ms)
+
+        self._database.run(write)
+
+    def revoke_sessions(self, name: str, *, actor: Actor = "command", address: str = "") -> int:
+        """End every session of a user; how many there were. RequestError 404."""
+        now_ms = self._clock.now_ms()
+
+        def write(connection: Connection) -> int:
+            self._store.lock_users(connection)
+            user = self._named(connection, name)
+            ended = self._store.end_sessions(connection, user.row_id)
+            self._audit(connection, actor, "session.all_revoked", user, {"sessions": ended}, address, now_ms)
             return ended
 
         return self._database.run(write)
 
-    def end_sessions(self, name: str, *, actor: str, address: str = "", kept_id: str = "") -> None:
-        """End every session of a user, but the one to be kept."""
-
-        def write(connection: Connection) -> None:
-            self._store.end_sessions_of(connection, name, kept_id=kept_id)
-            self._audit(connection, actor, "session.all_ended", name, {}, address)
-
-        self._database.run(write)
-
-    # One-time links
-
-    def first_link(self) -> str | None:
-        """A token that makes the first admin, once and for a day; None where there is a user already."""
-        token = self._draw(32)
-
-        def write(connection: Connection) -> str | None:
-            now_ms = self._clock.now_ms()
-            self._store.lock_users(connection)
-            if self._store.count_users(connection)[0]:
-                return None
-            self._store.add_link(
-                connection, _sha256(token), "first", None, now_ms=now_ms, expires_ms=now_ms + LINK_S * 1000
-            )
-            return token
-
-        return self._database.run(write)
-
-    def is_link(self, kind: str, token: str) -> bool:
-        """Whether a link is good, without using it up. `kind`: `first` or `user`."""
-        with self._database.read() as connection:
-            return self._store.has_link(connection, _sha256(token), kind, now_ms=self._clock.now_ms())
-
-    def redeem_first(self, token: str, name: str, password: str, *, address: str, agent: str = "") -> SignedIn:
-        """Make the first admin.
-
-        Raises: SignInRefused for a link that is not good, UserRefused for a name or password that cannot be.
-        """
-        name = _checked_name(name)
-        password_hash = self._hashed(password)
-
-        def write(connection: Connection) -> SignedIn:
-            now_ms = self._clock.now_ms()
-            if self._store.take_link(connection, _sha256(token), "first", now_ms=now_ms) is None:
-                raise SignInRefused("This link has been used, or its time is over.")
-            if not self._store.add_first_user(connection, name, password_hash, now_ms=now_ms):
-                raise SignInRefused("Somebody has an account already: sign in with it.")
-            self._store.drop_links(connection, "first", now_ms=now_ms)
-            user = self._existing(connection, name)
-            self._audit(connection, f"user:{name}", "user.created", name, {"role": "admin"}, address)
-            return self._let_in(connection, user, "session.signed_in", address=address, agent=agent)
-
-        return self._database.run(write)
-
-    def link_for(self, name: str, *, actor: str, address: str = "", lasts_s: float = LINK_S) -> str:
-        """A token that signs a user in, once: for a new one, or one who has lost the password.
-
-        Raises: UserRefused.
-        """
-        token = self._draw(32)
-
-        def write(connection: Connection) -> str:
-            now_ms = self._clock.now_ms()
-            self._existing(connection, name)
-            self._store.drop_links_to(connection, name)
-            expires_ms = now_ms + int(lasts_s * 1000)
-            self._store.add_link(connection, _sha256(token), "user", name, now_ms=now_ms, expires_ms=expires_ms)
-            self._audit(connection, actor, "user.link_made", name, {}, address)
-            return token
-
-        return self._database.run(write)
-
-    def redeem_link(self, token: str, *, address: str, agent: str = "") -> SignedIn:
-        """Sign in whoever a link is for.
-
-        Raises: SignInRefused.
-        """
-
-        def write(connection: Connection) -> SignedIn:
-            taken = self._store.take_link(connection, _sha256(token), "user", now_ms=self._clock.now_ms())
-            found = self._store.user(connection, taken[0]) if taken is not None and taken[0] is not None else None
-            if found is None or found[0].disabled_ms is not None:
-                raise SignInRefused("This link has been used, or its time is over.")
-            return self._let_in(connection, found[0], "session.signed_in_by_link", address=address, agent=agent)
-
-        return self._database.run(write)
-
-    # Users
-
-    def users(self) -> list[User]:
-        """Every user, by name."""
-        with self._database.read() as connection:
-            return self._store.users(connection, now_ms=self._clock.now_ms())
-
-    def user(self, name: str) -> User | None:
-        with self._database.read() as connection:
-            found = self._store.user(connection, name)
-        return found[0] if found is not None else None
-
-    def add_user(self, name: str, role: str, *, password: str | None = None, actor: str, address: str = "") -> User:
-        """A new user. Without a password a link lets them in (`link_for`).
-
-        Raises: UserRefused.
-        """
-        name, checked = _checked_name(name), _checked_role(role)
-        password_hash = None if password is None else self._hashed(password)
-
-        def write(connection: Connection) -> User:
-            now_ms = self._clock.now_ms()
-            if not self._store.add_user(connection, name, checked, now_ms=now_ms, password_hash=password_hash):
-                raise UserRefused("name", f"there is a user {name} already")
-            self._audit(connection, actor, "user.created", name, {"role": checked}, address)
-            return self._existing(connection, name)
-
-        return self._database.run(write)
-
-    def set_role(self, name: str, role: str, *, actor: str, address: str = "") -> User:
-        """Give a user another role; they sign in anew.
-
-        Raises: UserRefused.
-        """
-        checked = _checked_role(role)
-
-        def write(connection: Connection) -> User:
-            self._store.lock_users(connection)
-            before = self._existing(connection, name)
-            if not self._store.set_role(connection, name, checked):
-                raise UserRefused("role", _LAST_ADMIN)
-            self._store.end_sessions_of(connection, name)
-            detail = {"from": before.role, "to": checked}
-            self._audit(connection, actor, "user.role_changed", name, detail, address)
-            return self._existing(connection, name)
-
-        return self._database.run(write)
-
-    def set_password(self, name: str, password: str, *, actor: str, address: str = "", kept_id: str = "") -> None:
-        """Give a user another password; every session but the one to be kept ends, and so do links to them.
-
-        Raises: UserRefused.
-        """
-        password_hash = self._hashed(password)
-
-        def write(connection: Connection) -> None:
-            if not self._store.set_password(connection, name, password_hash):
-                raise _no_user(name)
-            self._store.end_sessions_of(connection, name, kept_id=kept_id)
-            self._store.drop_links_to(connection, name)
-            self._audit(connection, actor, "user.password_changed", name, {}, address)
-
-        self._database.run(write)
-
-    def is_password(self, name: str, password: str) -> bool:
-        """Whether it is the user's: asked before it may be changed."""
-        with self._database.read() as connection:
-            found = self._store.user(connection, name)
-        return self._verify(password, found[1] if found is not None else None)
-
-    def set_theme(self, name: str, theme: str) -> None:
-        """Light, dark, or as the system is.
-
-        Raises: UserRefused.
-        """
-        chosen = next((one for one in THEMES if one == theme), None)
-        if chosen is None:
-            raise UserRefused("theme", f"expected one of {', '.join(THEMES)}")
-        self._database.run(lambda connection: self._store.set_theme(connection, name, chosen))
-
-    def disable_user(self, name: str, *, actor: str, address: str = "") -> None:
-        """Let a user sign in no longer; what they are signed in with ends.
-
-        Raises: UserRefused.
-        """
-
-        def write(connection: Connection) -> None:
-            self._store.lock_users(connection)
-            if self._existing(connection, name).disabled_ms is not None:
-                return
-            if not self._store.disable_user(connection, name, now_ms=self._clock.now_ms()):
-                raise UserRefused("name", _LAST_ADMIN)
-            self._end_all_of(connection, name)
-            self._audit(connection, actor, "user.disabled", name, {}, address)
-
-        self._database.run(write)
-
-    def enable_user(self, name: str, *, actor: str, address: str = "") -> None:
-        """Let a user sign in again.
-
-        Raises: UserRefused.
-        """
-
-        def write(connection: Connection) -> None:
-            if not self._store.enable_user(connection, name):
-                raise _no_user(name)
-            self._audit(connection, actor, "user.enabled", name, {}, address)
-
-        self._database.run(write)
-
-    def remove_user(self, name: str, *, actor: str, address: str = "") -> None:
-        """Remove a user; the audit trail keeps the name.
-
-        Raises: UserRefused.
-        """
-
-        def write(connection: Connection) -> None:
-            self._store.lock_users(connection)
-            self._existing(connection, name)
-            if not self._store.remove_user(connection, name):
-                raise UserRefused("name", _LAST_ADMIN)
-            self._end_all_of(connection, name)
-            self._audit(connection, actor, "user.removed", name, {}, address)
-
-        self._database.run(write)
-
-    # The audit trail
+    # -- audit trail -------------------------------------------------------------------------------------------
 
     def record(
         self, actor: str, action: str, object_id: str | None, detail: Mapping[str, Any], *, address: str = ""
     ) -> None:
-        """Write a row of the audit trail."""
-        self._database.run(lambda connection: self._audit(connection, actor, action, object_id, detail, address))
+        """Write a line of the audit trail, of what no end records by itself.
 
-    def audit_page(self, *, before_row: int = 2**62, limit: int = 50) -> list[AuditRow]:
-        """The newest rows before a number."""
-        with self._database.read() as connection:
-            return self._store.audit_page(connection, before_row=before_row, limit=limit)
-
-    def prune(self) -> None:
-        """Remove sessions and failures that are over, and rows of the audit trail past their 400 days."""
+        Args:
+            actor: `user:<name>`, an API key's, or `command`.
+            action: what was done, as `mirror.reconciled`.
+            object_id: to what.
+            detail: JSON-able; nothing secret, and no payload.
+        """
         now_ms = self._clock.now_ms()
         self._database.run(
-            lambda connection: self._store.prune(
+            lambda connection: self._store.audit(
                 connection,
+                actor=_plain(actor),
+                action=_plain(action),
+                object_id=None if object_id is None else _plain(object_id),
+                detail=detail,
+                address=_plain(address),
                 now_ms=now_ms,
-                forgotten_ms=now_ms - _FORGOTTEN_MS,
-                audit_before_ms=now_ms - AUDIT_KEPT_S * 1000,
             )
         )
 
-    def _let_in(self, connection: Connection, user: User, action: str, *, address: str, agent: str) -> SignedIn:
-        now_ms = self._clock.now_ms()
-        token, session_id = self._draw(32), f"session_{self._draw(12)}"
-        self._store.add_session(
-            connection,
-            _sha256(token),
-            session_id,
-            user.name,
-            now_ms=now_ms,
-            expires_ms=now_ms + self._session_ms,
-            address=address,
-            agent=agent[:200],
+    def audit_page(
+        self,
+        choice: AuditChoice | None = None,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
+    ) -> AuditPage:
+        """A page of the audit trail, newest first: the newest, or beside a row."""
+        chosen = choice or AuditChoice()
+        direction: Literal["newer", "older"] = "older" if after is None else "newer"
+        cursor = after if after is not None else before if before is not None else (1 << 63) - 1
+        with self._database.read() as connection:
+            lines = self._store.audit_lines(connection, chosen, direction, cursor, limit + 1)
+        has_more = len(lines) > limit
+        lines = lines[:limit]
+        if direction == "newer":
+            lines.reverse()
+            has_newer, has_older = has_more, bool(lines)
+        else:
+            has_newer, has_older = before is not None and bool(lines), has_more
+        return AuditPage(
+            lines,
+            newer=lines[0].row_id if lines and has_newer else None,
+            older=lines[-1].row_id if lines and has_older else None,
         )
-        self._audit(connection, f"user:{user.name}", action, user.name, {"session": session_id}, address)
-        viewer = Viewer(user.name, user.role, session_id, user.theme)
-        return SignedIn(token, viewer, self._session_ms // 1000)
 
-    def _failed(self, name: str, subjects: Mapping[str, str], address: str) -> int:
-        """Count a failure; how long the next one has to wait."""
+    def prune(self) -> int:
+        """Remove what has ended, and lines of the audit trail that are older than a year; how many of those."""
+        now_ms = self._clock.now_ms()
+        self._tended_ms = now_ms
+        self._database.run(
+            lambda connection: self._store.forget_past(
+                connection, now_ms=now_ms, idle_ms=now_ms - self._idle_ms, tries_before_ms=now_ms - FORGET_MS
+            )
+        )
+        removed, at_once = 0, _AUDIT_AT_ONCE
+        while at_once == _AUDIT_AT_ONCE:
+            at_once = self._database.run(
+                lambda connection: self._store.forget_audit(
+                    connection, cutoff_ms=now_ms - AUDIT_MS, limit=_AUDIT_AT_ONCE
+                )
+            )
+            removed += at_once
+        return removed
+
+    # -- within ------------------------------------------------------------------------------------------------
+
+    def _take_try(self, patience: Mapping[str, Patience]) -> int:
+        """Count a try as failed before it is one; how many failures of the first in a row there are now.
+
+        Raises: SignInRefused where one of them has to wait; that costs the database no write.
+        """
+        now_ms = self._clock.now_ms()
+        with self._database.read() as connection:
+            _refuse_hasty(self._store.tries(connection, list(patience)), patience, now_ms)
 
         def write(connection: Connection) -> int:
-            now_ms, longest_s = self._clock.now_ms(), 0
-            for kind, subject in subjects.items():
-                failures = self._store.add_failure(
-                    connection, subject, now_ms=now_ms, forgotten_ms=now_ms - _FORGOTTEN_MS
-                )
-                over = failures - _FREE[kind]
-                if over >= 0:
-                    wait_s = min(2 ** min(over, 20), _MOST_WAIT_S[kind])
-                    self._store.set_wait(connection, subject, now_ms + wait_s * 1000)
-                    longest_s = max(longest_s, wait_s)
-            # The name as it was typed may be a password in the wrong field: only a user's own is recorded.
-            known = self._store.user(connection, name) is not None
-            self._audit(connection, "", "session.refused", name if known else None, {}, address)
-            return longest_s
+            found = self._store.take_tries(connection, list(patience))
+            _refuse_hasty(found, patience, now_ms)
+            failed = {one: found[one].failed(patience[one], now_ms) for one in patience}
+            self._store.put_tries(connection, failed)
+            return failed[next(iter(patience))].failures
 
         return self._database.run(write)
 
-    def _end_all_of(self, connection: Connection, name: str) -> None:
-        self._store.end_sessions_of(connection, name)
-        self._store.drop_links_to(connection, name)
+    def _forgive(self, tried: tuple[str, ...]) -> None:
+        self._database.run(lambda connection: self._forgive_on(connection, tried))
 
-    def _existing(self, connection: Connection, name: str) -> User:
-        found = self._store.user(connection, name)
-        if found is None:
-            raise _no_user(name)
-        return found[0]
+    def _forgive_on(self, connection: Connection, tried: tuple[str, ...]) -> None:
+        """The last try was none. A name begins anew; what an address failed at with other names still counts."""
+        if tried:
+            found = self._store.take_tries(connection, tried)
+            kept = {one: tries.taken_back() if one.startswith("address:") else Tries() for one, tries in found.items()}
+            self._store.put_tries(connection, kept)
+
+    def _compare(self, password: str, password_hash: str) -> tuple[bool, str | None]:
+        """Whether a password is the one of a hash; and a newer hash where that one is of an older strength."""
+        if len(password) > MOST_PASSWORD or not _is_encodable(password):
+            password, password_hash = "", self._hash_of_nobody()
+        with self._turn():
+            return self._passwords.verify_and_update(password, password_hash)
+
+    def _hashed(self, password: str, name: str) -> str:
+        password = checked_password(password, name)
+        with self._turn():
+            return self._passwords.hash(password)
+
+    def _hash_of_nobody(self) -> str:
+        """What a password is compared with where there is none: of the same cost, and nobody's."""
+        if self._nobodys_hash is None:
+            self._nobodys_hash = self._passwords.hash(secrets.token_urlsafe())
+        return self._nobodys_hash
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._turns.acquire(timeout=_TURN_S):
+            raise SignInRefused("Too many sign in at this moment. Try again in a moment.", wait_s=5)
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    def _begin(
+        self,
+        user: User,
+        method: Method,
+        address: str,
+        agent: str,
+        *,
+        password_hash: str | None,
+        forgives: tuple[str, ...] = (),
+    ) -> SignedIn | None:
+        now_ms = self._clock.now_ms()
+        token = self._draw()
+        session = self._session(user.name, method, address, agent, now_ms)
+
+        def write(connection: Connection) -> bool:
+            begun = self._store.begin_session(
+                connection, _hash(token), session, user.row_id, password_hash=password_hash
+            )
+            if begun:
+                self._forgive_on(connection, forgives)
+                self._audit_sign_in(connection, user, session, now_ms)
+            return begun
+
+        return self._signed_in(token, user, session) if self._database.run(write) else None
+
+    def _begun(self, user: User, method: Method, address: str, agent: str, *, password_hash: str | None) -> SignedIn:
+        signed_in = self._begin(user, method, address, agent, password_hash=password_hash)
+        if signed_in is None:
+            raise SignInRefused(_WRONG)
+        return signed_in
+
+    def _signed_in(self, token: str, user: User, session: Session) -> SignedIn:
+        viewer = Viewer(user.name, user.role, session_id=session.id, theme=user.theme)
+        return SignedIn(token, viewer, lasts_s=int(self.session_s))
+
+    def _session(self, name: str, method: Method, address: str, agent: str, now_ms: int) -> Session:
+        return Session(
+            id=self._ids.make("session", now_ms),
+            user=name,
+            method=method,
+            address=_plain(address),
+            agent=_plain(agent)[:_MOST_AGENT],
+            created_ms=now_ms,
+            used_ms=now_ms,
+            expires_ms=now_ms + round(self.session_s * 1000),
+        )
+
+    def _audit_sign_in(self, connection: Connection, user: User, session: Session, now_ms: int) -> None:
+        detail = {"by": session.method, "session": session.id}
+        self._audit(connection, f"user:{user.name}", "user.signed_in", user, detail, session.address, now_ms)
+
+    def _note_use(self, token_hash: str, now_ms: int) -> None:
+        try:
+            self._database.run(lambda connection: self._store.note_use(connection, token_hash, now_ms))
+            if self._tended_ms is None or not 0 <= now_ms - self._tended_ms < _TEND_MS:
+                self.prune()
+        except StorageError as error:
+            # The page is read all the same; the next use is noted.
+            log.debug("the use of a session was not noted: %s", error)
+
+    def _named(self, connection: Connection, name: str) -> User:
+        user = self._store.user_named(connection, name_key(name))
+        if user is None:
+            raise RequestError(404, "entity_not_found", "There is no user of this name.")
+        return user
+
+    def _add(
+        self,
+        connection: Connection,
+        name: str,
+        role: Role,
+        *,
+        password_hash: str | None = None,
+        issuer: str | None = None,
+        subject: str | None = None,
+        now_ms: int,
+    ) -> User:
+        row_id = self._store.add_user(
+            connection,
+            self._ids.make("account", now_ms),
+            name,
+            name_key(name),
+            role,
+            password_hash=password_hash,
+            issuer=issuer,
+            subject=subject,
+            now_ms=now_ms,
+        )
+        user = None if row_id is None else self._store.user_at(connection, row_id)
+        if user is None:
+            message = "there is somebody of this name"
+            raise RequestError(
+                409, "name_taken", message, [{"code": "name_taken", "field": "name", "message": message}]
+            )
+        return user
+
+    def _add_vouched(
+        self, connection: Connection, issuer: str, subject: str, name: str, role: Role, address: str, now_ms: int
+    ) -> User:
+        """A user under the first name like this one that is free: whoever has it here may be somebody else."""
+        name = (re.sub(r"\s+", ".", _plain(name).strip()) or "somebody")[: MOST_NAME - 10]
+        number, free = 1, name
+        while self._store.user_named(connection, name_key(free)) is not None:
+            number += 1
+            free = f"{name}~{number}"
+        user = self._add(connection, checked_name(free), role, issuer=issuer, subject=subject, now_ms=now_ms)
+        self._store.drop_links(connection, "first", None)
+        self._audit(connection, "provider", "user.created", user, {"role": role, "by": "oidc"}, address, now_ms)
+        return user
+
+    def _change_role(
+        self, connection: Connection, user: User, role: Role, *, actor: Actor, address: str, now_ms: int
+    ) -> None:
+        self._store.set_role(connection, user.row_id, role)
+        self._store.end_sessions(connection, user.row_id)
+        detail = {"from": user.role, "to": role}
+        self._audit(connection, actor, "user.role_changed", user, detail, address, now_ms)
+
+    def _put_password(self, connection: Connection, user: User, password_hash: str) -> None:
+        self._store.set_password(connection, user.row_id, password_hash)
+        self._store.end_sessions(connection, user.row_id)
+        self._store.drop_links(connection, "password", user.row_id)
+
+    def _keep_an_admin(self, connection: Connection, user: User) -> None:
+        """Refuse what would leave nobody who can let others in."""
+        is_one = user.role == "admin" and user.disabled_ms is None
+        if is_one and self._store.count_admins(connection) < 2:
+            raise RequestError(409, "last_admin", "this is the last admin: make another user an admin first")
 
     def _audit(
         self,
         connection: Connection,
-        actor: str,
+        actor: Actor,
         action: str,
-        object_id: str | None,
-        detail: Mapping[str, Any],
-        address: str,
+        user: User | None,
+        detail: Mapping[str, Any] | None = None,
+        address: str = "",
+        now_ms: int = 0,
     ) -> None:
-        self._store.add_audit(
-            connection, actor, action, object_id, detail, now_ms=self._clock.now_ms(), address=address
+        named = {"name": user.name} if user is not None else {}
+        self._store.audit(
+            connection,
+            actor=_plain(actor),
+            action=action,
+            object_id=user.id if user is not None else None,
+            detail={**named, **(detail or {})},
+            address=_plain(address),
+            now_ms=now_ms,
         )
 
-    def _hashed(self, password: str) -> str:
-        if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD:
-            raise UserRefused("password", f"expected at least {LEAST_PASSWORD} characters, at most {MOST_PASSWORD}")
-        with self._hashing:
-            return self._hasher.hash(password)
 
-    def _verify(self, password: str, password_hash: str | None) -> bool:
-        """The same work whether there is somebody or not."""
-        with self._hashing:
-            if self._nobody is None:
-                self._nobody = self._hasher.hash(self._draw(16))
-            is_right = self._hasher.verify(password[:MOST_PASSWORD], password_hash or self._nobody)
-        return is_right and password_hash is not None
+def name_key(name: str) -> str:
+    """A name as it is compared: `Ada` and `ada` are one."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()[:_MOST_TEXT].encode("utf-8", "replace").decode()
 
 
-_LAST_ADMIN: Final = "this is the last admin who may sign in: make another one first"
+def normalized(password: str) -> str:
+    """A password as every keyboard means it: composed and decomposed letters are one (RFC 8265)."""
+    return unicodedata.normalize("NFC", password)
 
 
-def _subjects(name: str, address: str) -> dict[str, str]:
-    """What failures are counted by; hashed, so that no typed name is kept."""
-    return {
-        "pair": _sha256(f"pair {address} {name}"),
-        "address": _sha256(f"address {address}"),
-        "name": _sha256(f"name {name}"),
-    }
-
-
-def _checked_name(name: str) -> str:
-    name = name.strip().lower()
-    if not _NAME.fullmatch(name):
-        raise UserRefused("name", "expected 1 to 100 letters, digits, and . _ @ + -, beginning with a letter or digit")
+def checked_name(name: str) -> str:
+    """A name that somebody may have. RequestError 422 `name` where it is none."""
+    name = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(name) <= MOST_NAME or not name.isprintable() or re.search(r"\s", name):
+        raise _invalid("name", f"expected 1 to {MOST_NAME} characters without spaces, as ada or ada.lovelace")
     return name
 
 
-def _checked_role(role: str) -> Role:
-    for one in ROLES:
-        if one == role:
-            return one
-    raise UserRefused("role", f"expected one of {', '.join(ROLES)}")
+def checked_role(role: str) -> Role:
+    """A role. RequestError 422 `role` where it is none."""
+    for known in ROLES:
+        if role == known:
+            return known
+    raise _invalid("role", f"expected one of {', '.join(ROLES)}")
 
 
-def _no_user(name: str) -> UserRefused:
-    return UserRefused("name", f"there is no user {name[:100]}")
+def checked_password(password: str, name: str) -> str:
+    """A password that somebody may have. RequestError 422 `password` where it is none."""
+    password = normalized(password)
+    if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD or not _is_encodable(password):
+        raise _invalid("password", f"expected {LEAST_PASSWORD} to {MOST_PASSWORD} characters")
+    if name_key(password) == name_key(name) or len(set(password)) < 4:
+        raise _invalid(
+            "password", "expected something harder to guess: not the name, and not one letter again and again"
+        )
+    return password
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _refuse_hasty(found: Mapping[str, Tries], patience: Mapping[str, Patience], now_ms: int) -> None:
+    wait_ms = max((tries.wait_ms(patience[one], now_ms) for one, tries in found.items()), default=0)
+    if wait_ms:
+        wait_s = -(-wait_ms // 1000)
+        raise SignInRefused(f"Too many tries. The next is taken in {wait_s} s.", wait_s=wait_s)
+
+
+def _hash(token: str) -> str:
+    # Tokens are random: a plain hash cannot be guessed back. Of a name it is no secret, but of one length.
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _place(address: str) -> str:
+    try:
+        return place_of(ipaddress.ip_address(address))
+    except ValueError:
+        return place_of(None)
+
+
+def _plain(text: str) -> str:
+    """As every database keeps it."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:_MOST_TEXT]
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _invalid(field: str, message: str) -> RequestError:
+    return RequestError(422, "invalid", message, [{"code": "invalid", "field": field, "message": message}])

@@ -1,2 +1,2 @@
--- One session ends, of this user.
-delete from hookline_dashboard_sessions where id = :id and user_name = :user_name
+-- Ends every session of a user.
+delete from hookline_dashboard_sessions where user_row = :user_row

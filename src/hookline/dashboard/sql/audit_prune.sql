@@ -1,2 +1,0 @@
--- What is past its retention is removed.
-delete from hookline_dashboard_audit where at_ms < :before_ms

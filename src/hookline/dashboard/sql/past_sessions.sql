@@ -1,0 +1,2 @@
+-- Removes sessions that have ended.
+delete from hookline_dashboard_sessions where expires_ms <= :now_ms or used_ms <= :idle_ms

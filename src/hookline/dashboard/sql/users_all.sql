@@ -1,0 +1,4 @@
+-- Reads every user, by name: they are few.
+select row_id, id, name, role, password_hash, issuer, subject, theme, created_ms, signed_in_ms, disabled_ms
+from hookline_dashboard_users
+order by name_key

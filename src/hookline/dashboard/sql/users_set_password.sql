@@ -1,2 +1,0 @@
--- Another password.
-update hookline_dashboard_users set password_hash = :password_hash where name = :name

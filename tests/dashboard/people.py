@@ -1,0 +1,25 @@
+"""Accounts for tests: argon2 at its least cost, and a clock to turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+from hookline.dashboard.accounts import Accounts
+
+if TYPE_CHECKING:
+    from hookline.loop import Clock
+    from hookline.storage import Database
+
+# What is tested is which hash is compared when, not how long argon2 takes.
+CHEAP: Final = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
+PASSWORD: Final = "correct horse battery"
+
+
+def opened(database: Database, clock: Clock, *, session_s: float | None = None) -> Accounts:
+    """The accounts of a database, whose tables it makes."""
+    accounts = Accounts(database, clock=clock, passwords=CHEAP, session_s=session_s)
+    accounts.open()
+    return accounts
