@@ -20,6 +20,6 @@ PASSWORD: Final = "correct horse battery"
 
 def opened(database: Database, clock: Clock, *, session_s: float | None = None) -> Accounts:
     """The accounts of a database, whose tables it makes."""
-    accounts = Accounts(database, clock=clock, passwords=CHEAP, session_s=session_s)
+    accounts = Accounts(database, clock=clock, hasher=CHEAP, session_s=session_s)
     accounts.open()
     return accounts

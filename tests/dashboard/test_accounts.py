@@ -118,7 +118,7 @@ def test_an_unknown_name_costs_the_same_comparison(database: Database, clock: Tu
             return found
 
     counting = Counting(CHEAP.hashers)
-    accounts = Accounts(database, clock=clock, passwords=counting)
+    accounts = Accounts(database, clock=clock, hasher=counting)
     accounts.open()
     accounts.add_user("ada", "admin", password=PASSWORD)
     accounts.add_user("linked", "viewer")
@@ -196,7 +196,7 @@ def test_tries_from_one_place_are_slowed_down_whatever_the_name(accounts: Accoun
 
 def test_many_tries_at_once_are_not_taken_for_fewer(database: Database, accounts: Accounts, clock: TurnedClock) -> None:
     """Each process counts before it compares: of twelve at once at two of them, six are looked at."""
-    other = Accounts(database, clock=clock, passwords=CHEAP)
+    other = Accounts(database, clock=clock, hasher=CHEAP)
     waits: list[int] = []
 
     def guess(at: Accounts) -> None:
@@ -297,7 +297,7 @@ def test_there_is_always_an_admin(accounts: Accounts) -> None:
 
 def test_two_admins_cannot_remove_each_other_at_once(database: Database, accounts: Accounts) -> None:
     accounts.set_role("Otto", "admin")
-    other = Accounts(database, passwords=CHEAP)
+    other = Accounts(database, hasher=CHEAP)
     refused: list[str | None] = []
 
     def demote(at: Accounts, name: str) -> None:
@@ -361,7 +361,7 @@ def test_the_first_link_makes_the_first_admin_once(database: Database, clock: Tu
 
 
 def test_two_first_links_used_at_once_make_one_admin(database: Database, clock: TurnedClock) -> None:
-    accounts, other = opened(database, clock), Accounts(database, clock=clock, passwords=CHEAP)
+    accounts, other = opened(database, clock), Accounts(database, clock=clock, hasher=CHEAP)
     links = [accounts.first_link(), other.first_link()]
     outcomes: list[str] = []
 
@@ -556,7 +556,7 @@ def test_an_older_hash_is_renewed_at_the_next_sign_in(database: Database, clock:
 
     opened(database, clock).add_user("ada", "admin", password=PASSWORD)
     stronger = Accounts(
-        database, clock=clock, passwords=PasswordHash([Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)])
+        database, clock=clock, hasher=PasswordHash([Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)])
     )
     before = stronger.user("ada").password_hash
     begun = signed_in(stronger)

@@ -79,7 +79,7 @@ class Accounts:
     Args:
         database: opened and closed by the caller; the tables are those of `open`.
         draw: makes a token.
-        passwords: how passwords are hashed; argon2 with its library's defaults unless given.
+        hasher: how passwords are hashed; argon2 with its library's defaults unless given.
         session_s: how long a session lasts at most.
     """
 
@@ -89,14 +89,14 @@ class Accounts:
         *,
         clock: Clock | None = None,
         draw: Callable[[], str] = secrets.token_urlsafe,
-        passwords: PasswordHash | None = None,
+        hasher: PasswordHash | None = None,
         session_s: float | None = None,
     ) -> None:
         self._database = database
         self._store = AccountStore(database.dialect)
         self._clock = clock or SystemClock()
         self._draw = draw
-        self._passwords = passwords or PasswordHash.recommended()
+        self._hasher = hasher or PasswordHash.recommended()
         self.session_s = SESSION_S if session_s is None else session_s
         self._idle_ms = min(IDLE_MS, round(self.session_s * 1000))
         self._ids = IdMaker()
@@ -606,17 +606,17 @@ class Accounts:
         if len(password) > MOST_PASSWORD or not _is_encodable(password):
             password, password_hash = "", self._hash_of_nobody()
         with self._turn():
-            return self._passwords.verify_and_update(password, password_hash)
+            return self._hasher.verify_and_update(password, password_hash)
 
     def _hashed(self, password: str, name: str) -> str:
         password = checked_password(password, name)
         with self._turn():
-            return self._passwords.hash(password)
+            return self._hasher.hash(password)
 
     def _hash_of_nobody(self) -> str:
         """What a password is compared with where there is none: of the same cost, and nobody's."""
         if self._nobodys_hash is None:
-            self._nobodys_hash = self._passwords.hash(secrets.token_urlsafe())
+            self._nobodys_hash = self._hasher.hash(secrets.token_urlsafe())
         return self._nobodys_hash
 
     @contextmanager
