@@ -16,8 +16,9 @@ from playwright.sync_api import BrowserContext
 from hookline.dashboard.frame import Page
 
 from .chromium import Watched, browser
+from .people import PASSWORD
 from .tour import stops_of
-from .world import PASSWORD, World, files
+from .world import World, files
 
 SIZES: Final = ((1440, 900), (390, 844))
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")

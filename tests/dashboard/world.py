@@ -16,9 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
-
 from hookline.dashboard.accounts import Accounts
 from hookline.dashboard.app import Dashboard
 from hookline.demo.company import Company
@@ -31,9 +28,8 @@ from hookline.storage import connect
 from hookline.testing import TurnedClock
 from hookline.testing.due import has_due_deliveries
 
-# The real algorithm at its least cost: what is tested is not how slow it is.
-CHEAP: Final = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
-PASSWORD: Final = "correct horse battery"
+from .people import CHEAP
+
 START_MS: Final = 1_795_770_000_000  # 2026-11-27T09:00:00Z
 KEY: Final = "1xvn2kqS9ZrCqTqNf2H8F1pVYlpHPbZ4BqpDYZgKf8E="
 PATIENCE_S: Final = 30.0
