@@ -15,7 +15,7 @@ import pytest
 
 from hookline.cli import Exit, main
 from hookline.receiver.app import Receiver
-from hookline.receiver.passes import Passes
+from hookline.receiver.reconcile import Reconciler
 from hookline.testing import FakeWorkOS
 from hookline.testing.clock import TurnedClock
 
@@ -171,7 +171,7 @@ def test_an_interrupted_one_says_how_to_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Passes, "progress", interrupt)
+        patched.setattr(Reconciler, "progress", interrupt)
         assert main(["backfill"]) == Exit.INTERRUPTED
     assert "hookline backfill --resume 1" in capsys.readouterr().err
     assert told(capsys, "backfill", "--resume", "1")["state"] == "completed"

@@ -19,6 +19,7 @@ from hookline import Change, Receiver
 from hookline.errors import RequestError
 from hookline.receiver.leases import LEASE_MS
 from hookline.receiver.passes import Passes
+from hookline.receiver.reconcile import Findings
 from hookline.receiver.source_http import Answered
 from hookline.receiver.sources import TailMode
 from hookline.sender.directory_model import InactiveFlow
@@ -153,7 +154,7 @@ class Ends:
                 self.feeds = self.receiver.feeds()
                 self.clock.advance(LEASE_MS)
                 continue
-            done = passes.progress(pass_id)
+            done = Findings(passes._access, passes._source, passes._clock).progress(pass_id)
             assert done is not None
             if done.pass_.state != "running":
                 return done.pass_.state

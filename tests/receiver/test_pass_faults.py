@@ -10,7 +10,7 @@ from hookline.receiver.source import Page
 
 from .company import Desk
 from .source import Fault, refuse, small
-from .test_passes import LATER_MS, churn, differences, mirrored, passes_on, state_of, work
+from .test_passes import LATER_MS, churn, differences, findings_of, mirrored, passes_on, state_of, work
 
 
 def twice(answer: Page) -> Page:
@@ -108,7 +108,7 @@ def test_a_list_that_broke_off_deletes_nothing(desk: Desk) -> None:
         assert len(desk.ids("directory_users")) == 6
         assert len(desk.ids("directory_groups")) == 3
         assert desk.members() == members
-        passes.cancel(pass_id, asked_by="test")
+        findings_of(passes).cancel(pass_id, asked_by="test")
         passes.release()
 
 

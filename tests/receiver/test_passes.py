@@ -11,6 +11,7 @@ from hookline.receiver.leases import LEASE_MS, Leases
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.pass_store import Pass
 from hookline.receiver.passes import FOLLOW_MS, RESTART_AFTER_MS, Passes
+from hookline.receiver.reconcile import Findings
 from hookline.receiver.resources import decode
 from hookline.receiver.work import Access
 from hookline.rules.merge import EPSILON_US, same_content
@@ -58,8 +59,12 @@ def whole(desk: Desk, source: MemorySource, **named: Any) -> Pass:
     return state_of(passes, pass_id)
 
 
+def findings_of(passes: Passes) -> Findings:
+    return Findings(passes._access, passes._source, passes._clock)
+
+
 def state_of(passes: Passes, pass_id: int) -> Pass:
-    progress = passes.progress(pass_id)
+    progress = findings_of(passes).progress(pass_id)
     assert progress is not None
     return progress.pass_
 
@@ -520,7 +525,7 @@ def test_a_canceled_pass_does_no_more(desk: Desk) -> None:
 
     def cancel() -> None:
         source.before = None
-        assert passes.cancel(pass_id, asked_by="somebody")
+        assert findings_of(passes).cancel(pass_id, asked_by="somebody")
 
     before = mirrored(desk)
     work(desk, passes)
@@ -528,7 +533,7 @@ def test_a_canceled_pass_does_no_more(desk: Desk) -> None:
     assert mirrored(desk) == before, "not even what was under way"
     ended = state_of(passes, pass_id)
     assert (ended.state, ended.reason) == ("canceled", "canceled by somebody")
-    assert not passes.cancel(pass_id, asked_by="somebody")
+    assert not findings_of(passes).cancel(pass_id, asked_by="somebody")
     assert not passes.resume(pass_id)
     assert desk.one("select count(*) from hookline_pass_seen") == 0
 
@@ -596,16 +601,16 @@ def test_progress_says_how_much_is_left(desk: Desk) -> None:
     passes = passes_on(desk, source)
     pass_id = passes.start("backfill", "apply", asked_by="test")
     work(desk, passes, steps=3)
-    early = passes.progress(pass_id)
+    early = findings_of(passes).progress(pass_id)
     assert early is not None
     assert early.end_ms is None, "nobody knows yet how many groups there are"
-    while (late := passes.progress(pass_id)) is not None and late.end_ms is None:
+    while (late := findings_of(passes).progress(pass_id)) is not None and late.end_ms is None:
         passes.step(desk.clock.now_ms())
     assert late is not None
     assert late.end_ms is not None
     assert late.end_ms > late.pass_.updated_ms
     work(desk, passes)
-    assert passes.progress(pass_id + 1) is None
+    assert findings_of(passes).progress(pass_id + 1) is None
 
 
 def mirrored(desk: Desk) -> list[Any]:

@@ -256,3 +256,15 @@ def test_bad_selections_are_refused(desk: Desk) -> None:
         start(desk, mode="handler", handler="nobody")
     with pytest.raises(ConfigError, match="handler"):
         start(desk, mode="handler")
+
+
+def test_the_newest_replays_are_listed(desk: Desk, company: Company) -> None:
+    """As they stand, page by page."""
+    desk.take(*life(company))
+    numbers = [start(desk, Selection(type=type_)) for type_ in ("dsync.*", "*", "organization.created")]
+    with desk.database.read() as connection:
+        first = replays(desk).newest(connection, limit=2)
+        second = replays(desk).newest(connection, before_row=first[-1].row_id, limit=2)
+    assert [one.row_id for one in (*first, *second)] == numbers[::-1]
+    assert [one.selection.type for one in first] == ["organization.created", "*"]
+    assert {one.finished_ms for one in first} == {None}

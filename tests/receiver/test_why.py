@@ -320,3 +320,50 @@ def test_a_list_that_is_to_be_asked_for_is_told_of_each_it_concerns(desk: Desk, 
     for resource, id_ in (("directory_user", "user_1"), ("directory_membership", "group_1/user_1")):
         asked = [(one.object_id, one.reasons) for one in why(desk, resource, id_).refetches]
         assert ("/user_1", frozenset(["recreated"])) in asked
+
+
+def test_a_page_looks_through_the_newest_and_at_what_is_named(desk: Desk, company: Company) -> None:
+    """Of the entries before those, the ones that the row and the change feed name; it says from where it looked."""
+    made = company.user("created", first_name="Ada")
+    late = company.user("updated", first_name="Old")
+    desk.take(made, company.user("updated", first_name="Ida"), late)
+    desk.take(*(company.organization("updated", f"org_{n}") for n in range(5)))
+    whole = why(desk, "directory_user", "user_1")
+    near = why(desk, "directory_user", "user_1", newest=5)
+    nearer = why(desk, "directory_user", "user_1", newest=100)
+    assert (whole.looked_from, near.looked_from, nearer.looked_from) == (0, 3, 0)
+    assert [touch.outcome for touch in whole.touches] == ["applied", "applied", "stale"]
+    assert nearer == whole
+    assert [touch.outcome for touch in near.touches] == ["applied", "applied"]
+    assert (near.row, near.columns, near.reasons) == (whole.row, whole.columns, whole.reasons)
+
+
+def test_what_each_event_came_to(desk: Desk, company: Company) -> None:
+    """Field by field for what changed it; of a stale one by which clock it lost, and in what it would differ."""
+    made = company.user("created", first_name="Ada")
+    late = company.user("updated", first_name="Old")
+    newer = company.user("updated", first_name="Ida")
+    desk.take(made, newer, late)
+    found = why(desk, "directory_user", "user_1")
+    stale, changed, created = found.told()
+    assert [told.touch.event_id for told in (stale, changed, created)] == [late["id"], newer["id"], made["id"]]
+    assert ("first_name", "Ada", "Ida") in changed.differences
+    assert ("first_name", None, "Ada") in created.differences
+    assert ("first_name", "Ida", "Old") in stale.differences
+    assert stale.change is None
+    assert stale.lost_to is not None
+    name, us, event_id = stale.lost_to
+    assert (name, event_id) == ("content", newer["id"])
+    assert us > stale.touch.created_us
+    assert (changed.lost_to, created.lost_to) == (None, None)
+
+
+def test_an_event_after_its_objects_death_lost_to_that(desk: Desk, company: Company) -> None:
+    late = company.user("updated", first_name="Old")
+    gone = company.user("deleted")
+    desk.take(company.organization("created"), company.user("created"), gone, late)
+    found = why(desk, "directory_user", "user_1")
+    told = {one.touch.event_id: one for one in found.told()}
+    lost = told[late["id"]].lost_to
+    assert lost is not None
+    assert (lost[0], lost[2]) == ("death", gone["id"])

@@ -18,7 +18,14 @@ from hookline.cli import Exit, fail
 from hookline.cli.parameters import AsJson
 from hookline.config import SETTINGS, load
 from hookline.errors import ConfigError, StorageError
-from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource, column_names
+from hookline.receiver.mirror_queries import (
+    MirroredRow,
+    MirrorQueries,
+    PastChange,
+    check_resource,
+    column_names,
+    differences,
+)
 from hookline.receiver.queries import known_sources
 from hookline.receiver.why import Why, evidence, touches_of
 from hookline.receiver.why import why as explain
@@ -426,8 +433,7 @@ def _at(ms: int) -> str:
 def _differing(change: PastChange) -> list[str]:
     if change.before is None or change.after is None:
         return []
-    names = change.before.keys() | change.after.keys()
-    return sorted(name for name in names if change.before.get(name) != change.after.get(name))
+    return [one.field for one in differences(change.before, change.after)]
 
 
 # -- for machines -----------------------------------------------------------------------------------------------

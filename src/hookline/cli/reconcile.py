@@ -22,11 +22,11 @@ from hookline.cli.reconciling import (
     print_pass,
     print_passes,
     print_values,
-    summary,
 )
 from hookline.cli.tables import print_json
 from hookline.errors import ConfigError
 from hookline.receiver.drift import DriftItem
+from hookline.receiver.drift_words import summary
 from hookline.receiver.listing import MassDelete
 from hookline.receiver.pass_store import Kind, Mode, Pass
 from hookline.receiver.reconcile import Reconciler, Report
@@ -247,7 +247,7 @@ def cancel(
 ) -> int:
     """End a pass for good; what it did stays. Exit 3 where none of that number runs or has stopped."""
     with _reconciler(app, database_url, source) as reconciler:
-        if reconciler.read(pass_id) is None or not reconciler.passes.cancel(pass_id, asked_by=ASKED_BY):
+        if not reconciler.cancel(pass_id, asked_by=ASKED_BY):
             return fail("not_found", f"no pass {pass_id} that runs or has stopped", Exit.NOT_FOUND, as_json=as_json)
     if as_json:
         print_json({"canceled": pass_id})

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hookline.cli.tables import print_facts, print_lines, print_table, printable, time_of
-from hookline.receiver.pass_store import CHECK, EXPLAIN, JUDGE
+from hookline.receiver.drift_words import cause_of, clock_span, progress_in_words
 
 if TYPE_CHECKING:
     from hookline.receiver.drift import DriftItem
     from hookline.receiver.pass_store import Pass
     from hookline.receiver.passes import Progress
-    from hookline.receiver.reconcile import Report
 
 LINE_EVERY_S: Final = 10.0
-_WORDS: Final = {
-    "organization": "organizations",
-    "directory": "directories",
-    "directory_user": "users",
-    "directory_group": "groups",
-    "directory_membership": "memberships",
-}
-_CAUSES: Final = {
-    "never_received": "no event of it ever came",
-    "rejected": "refused at the door",
-    "dead_lettered": "could not be applied",
-    "stale": "its event lost against a newer one",
-    "changed_locally": "edited here",
-    "unknown": "",
-}
 
 
 class Follower:
@@ -52,44 +35,12 @@ class Follower:
         if not self._is_terminal and has_ended:
             return
         self._told_s = now_s
-        text = _line(progress)
+        text = printable(progress_in_words(progress))
         if self._is_terminal:
             print(f"\r{text:<{self._width}}", end="\n" if has_ended else "", file=sys.stderr, flush=True)
             self._width = len(text)
         else:
             print(text, file=sys.stderr, flush=True)
-
-
-def _line(progress: Progress) -> str:
-    pass_ = progress.pass_
-    seen: Counter[str] = Counter()
-    left: Counter[str] = Counter()
-    for one in progress.listings:
-        seen[one.resource] += one.seen
-        if one.state not in ("completed", "dropped"):
-            left[one.resource] += one.listings
-    parts = [f"{name} {seen[resource]:,}" for resource, name in _WORDS.items() if seen[resource]]
-    if left["directory_membership"]:
-        parts[-1:] = [*parts[-1:], f"{left['directory_membership']:,} groups left"]
-    if not any(left[resource] for resource in _WORDS):
-        parts += [
-            word
-            for resource, word in ((CHECK, "looking again"), (EXPLAIN, "reading the inbox"), (JUDGE, "judging"))
-            if left[resource]
-        ][:1]
-    text = f"pass {pass_.row_id}: {', '.join(parts) or 'begins'}; {pass_.counts.get('requests', 0):,} requests"
-    if progress.requests_per_s:
-        text += f", {progress.requests_per_s:.1f}/s"
-    if progress.end_ms is not None:
-        text += f", about {_span_s((progress.end_ms - pass_.updated_ms) / 1_000)} left"
-    if pass_.state == "running" and pass_.reason is not None:
-        text += f"; waits: {printable(pass_.reason)}"
-    return text
-
-
-def _span_s(seconds: float) -> str:
-    whole = max(0, round(seconds))
-    return f"{whole // 3_600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
 def print_applied(pass_: Pass) -> None:
@@ -103,24 +54,8 @@ def print_applied(pass_: Pass) -> None:
         f"{pass_.state}: {count('objects', 'object')} and {count('edges', 'membership')} read, "
         f"{count('changes', 'change')} made, {pass_.counts.get('died', 0):,} found gone, "
         f"{count('removed', 'membership')} ended; {count('requests', 'request')} in "
-        f"{_span_s((pass_.updated_ms - pass_.created_ms) / 1_000)}"
+        f"{clock_span((pass_.updated_ms - pass_.created_ms) / 1_000)}"
     )
-
-
-def summary(report: Report) -> str:
-    """What a dry run found, in one line."""
-    parts = [
-        f"{report.count('missing'):,} missing here",
-        f"{report.count('extra'):,} extra here",
-        f"{report.count('differs'):,} differ",
-    ]
-    if uncertain := report.count("uncertain"):
-        parts.append(f"{uncertain:,} wait to be asked for")
-    if ignored := report.count("missing", "extra", "differs", "uncertain", state="ignored"):
-        parts.append(f"{ignored:,} ignored")
-    if not_asked := report.pass_.counts.get("not_asked_again", 0):
-        parts.append(f"{not_asked:,} of them were not asked for a second time")
-    return " · ".join(parts)
 
 
 def print_items(items: Iterable[DriftItem]) -> None:
@@ -138,25 +73,6 @@ def print_items(items: Iterable[DriftItem]) -> None:
     ]
     if rows:
         print_table(("ITEM", "OBJECT", "KIND", "FIELDS", "LIKELY CAUSE", "STATE"), rows, empty="")
-
-
-def cause_of(item: DriftItem) -> str:
-    """The likely cause of an item, with what says so."""
-    words = _CAUSES[item.cause]
-    evidence = item.evidence
-    if item.cause == "rejected":
-        refused = ", ".join(f"{times}× {reason}" for reason, times in evidence.get("refused", {}).items())
-        return f"{words}: {refused}"
-    if item.cause == "dead_lettered":
-        return f"{words}: {evidence['dead']['event']} ({evidence['dead']['reason']})"
-    if item.cause == "stale" and "lost" in evidence:
-        return f"{words}: {evidence['lost']}"
-    if item.cause == "changed_locally" and evidence.get("edited"):
-        return f"{words}: {', '.join(evidence['edited'])}"
-    if "newest" in evidence:
-        newest = f"{evidence['newest']['event']} {evidence['newest']['outcome']}"
-        return f"{words}; the newest is {newest}" if words else f"the newest event is {newest}"
-    return words or "-"
 
 
 def print_values(rows: Sequence[tuple[str, Any, Any]]) -> None:

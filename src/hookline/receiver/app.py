@@ -43,19 +43,22 @@ from hookline.wire.schemes import Scheme
 from hookline.wire.signature import TOLERANCE_S
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
     from hookline.receiver.callers import PublishedCallers
     from hookline.receiver.feeds import Feeds
     from hookline.receiver.handlers import Transactions
+    from hookline.receiver.mirror_search import Mirrored
     from hookline.receiver.pass_store import Pass
     from hookline.receiver.queries import InboxQueries
     from hookline.receiver.receive import Door
-    from hookline.receiver.reconcile import Reconciler, Report
+    from hookline.receiver.reconcile import Findings, Reconciler, Report
     from hookline.receiver.source import SourceApi
     from hookline.receiver.source_http import Exchange
     from hookline.receiver.status import Status
+    from hookline.receiver.why import Why
     from hookline.receiver.work import Worker
     from hookline.rules.address import Network
 
@@ -339,6 +342,16 @@ class Receiver:
             )
         return api
 
+    def findings(self, source: str) -> Findings:
+        """Passes and differences of one source, to be looked at, ended or left alone: needs no key of its API.
+
+        Raises: as `open`.
+        """
+        from hookline.receiver.reconcile import Findings  # as for the worker
+        from hookline.receiver.work import Access
+
+        return Findings(Access(self.database, transactions=self._transactions), source, self.clock)
+
     @contextlib.contextmanager
     def reconciler(self, source: str | None = None) -> Iterator[Reconciler]:
         """Passes and differences of one source, to be begun, followed and dealt with; `source` as of `source_api`.
@@ -435,6 +448,24 @@ class Receiver:
 
         with self._reached.read() as connection:
             yield InboxQueries(self._verbs(), source), connection
+
+    @contextlib.contextmanager
+    def look_at_mirror(self, source: str) -> Iterator[Mirrored]:
+        """The mirror of a source as it is at one moment, whether this receiver has that source or only its database."""
+        from hookline.receiver.mirror_search import Mirrored
+
+        with self._moment() as connection:
+            yield Mirrored.of(self._verbs(), source, connection)
+
+    def why(self, resource: str, id: str, *, source: str, newest: int | None = None) -> Why:  # noqa: A002 - as `is_active`
+        """Why an object is in the mirror as it is: see `why.why`.
+
+        Raises: ConfigError: no such resource.
+        """
+        from hookline.receiver.why import why
+
+        with self._moment() as connection:
+            return why(self._verbs(), connection, resource, id, source=source, newest=newest)
 
     def status(self) -> Status:
         """How it is doing, and what of that needs somebody: what `hookline status` shows.
@@ -634,6 +665,11 @@ class Receiver:
         database = self.database
         assert database is not None
         return database
+
+    def _moment(self) -> AbstractContextManager[Connection]:
+        """A connection that sees one moment; on the app's transactions one of those."""
+        database = self.database
+        return self._reached.read() if database is None else database.snapshot()
 
     def _verbs(self) -> Verbs:
         if self._compiled is None:

@@ -162,6 +162,13 @@ class InboxSearch:
             if most is not None and looked >= most:
                 return InboxPage(tuple(found), before_seq, looked)
 
+    def place_before(self, connection: Connection, newest: int) -> int:
+        """The number that the so many newest entries lie above; 0 where there are no more than that."""
+        words = {"place": "i.seq", "tables": "hookline_inbox i", "filters": "1 = 1"}
+        named = {"before_seq": NEWEST, "offset": newest}
+        rows = self._verbs.filled("each", "inbox_place", words).run(connection, named)
+        return int(rows[0][0]) if rows else 0
+
     # -- the inside --------------------------------------------------------------------------------------------
 
     def _filters(self, wanted: InboxFilter, way: _Way) -> tuple[list[str], dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hookline.errors import ConfigError
 from hookline.receiver.handlers import ChangeKind
@@ -92,6 +92,24 @@ class PastChange:
     cause: str | None
     cause_seq: int | None
     changed_ms: int
+
+
+class Difference(NamedTuple):
+    """A field that two states of an object differ in; None also where one of them has no such field."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+def differences(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> tuple[Difference, ...]:
+    """In which fields two states of an object differ, in order of their names; all of them where there was none."""
+    one, other = before or {}, after or {}
+    return tuple(
+        Difference(name, one.get(name), other.get(name))
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from hookline.errors import ConfigError
-from hookline.receiver.mirror_queries import PAGE, column_names, key_of, parents_of, parted, table_of
+from hookline.receiver.mirror_queries import PAGE, MirrorQueries, column_names, key_of, parents_of, parted, table_of
 from hookline.storage import Connection, Verbs
 
 Shown: TypeAlias = Literal["live", "dead", "uncertain"]
@@ -67,6 +67,20 @@ class MirrorPage:
     rows: tuple[FoundRow, ...]
     next_id: str | None
     looked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """One source's mirror at one moment: how it is read, how it is searched, and the connection that sees it."""
+
+    queries: MirrorQueries
+    search: MirrorSearch
+    connection: Connection
+
+    @classmethod
+    def of(cls, verbs: Verbs, source: str, connection: Connection) -> Mirrored:
+        """By these verbs, on a connection."""
+        return cls(MirrorQueries(verbs, source), MirrorSearch(verbs, source), connection)
 
 
 class MirrorSearch:

@@ -140,13 +140,6 @@ class Passes:
 
         return self._access.run(work)
 
-    def cancel(self, pass_id: int, *, asked_by: str) -> bool:
-        """End a pass that runs or stopped; what it did stays. False where it has ended, or there is none."""
-        now_ms = self._clock.now_ms()
-        return self._access.run(
-            lambda connection: self._store.cancel(connection, pass_id, f"canceled by {asked_by}", now_ms)
-        )
-
     def resume(self, pass_id: int, *, allow_mass_delete: bool = False) -> bool:
         """Let a pass that stopped, or waits, go on now where it stands. False where it has ended, or there is none."""
         now_ms = self._clock.now_ms()
@@ -155,19 +148,6 @@ class Passes:
                 connection, pass_id, allow_mass_delete=allow_mass_delete, now_ms=now_ms
             )
         )
-
-    def progress(self, pass_id: int) -> Progress | None:
-        """How a pass stands; None where there is none of that number."""
-        with self._access.read() as connection:
-            pass_ = self._store.read(connection, pass_id)
-            if pass_ is None:
-                return None
-            listings = tuple(self._store.listings(connection, pass_id))
-        took_s = max(1, pass_.updated_ms - pass_.created_ms) / 1_000
-        rate = pass_.counts.get("requests", 0) / took_s
-        left = _requests_left(listings)
-        end_ms = None if left is None or rate == 0 else pass_.updated_ms + round(left / rate * 1_000)
-        return Progress(pass_, listings, rate, end_ms if pass_.state == "running" else None)
 
     # -- by whoever works --------------------------------------------------------------------------------------
 
@@ -344,6 +324,19 @@ class Passes:
 
     def _stop(self, connection: Connection, pass_: Pass, reason: str, now_ms: int) -> None:
         self._store.end(connection, pass_, "stopped", reason, pass_.counts, now_ms)
+
+
+def read_progress(connection: Connection, store: PassStore, pass_id: int) -> Progress | None:
+    """How a pass stands; None where there is none of that number."""
+    pass_ = store.read(connection, pass_id)
+    if pass_ is None:
+        return None
+    listings = tuple(store.listings(connection, pass_id))
+    took_s = max(1, pass_.updated_ms - pass_.created_ms) / 1_000
+    rate = pass_.counts.get("requests", 0) / took_s
+    left = _requests_left(listings)
+    end_ms = None if left is None or rate == 0 else pass_.updated_ms + round(left / rate * 1_000)
+    return Progress(pass_, listings, rate, end_ms if pass_.state == "running" else None)
 
 
 def _due_ms(pass_: Pass, now_ms: int) -> int:

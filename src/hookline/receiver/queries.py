@@ -26,6 +26,7 @@ from hookline.receiver.model import (
     TailRow,
     WorkerRow,
 )
+from hookline.receiver.replay import Replay, Replays
 from hookline.receiver.resources import EDGES, RESOURCES
 from hookline.receiver.subject import Subject, subject_of
 from hookline.rules.merge import is_active as is_active_payload
@@ -279,6 +280,14 @@ class InboxQueries:
         """What is to be asked of each source, of all sources together up to `COUNTED`."""
         rows = self._verbs["refetches_counts"].run(connection, {"most": COUNTED})
         return {source: QuestionCounts(*counts) for source, *counts in rows}
+
+    def replays(self, connection: Connection, *, before_row: int = NEWEST, limit: int = PAGE) -> list[Replay]:
+        """The newest replays of any source before one, as they stand."""
+        return Replays(self._verbs).newest(connection, before_row=before_row, limit=limit)
+
+    def replay(self, connection: Connection, row_id: int) -> Replay | None:
+        """One replay, as it stands."""
+        return Replays(self._verbs).read(connection, row_id)
 
     def handlers(self, connection: Connection) -> list[HandlerRow]:
         """Every handler of any process, with its pause and its runs in numbers."""

@@ -17,7 +17,7 @@ from hookline.receiver.leases import Leases, holder_name
 from hookline.receiver.mirror_queries import MirrorQueries
 from hookline.receiver.mirror_store import MirrorStore
 from hookline.receiver.pass_store import Kind, Mode, Pass, PassStore
-from hookline.receiver.passes import Passes, Progress
+from hookline.receiver.passes import Passes, Progress, read_progress
 from hookline.receiver.resources import RESOURCES
 from hookline.receiver.source import Found
 from hookline.rules.drift import Cause
@@ -56,27 +56,102 @@ class Report:
         return self.count() > 0
 
 
-class Reconciler:
-    """Passes and differences of one source.
+class Findings:
+    """Passes of one source and what they found, without asking it anything: to be looked at, ended, or left alone.
 
     Args:
         access: the tables.
         source: whose.
-        api: what answers for it; closed by whoever made it.
+        clock: for when something was settled.
+    """
+
+    def __init__(self, access: Access, source: str, clock: Clock) -> None:
+        self._verbs = Verbs("hookline.receiver", access.dialect)
+        self._access = access
+        self._source = source
+        self._clock = clock
+        self._store = PassStore(self._verbs)
+        self._drift = DriftStore(self._verbs)
+
+    def report(self, pass_: Pass) -> Report:
+        """What a pass has found so far."""
+        with self._access.read() as connection:
+            return Report(pass_, tuple(self._drift.counts(connection, pass_.row_id)))
+
+    def read(self, pass_id: int) -> Pass | None:
+        """A pass of this source; None where it has none of that number."""
+        with self._access.read() as connection:
+            found = self._store.read(connection, pass_id)
+        return None if found is None or found.source != self._source else found
+
+    def newest_report(self) -> Pass | None:
+        """The newest dry run that came to its end."""
+        with self._access.read() as connection:
+            for one in self._store.newest(connection, self._source, 100):
+                if one.mode == "dry_run" and one.state == "completed":
+                    return one
+        return None
+
+    def items(
+        self, pass_id: int, *, state: DriftState | None = None, kinds: Collection[DriftKind] = ()
+    ) -> Iterator[DriftItem]:
+        """What a pass has found, in the order in which it did."""
+        after = 0
+        while True:
+            with self._access.read() as connection:
+                page = self._drift.found(connection, pass_id, state=state, after=after)
+            if not page:
+                return
+            after = page[-1].row_id
+            yield from (one for one in page if not kinds or one.kind in kinds)
+
+    def item(self, row_id: int) -> DriftItem | None:
+        """One item of this source; None where it has none of that number."""
+        with self._access.read() as connection:
+            found = self._drift.read(connection, row_id)
+        return None if found is None or found.source != self._source else found
+
+    def ignore(self, items: Sequence[DriftItem], note: str) -> int:
+        """Say that items are not to be dealt with, now and in later passes, until they differ otherwise; how many."""
+        now_ms = self._clock.now_ms()
+        ids = [one.row_id for one in items]
+        return self._access.run(lambda connection: self._drift.settle(connection, ids, "ignored", note, now_ms))
+
+    def cancel(self, pass_id: int, *, asked_by: str) -> bool:
+        """End a pass that runs or stopped; what it did stays. False where it has ended, or the source has none such."""
+        if self.read(pass_id) is None:
+            return False
+        now_ms = self._clock.now_ms()
+        return self._access.run(
+            lambda connection: self._store.cancel(connection, pass_id, f"canceled by {asked_by}", now_ms)
+        )
+
+    def progress(self, pass_id: int) -> Progress | None:
+        """How a pass stands; None where the source has none of that number."""
+        with self._access.read() as connection:
+            found = read_progress(connection, self._store, pass_id)
+        return None if found is None or found.pass_.source != self._source else found
+
+    def _has_ended(self, pass_id: int) -> bool:
+        with self._access.read() as connection:
+            found = self._store.read(connection, pass_id)
+        return found is None or found.state != "running"
+
+
+class Reconciler(Findings):
+    """Passes and differences of one source, and the source itself.
+
+    Args:
+        access, source: as of `Findings`.
+        api: what answers for the source; closed by whoever made it.
         clock: for the time and the sleep.
     """
 
     def __init__(self, access: Access, source: str, api: SourceApi, clock: Clock) -> None:
-        verbs = Verbs("hookline.receiver", access.dialect)
-        self._verbs = verbs
-        self._access = access
-        self._source = source
+        super().__init__(access, source, clock)
         self._api = api
-        self._clock = clock
-        self._passes = PassStore(verbs)
-        self._drift = DriftStore(verbs)
-        self._mirror = MirrorStore(verbs)
-        self.passes: Final = Passes(access, self._mirror, source, api, clock, Leases(verbs, holder_name()))
+        self._mirror = MirrorStore(self._verbs)
+        self.passes: Final = Passes(access, self._mirror, source, api, clock, Leases(self._verbs, holder_name()))
 
     def run(
         self,
@@ -109,8 +184,8 @@ class Reconciler:
                 now_ms = self._clock.now_ms()
                 if now_ms - told_ms >= LOOK_MS or self._has_ended(pass_id):
                     told_ms = now_ms
-                    progress = self.passes.progress(pass_id)
-                    if progress is None or progress.pass_.source != self._source:
+                    progress = self.progress(pass_id)
+                    if progress is None:
                         raise LookupError(pass_id)
                     if tell is not None:
                         tell(progress)
@@ -123,54 +198,10 @@ class Reconciler:
         finally:
             self.passes.release()
 
-    def report(self, pass_: Pass) -> Report:
-        """What a pass has found so far."""
-        with self._access.read() as connection:
-            return Report(pass_, tuple(self._drift.counts(connection, pass_.row_id)))
-
-    def read(self, pass_id: int) -> Pass | None:
-        """A pass of this source; None where it has none of that number."""
-        with self._access.read() as connection:
-            found = self._passes.read(connection, pass_id)
-        return None if found is None or found.source != self._source else found
-
-    def newest_report(self) -> Pass | None:
-        """The newest dry run that came to its end."""
-        with self._access.read() as connection:
-            for one in self._passes.newest(connection, self._source, 100):
-                if one.mode == "dry_run" and one.state == "completed":
-                    return one
-        return None
-
-    def items(
-        self, pass_id: int, *, state: DriftState | None = None, kinds: Collection[DriftKind] = ()
-    ) -> Iterator[DriftItem]:
-        """What a pass has found, in the order in which it did."""
-        after = 0
-        while True:
-            with self._access.read() as connection:
-                page = self._drift.found(connection, pass_id, state=state, after=after)
-            if not page:
-                return
-            after = page[-1].row_id
-            yield from (one for one in page if not kinds or one.kind in kinds)
-
-    def item(self, row_id: int) -> DriftItem | None:
-        """One item of this source; None where it has none of that number."""
-        with self._access.read() as connection:
-            found = self._drift.read(connection, row_id)
-        return None if found is None or found.source != self._source else found
-
     def heal(self, items: Sequence[DriftItem], *, allow_mass_delete: bool = False) -> Healed:
         """Put items right: see `Healer.heal`."""
         healer = Healer(self._access, self._mirror, self._source, self._api, self._clock)
         return healer.heal(items, allow_mass_delete=allow_mass_delete)
-
-    def ignore(self, items: Sequence[DriftItem], note: str) -> int:
-        """Say that items are not to be dealt with, now and in later passes, until they differ otherwise; how many."""
-        now_ms = self._clock.now_ms()
-        ids = [one.row_id for one in items]
-        return self._access.run(lambda connection: self._drift.settle(connection, ids, "ignored", note, now_ms))
 
     def values(self, item: DriftItem) -> list[tuple[str, Any, Any]]:
         """(field, at the source, here) of an item that differs, as both are now: personal data.
@@ -190,8 +221,3 @@ class Reconciler:
             own = None if here is None else here.columns.get(name, (here.payload or {}).get(name))
             found.append((name, source_value, own))
         return found
-
-    def _has_ended(self, pass_id: int) -> bool:
-        with self._access.read() as connection:
-            found = self._passes.read(connection, pass_id)
-        return found is None or found.state != "running"

@@ -22,7 +22,7 @@ from hookline.receiver.kept import kept_event
 from hookline.receiver.mirror import apply
 from hookline.receiver.mirror_store import Claimed, MirrorStore, Registered
 from hookline.receiver.resources import observe
-from hookline.storage import Connection, Verbs
+from hookline.storage import Connection, Row, Verbs
 from hookline.wire.catalogue import is_pattern, matches
 
 Mode: TypeAlias = Literal["mirror", "handler", "all"]
@@ -120,7 +120,12 @@ class Replays:
         self._optional = frozenset(optional)
 
     def count(self, connection: Connection, source: str, selection: Selection) -> int:
-        """How many entries a replay would apply again. Changes nothing."""
+        """How many entries a replay would apply again. Changes nothing.
+
+        Of an object all bodies are read for it.
+        """
+        if selection.object_id is None:
+            return int(self._verbs["replays_count"].run(connection, selection.parameters(source))[0][0])
         return sum(len(chosen) for _, chosen in self._pages(connection, source, selection))
 
     def start(
@@ -153,12 +158,13 @@ class Replays:
     def read(self, connection: Connection, replay_id: int) -> Replay | None:
         """How a replay stands."""
         for row in self._verbs["replays_read"].run(connection, {"row_id": replay_id}):
-            row_id, source, mode, handler, selected, *numbers = row
-            selection = json.loads(selected)
-            if selection["event_ids"] is not None:
-                selection["event_ids"] = tuple(selection["event_ids"])
-            return Replay(row_id, source, mode, handler, Selection(**selection), *numbers)
+            return _replay(row)
         return None
+
+    def newest(self, connection: Connection, *, before_row: int = LAST, limit: int) -> list[Replay]:
+        """The newest replays before one."""
+        named = {"before_row": before_row, "limit": limit}
+        return [_replay(row) for row in self._verbs["replays_list"].run(connection, named)]
 
     def step(self, connection: Connection, replay_id: int, now_ms: int) -> Replay:
         """Do the next part, in the caller's transaction; how it stands then. LookupError where there is none."""
@@ -311,3 +317,11 @@ class Replays:
             "finished_ms": None,
         }
         self._verbs["replays_move"].run(connection, {**kept, **values})
+
+
+def _replay(row: Row) -> Replay:
+    row_id, source, mode, handler, selected, *numbers = row
+    selection = json.loads(selected)
+    if selection["event_ids"] is not None:
+        selection["event_ids"] = tuple(selection["event_ids"])
+    return Replay(row_id, source, mode, handler, Selection(**selection), *numbers)

@@ -2,25 +2,34 @@
 the source or is to be.
 
 The inbox has no index by object, since every event would pay for it and a question is rare: `why` reads the bodies of
-one source's whole inbox. What was pruned there can no longer be told. Decides nothing and writes nothing.
+one source's whole inbox, or of its newest entries and those that are named elsewhere. What was pruned there can no
+longer be told. Decides nothing and writes nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from hookline.errors import InvalidBody
-from hookline.receiver.inbox_search import needle_of
+from hookline.receiver.inbox_search import InboxSearch, needle_of
 from hookline.receiver.kept import kept_event
-from hookline.receiver.mirror_queries import MirroredRow, MirrorQueries, PastChange, check_resource, parents_of
+from hookline.receiver.mirror_queries import (
+    Difference,
+    MirroredRow,
+    MirrorQueries,
+    PastChange,
+    check_resource,
+    differences,
+    parents_of,
+)
 from hookline.receiver.refetch_store import Asked, Refetch, RefetchStore
 from hookline.receiver.resources import DIRECTORY_MEMBERSHIP, EDGES, LISTED_IN, LISTINGS, OPTIONAL, RESOURCES, observe
 from hookline.rules.gaps import Numbers
 from hookline.rules.merge import AFTER_EVERY_ID, EPSILON_US
-from hookline.storage import Connection, Verbs
+from hookline.storage import Connection, Row, Verbs
 
 Says: TypeAlias = Literal["upsert", "delete", "embedded", "read", "absent", "add", "remove"]
 
@@ -49,6 +58,7 @@ class Touch:
         outcome: of the whole event: `applied`, `stale`, `noop`, …, or `waiting`.
         reason: wishes that it left, or why it was set aside.
         duplicates: how often it came again.
+        updated_us, payload: the object's own time and state in it, as far as they are kept; None of relations.
     """
 
     seq: int
@@ -60,6 +70,24 @@ class Touch:
     outcome: str
     reason: str | None
     duplicates: int
+    updated_us: int | None = None
+    payload: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an event came to for the object.
+
+    Attributes:
+        change: of what handlers were told, what it caused; None where that is nothing, or no longer kept.
+        differences: by what it changed the object; of a stale one, in what it differs from what is held now.
+        lost_to: of a stale one the name, time (µs) and event id of the clock that is newer, as of `MirroredRow.clocks`.
+    """
+
+    touch: Touch
+    change: PastChange | None
+    differences: tuple[Difference, ...]
+    lost_to: tuple[str, int, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +124,9 @@ class Why:
         reasons: why it is shown or not, in words.
         columns: with the event that set each.
         parents: what it hangs on.
-        touches: the events about it that are still in the inbox, in order of arrival.
+        touches: the events about it that are still in the inbox, in order of arrival; where only so many of the newest
+            were looked through, of those before only the ones that its row and its changes name.
+        looked_from: the number of the inbox from which on it was looked through; 0: all of it.
         changes: what handlers were told, oldest first.
         wishes: (event id, wish): what the source should be asked, since the events leave it open and nothing read there
             is late enough to settle it.
@@ -117,18 +147,59 @@ class Why:
     listed: ListedAsOf | None = None
     refetches: tuple[Refetch, ...] = ()
     numbers: Numbers | None = None
+    looked_from: int = 0
+
+    def told(self) -> list[Told]:
+        """What each event came to, the newest first."""
+        changed = {change.cause_seq: change for change in self.changes}
+        return [self._told(touch, changed.get(touch.seq)) for touch in reversed(self.touches)]
+
+    def _told(self, touch: Touch, change: PastChange | None) -> Told:
+        if change is not None:
+            return Told(touch, change, differences(change.before, change.after), None)
+        if touch.outcome != "stale" or self.row is None:
+            return Told(touch, None, (), None)
+        names = ("remove", "add") if self.row.resource in EDGES else ("death", "content")
+        newer = [
+            (name, *at)
+            for name in names
+            if (at := self.row.clocks.get(name)) and at >= (touch.created_us, touch.event_id)
+        ]
+        held = self.row.payload if touch.payload is not None else None
+        return Told(touch, None, differences(held, touch.payload), newer[0] if newer else None)
 
 
-def why(verbs: Verbs, connection: Connection, resource: str, id_: str, *, source: str = "default") -> Why:
+def why(
+    verbs: Verbs,
+    connection: Connection,
+    resource: str,
+    id_: str,
+    *,
+    source: str = "default",
+    newest: int | None = None,
+) -> Why:
     """Explain one object, known or not. Give it a snapshot for one moment.
+
+    Args:
+        newest: look through so many entries of the inbox, instead of all, and tell so many changes at most.
 
     Raises: ConfigError: no such resource.
     """
     check_resource(resource)
     queries = MirrorQueries(verbs, source)
     row = queries.row(connection, resource, id_)
-    changes = tuple(reversed(queries.history(connection, resource, id_, limit=ALL)))
-    touches = tuple(touch for name, touch in touches_of(verbs, connection, id_, source=source) if name == resource)
+    changes = tuple(reversed(queries.history(connection, resource, id_, limit=newest or ALL)))
+    looked_from = 0 if newest is None else InboxSearch(verbs, source).place_before(connection, newest)
+    named_ids = {change.cause for change in changes} | {
+        event_id for _, event_id in (row.clocks if row else {}).values()
+    }
+    touches = tuple(
+        touch
+        for name, touch in touches_of(
+            verbs, connection, id_, source=source, after_seq=looked_from, event_ids=[one for one in named_ids if one]
+        )
+        if name == resource
+    )
     parents = tuple(_parents(queries, connection, row))
     listed = _listed_as_of(verbs, connection, source, resource, id_, row)
     reasons = tuple(_reasons(queries, connection, row, parents, touches))
@@ -155,6 +226,7 @@ def why(verbs: Verbs, connection: Connection, resource: str, id_: str, *, source
         listed,
         tuple(store.of(connection, _asked(source, resource, id_)).values()),
         store.numbers(connection, [(source, resource, id_)]).get((source, resource, id_)),
+        looked_from,
     )
 
 
@@ -166,29 +238,58 @@ def evidence(event_id: str) -> str:
 
 
 def touches_of(
-    verbs: Verbs, connection: Connection, id_: str, *, source: str = "default"
+    verbs: Verbs,
+    connection: Connection,
+    id_: str,
+    *,
+    source: str = "default",
+    after_seq: int = 0,
+    event_ids: Collection[str] = (),
 ) -> Iterator[tuple[str, Touch]]:
-    """(resource, event) of every event in the inbox about an object of this id, in order of arrival."""
-    named = {"source": source, "needle": needle_of(id_)}
-    for seq, event_id, type_, body, received_ms, outcome, reason, duplicates in verbs["inbox_about"].run(
-        connection, named
-    ):
-        try:
-            event = kept_event(bytes(body), event_id, type_)
-        except InvalidBody:
-            continue
-        observed = observe(event, event_id, received_ms, OPTIONAL)
-        said: list[tuple[str, str, Says, int]] = [
-            (seen.resource, seen.key, seen.kind, seen.clock[0]) for seen in observed.objects
-        ]
-        if (edge := observed.edge) is not None:
-            said.append((edge.resource, "/".join(edge.keys), edge.kind, edge.clock[0]))
-        for resource, key, says, created_us in said:
-            if key == id_:
-                yield (
-                    resource,
-                    Touch(seq, event_id, event.type, says, created_us, received_ms, outcome, reason, int(duplicates)),
-                )
+    """(resource, event) of every event in the inbox about an object of this id, in order of arrival.
+
+    Args:
+        after_seq: look through the inbox after this number.
+        event_ids: of what is before that, look at these events.
+    """
+    named = {"source": source, "needle": needle_of(id_), "after_seq": after_seq}
+    if after_seq > 0:
+        known = verbs["inbox_of_ids"].run(connection, {"source": source, "event_ids": json.dumps(sorted(event_ids))})
+        for row in known:
+            if row[0] <= after_seq:
+                yield from _touches(row, id_)
+    for row in verbs["inbox_about"].run(connection, named):
+        yield from _touches(row, id_)
+
+
+def _touches(row: Row, id_: str) -> Iterator[tuple[str, Touch]]:
+    seq, event_id, type_, body, received_ms, outcome, reason, duplicates = row
+    try:
+        event = kept_event(bytes(body), event_id, type_)
+    except InvalidBody:
+        return
+    observed = observe(event, event_id, received_ms, OPTIONAL)
+    said: list[tuple[str, str, Says, int, int | None, Mapping[str, Any] | None]] = [
+        (seen.resource, seen.key, seen.kind, seen.clock[0], seen.updated_us, seen.payload) for seen in observed.objects
+    ]
+    if (edge := observed.edge) is not None:
+        said.append((edge.resource, "/".join(edge.keys), edge.kind, edge.clock[0], None, None))
+    for resource, key, says, created_us, updated_us, payload in said:
+        if key == id_:
+            touch = Touch(
+                seq,
+                event_id,
+                event.type,
+                says,
+                created_us,
+                received_ms,
+                outcome,
+                reason,
+                int(duplicates),
+                updated_us,
+                payload,
+            )
+            yield resource, touch
 
 
 def _columns(row: MirroredRow | None, changes: tuple[PastChange, ...]) -> Iterator[Column]:

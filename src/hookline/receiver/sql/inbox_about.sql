@@ -1,4 +1,4 @@
--- Every entry whose bytes hold a text, oldest first, with what became of it: reads the whole inbox of a source.
+-- Every entry after a place whose bytes hold a text, oldest first, with what became of it: reads all that a source has there.
 select i.seq, i.event_id, i.type, i.body, i.received_ms, coalesce(o.outcome, 'waiting'), coalesce(o.reason, i.reason),
     coalesce((
         select cast(sum(r.times) as bigint) from hookline_inbox_repeats r
@@ -6,5 +6,5 @@ select i.seq, i.event_id, i.type, i.body, i.received_ms, coalesce(o.outcome, 'wa
     ), 0)
 from hookline_inbox i
 left join hookline_inbox_outcomes o on o.seq = i.seq
-where i.source = :source and i.body is not null and instr(i.body, :needle) > 0
+where i.source = :source and i.seq > :after_seq and i.body is not null and instr(i.body, :needle) > 0
 order by i.seq
