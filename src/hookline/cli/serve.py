@@ -241,7 +241,12 @@ def _add_dashboard(
     ends.callback(database.close)
     accounts = Accounts(database)
     accounts.open()
-    plan.dashboard = Dashboard(accounts=accounts, sender=sender, receiver=receiver)
+    plan.dashboard = Dashboard(
+        accounts=accounts,
+        sender=sender,
+        receiver=receiver,
+        trusted_proxies=config.receiver.trusted_proxies or (),
+    )
     token = accounts.first_link()
     plan.facts["dashboard"] = {
         "path": DASHBOARD_PATH,

@@ -32,6 +32,7 @@ from hookline.dashboard.frame import Action, Answered, Call, FormProblems, Page,
 from hookline.dashboard.links import ROOT, Links, is_local
 from hookline.dashboard.pages import MODULES
 from hookline.dashboard.payloads import laid_text, lay_out
+from hookline.dashboard.proxies import as_seen
 from hookline.dashboard.security import HEADERS, HSTS, REPORT_PATH, foreign_origin
 from hookline.dashboard.sessions import session_token
 from hookline.dashboard.viewer import Viewer
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from hookline.dashboard.viewer import Known
     from hookline.loop import Clock
     from hookline.receiver.app import Receiver
+    from hookline.rules.address import Network
     from hookline.sender.app import SenderApp
     from hookline.sender.model import Environment
 
@@ -72,6 +74,7 @@ class Dashboard:
         receiver: this process's receiver, or None. The caller keeps both and closes them.
         clock: what time it is.
         redact: JSON paths of what is not shown of payloads and mirrored rows.
+        trusted_proxies: whose word for who asked, and by which scheme, is taken.
         extra: what else pages find in `parts.extra`.
 
     Attributes:
@@ -86,9 +89,11 @@ class Dashboard:
         receiver: Receiver | None = None,
         clock: Clock | None = None,
         redact: Places | None = None,
+        trusted_proxies: Sequence[Network] = (),
         extra: dict[str, Any] | None = None,
     ) -> None:
         has = {"sender": sender is not None, "receiver": receiver is not None, None: True}
+        self._trusted = tuple(trusted_proxies)
         self._served: tuple[Served, ...] = tuple(one for module in MODULES for one in module.PAGES if has[one.needs])
         self._links = Links({one.name: one.path for one in self._served})
         self.parts = Parts(
@@ -122,6 +127,7 @@ class Dashboard:
         """ASGI: HTTP below `/dashboard`."""
         if scope["type"] != "http":
             return
+        scope = as_seen(scope, self._trusted)
         extra = [*HEADERS, HSTS] if scope.get("scheme") == "https" else HEADERS
 
         async def secured(message: Message) -> None:
