@@ -677,7 +677,7 @@ _TABLE: tuple[Setting, ...] = (
         "trusted_proxies",
         _networks,
         _NETWORKS,
-        "Proxies whose X-Forwarded-For tells the caller's address; to the dashboard their X-Forwarded-Proto the scheme.",
+        "Proxies whose X-Forwarded-For tells the caller's address, and X-Forwarded-Proto the dashboard's scheme.",
         "receiver",
         unset="the peer is the caller",
         flag=True,
