@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import leaks
+from . import leaks, templates
 from .postgres import Cluster, NoPostgresError, make_cluster
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ DATABASES = ("sqlite", "postgres")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch what Hookline tells, in every test of every process."""
+    """Watch what Hookline tells, in every test of every process; make new databases by copying."""
     leaks.pytest_configure(config)
+    templates.install()
 
 
 @pytest.fixture(scope="session")
