@@ -27,6 +27,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from hookline.errors import ConfigError
 from hookline.rules.address import WORKOS_ADDRESSES, Network, check_source_url, parse_networks
+from hookline.rules.redaction import Places
+from hookline.rules.roles import RoleRule, parse_role_rule
 from hookline.rules.schedule import Schedule, parse_schedule
 
 PREFIX = "HOOKLINE_"
@@ -171,6 +173,28 @@ class ReceiverConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class OidcConfig:
+    """The provider of OpenID Connect that people may sign in with."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None = field(repr=False)
+    roles: tuple[RoleRule, ...]
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardConfig:
+    """The dashboard. None leaves it to the dashboard's own default; `redact` of () shows everything."""
+
+    is_on: bool
+    session_s: float | None
+    redact: tuple[str, ...] | None
+    public_url: str | None
+    oidc: OidcConfig | None
+
+
+@dataclass(frozen=True, slots=True)
 class ServeConfig:
     """The process `hookline serve` starts: where it listens, how it logs, and both ends' settings."""
 
@@ -185,6 +209,7 @@ class ServeConfig:
     drain_delay_s: float
     sender: SenderConfig
     receiver: ReceiverConfig
+    dashboard: DashboardConfig
 
 
 def _text(raw: object) -> str:
@@ -289,6 +314,26 @@ def _period(raw: object) -> float:
     if not 60 <= period_s <= 365 * 86_400:
         raise ValueError
     return period_s
+
+
+def _json_paths(raw: object) -> tuple[str, ...]:
+    if isinstance(raw, str) and raw.strip().lower() == "none":
+        return ()
+    paths = tuple(_text(item) for item in _items(raw))
+    if not paths:
+        raise ValueError
+    return Places(paths).paths
+
+
+def _session(raw: object) -> float:
+    lasts_s = _amount(_DURATIONS)(raw)
+    if not 300 <= lasts_s <= 90 * 86_400:
+        raise ValueError
+    return lasts_s
+
+
+def _role_rule(raw: object) -> RoleRule:
+    return parse_role_rule(_text(raw))
 
 
 def _failing(raw: object) -> float:
@@ -786,6 +831,79 @@ _TABLE: tuple[Setting, ...] = (
         flag=True,
     ),
     Setting(
+        "dashboard",
+        _truth,
+        "true or false",
+        "Serve the dashboard at /dashboard.",
+        "server",
+        default="true",
+    ),
+    Setting(
+        "dashboard_session",
+        _session,
+        "a duration from 5m to 90d, as '12h'",
+        "How long somebody stays signed in at most; unused for a day a session ends earlier.",
+        "server",
+        unset="7 days",
+    ),
+    Setting(
+        "dashboard_redact",
+        _json_paths,
+        "JSON paths, comma separated, as '$..email, $.data.name'; or none",
+        "What pages do not show of payloads and mirrored rows until an admin presses for it.",
+        "server",
+        unset="e-mail addresses, names and what else says who somebody is",
+    ),
+    Setting(
+        "dashboard_public_url",
+        _server_url,
+        "the root of a server, as https://hooks.example.com",
+        "Where people reach it: for the links that are printed, and where a provider sends them back to.",
+        "server",
+        unset="where it listens",
+    ),
+    Setting(
+        "oidc_issuer",
+        _server_url,
+        "the issuer's URL, as https://login.example.com",
+        "A provider of OpenID Connect to sign in with; needs the extra oidc, dashboard_public_url and oidc_roles.",
+        "server",
+        unset="passwords alone",
+    ),
+    Setting(
+        "oidc_client_id",
+        _token(r"[!-~]{1,500}"),
+        "the client's id at the provider",
+        "What the provider knows this dashboard as.",
+        "server",
+        unset="none",
+    ),
+    Setting(
+        "oidc_client_secret",
+        _token(r"[!-~]{1,1000}"),
+        "the client's secret at the provider",
+        "What the dashboard proves itself with at the provider.",
+        "server",
+        secret=True,
+        unset="a public client: PKCE alone",
+    ),
+    Setting(
+        "oidc_roles",
+        _list(_role_rule),
+        "claim:value=role, comma separated, as 'groups:hookline-admins=admin, *=viewer'",
+        "Who becomes what by the provider's claims, the highest counts; who nothing is said of is refused.",
+        "server",
+        unset="none",
+    ),
+    Setting(
+        "oidc_name",
+        _token(r"[ -~]{1,60}"),
+        "up to 60 characters",
+        "What the button calls the provider.",
+        "server",
+        unset="the issuer's host",
+    ),
+    Setting(
         "url",
         _server_url,
         "the root of a server, as https://hooks.example.com",
@@ -916,6 +1034,26 @@ class Settings:
             drain_delay_s=self["drain_delay"],
             sender=self.sender(),
             receiver=self.receiver(),
+            dashboard=self.dashboard(),
+        )
+
+    def dashboard(self) -> DashboardConfig:
+        """The dashboard's."""
+        issuer = self["oidc_issuer"]
+        return DashboardConfig(
+            is_on=self["dashboard"],
+            session_s=self["dashboard_session"],
+            redact=self["dashboard_redact"],
+            public_url=self["dashboard_public_url"],
+            oidc=None
+            if issuer is None
+            else OidcConfig(
+                issuer=issuer,
+                client_id=self["oidc_client_id"],
+                client_secret=self["oidc_client_secret"],
+                roles=self["oidc_roles"],
+                name=self["oidc_name"],
+            ),
         )
 
 
@@ -957,7 +1095,26 @@ def load(
     if (settings["tls_cert"] is None) != (settings["tls_key"] is None):
         given, missing = ("tls_cert", "tls_key") if settings["tls_cert"] else ("tls_key", "tls_cert")
         raise ConfigError(SETTINGS[missing].variable, f"is not set, and {given} is: https takes both")
+    _check_oidc(settings)
     return settings
+
+
+def _check_oidc(settings: Settings) -> None:
+    """Signing in with a provider takes all of its settings, and its issuer is asked over https."""
+    others = ("oidc_client_id", "oidc_client_secret", "oidc_roles", "oidc_name")
+    if settings["oidc_issuer"] is None:
+        given = next((name for name in others if settings[name] is not None), None)
+        if given is not None:
+            raise ConfigError(SETTINGS["oidc_issuer"].variable, f"is not set, and {given} is")
+        return
+    for name in ("oidc_client_id", "oidc_roles", "dashboard_public_url"):
+        if settings[name] is None:
+            raise ConfigError(SETTINGS[name].variable, "is not set, and oidc_issuer is: signing in with it takes both")
+    check_source_url(
+        settings["oidc_issuer"],
+        setting=settings.resolved["oidc_issuer"].origin,
+        may_use_http=settings["allow_private_targets"],
+    )
 
 
 def refuse_secret_flags(arguments: Sequence[str]) -> None:

@@ -519,8 +519,8 @@ def test_db_upgrade_current_and_check(command: Run) -> None:
 
     assert (before.code, "there is no database" in before.err) == (Exit.FAILED, True)
     assert all(count > 0 for count in upgraded.values())
-    assert command("db", "upgrade", "--json").json["applied"] == {"sender": 0, "receiver": 0}
-    assert (current.code, [one["part"] for one in current.json]) == (Exit.OK, ["sender", "receiver"])
+    assert command("db", "upgrade", "--json").json["applied"] == {"sender": 0, "receiver": 0, "dashboard": 0}
+    assert (current.code, [one["part"] for one in current.json]) == (Exit.OK, ["sender", "receiver", "dashboard"])
     assert (check.code, {one["problem"] for one in check.json}) == (Exit.OK, {None})
     assert not Path("hookline.db.key").exists()
 

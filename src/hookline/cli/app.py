@@ -42,6 +42,9 @@ app.command(
 )
 app.command("hookline.cli.keys:keys", name="keys", help="API keys: list, create, revoke.")
 app.command("hookline.cli.keys:audit", name="audit", help="Who did what to the sender, newest first.")
+app.command(
+    "hookline.cli.users:users", name="users", help="Who may sign in to the dashboard: add, roles, sessions, links."
+)
 app.command("hookline.cli.db:db", name="db", help="The databases: upgrade, check, prune.")
 app.command("hookline.cli.status:status", name="status", help="How both ends are doing, and what needs you.")
 app.command("hookline.cli.doctor:doctor", name="doctor", help="Look for what keeps webhooks away, and say the cure.")

@@ -18,6 +18,7 @@ from hookline.cli.parameters import AsJson
 from hookline.cli.sender_app import sender_of
 from hookline.cli.tables import print_facts, print_json, print_table
 from hookline.config import SETTINGS, Settings, load
+from hookline.dashboard.accounts import Accounts
 from hookline.errors import HooklineError
 from hookline.loop import SystemClock
 from hookline.sender.store import SenderStore
@@ -26,8 +27,8 @@ from hookline.storage.migrate import load_migrations, migrate, migrations_missin
 
 db = cyclopts.App(name="db", help="The databases: upgrade, check, prune.")
 
-End: TypeAlias = Literal["sender", "receiver"]
-_ENDS: Final[tuple[End, ...]] = ("sender", "receiver")
+End: TypeAlias = Literal["sender", "receiver", "dashboard"]
+_ENDS: Final[tuple[End, ...]] = ("sender", "receiver", "dashboard")
 
 DatabaseUrl: TypeAlias = Annotated[
     str | None, Parameter("--database-url", help=f"{SETTINGS['database_url'].about} Else HOOKLINE_DATABASE_URL.")
@@ -36,7 +37,7 @@ DatabaseUrl: TypeAlias = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One end's tables: how many migrations are applied, and how many this version knows."""
+    """One part's tables: how many migrations are applied, and how many this version knows."""
 
     part: End
     applied: int
@@ -45,7 +46,7 @@ class Standing:
 
 @db.command
 def upgrade(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Bring the tables of both ends up to date, in a new database where there is none. So does starting a server."""
+    """Bring all tables up to date, in a new database where there is none. So does starting a server."""
     settings = load({"database_url": database_url})
     with ExitStack() as ends:
         done = {part: migrate(_opened(settings, part, database_url, ends), part, f"hookline.{part}") for part in _ENDS}
@@ -95,13 +96,16 @@ def check(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> int:
 
 @db.command
 def prune(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Remove now what is past its retention in the sender's tables. A running server does it every hour."""
+    """Remove now what is past its retention in the sender's and the dashboard's tables. A running server does it."""
     settings = load({"database_url": database_url})
     with ExitStack() as ends:
         database = open_sender_database(settings, database_url, ends)
         sender = sender_of(settings.sender(), database, makes_keys=False)
         ends.callback(sender.close)
         removed = asdict(sender.retention.prune(database, clock=SystemClock()))
+        accounts = Accounts(database)
+        accounts.open()
+        removed["dashboard_audit"] = accounts.prune()
     if as_json:
         print_json(removed)
     else:
@@ -111,7 +115,8 @@ def prune(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
 def _url(settings: Settings, part: End, database_url: str | None) -> str:
     if database_url is not None:
         return database_url
-    own: str = settings.sender().database_url if part == "sender" else settings.receiver().database_url
+    # The dashboard's accounts are where the sender is (docs/decisions/0222).
+    own: str = settings.receiver().database_url if part == "receiver" else settings.sender().database_url
     return own
 
 

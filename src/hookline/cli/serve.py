@@ -49,6 +49,7 @@ from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
 from hookline.receiver.configured import options_of
 from hookline.receiver.status import span
+from hookline.rules.redaction import Places
 from hookline.storage import connect, database_file, is_postgres
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) 
     # Last, so that nothing can fail between the making of its API keys and their being told.
     if part in {"all", "sender"}:
         sender = _add_sender(plan, config.sender, ends)
-    if part != "worker":
+    if part != "worker" and config.dashboard.is_on:
         _add_dashboard(plan, config, sender, receiver, ends)
     return plan
 
@@ -239,17 +240,19 @@ def _add_dashboard(
 
     database = connect(url, setting=SETTINGS["database_url"].variable)
     ends.callback(database.close)
-    accounts = Accounts(database)
+    accounts = Accounts(database, session_s=config.dashboard.session_s)
     accounts.open()
     plan.dashboard = Dashboard(
         accounts=accounts,
         sender=sender,
         receiver=receiver,
+        redact=None if config.dashboard.redact is None else Places(config.dashboard.redact),
         trusted_proxies=config.receiver.trusted_proxies or (),
     )
     token = accounts.first_link()
     plan.facts["dashboard"] = {
         "path": DASHBOARD_PATH,
+        "public_url": config.dashboard.public_url,
         "first_sign_in": None if token is None else f"{DASHBOARD_PATH}/first?token={token}",
     }
 
@@ -363,9 +366,10 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
             reconciled = "not reconciled by itself" if every_s is None else f"reconciled every {span(every_s * 1000)}"
             yield f"            {name}  {feed['api']}  tail {feed['tail']}, {reconciled}"
     if dashboard := facts.get("dashboard"):
-        yield f"  dashboard {url}{dashboard['path']}"
+        root = dashboard["public_url"] or url
+        yield f"  dashboard {root}{dashboard['path']}"
         if first := dashboard["first_sign_in"]:
-            yield f"            nobody has an account yet; this link makes the first, once: {url}{first}"
+            yield f"            nobody has an account yet; this link makes the first, once: {root}{first}"
     if probes := facts.get("probes"):
         yield f"  probes    {probes['url']}/healthz /readyz /metrics"
     if "traces" in facts:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
-Role: TypeAlias = Literal["viewer", "operator", "admin"]
+from hookline.rules.roles import ROLES, Role
+
+__all__ = ["ROLES", "THEMES", "Known", "Role", "Theme", "Viewer"]
+
 Theme: TypeAlias = Literal["system", "light", "dark"]
 
 THEMES: Final[tuple[Theme, ...]] = ("system", "light", "dark")
-ROLES: Final[tuple[Role, ...]] = ("viewer", "operator", "admin")
-"""Each may what the one before it may: a viewer reads, an operator acts, an admin reads secrets and manages people."""
 
 
 @dataclass(frozen=True, slots=True)
