@@ -36,7 +36,7 @@ OWN_LIST = {
     "held_count": ("SCAN b",),
 }
 # Verbs that bring few rows together and may sort them or make them distinct.
-MAY_SORT = {"endpoints_matching", "endpoints_unwell", "feed_missing"}
+MAY_SORT = {"minutes_series", "type_hours_of", "endpoints_matching", "endpoints_unwell", "feed_missing"}
 
 VERBS = Verbs("hookline.sender", "sqlite")
 

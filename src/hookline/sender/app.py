@@ -43,6 +43,7 @@ from hookline.sender.registry import Registry
 from hookline.sender.replays import Replays
 from hookline.sender.retention import Retention
 from hookline.sender.secrets import open_box
+from hookline.sender.statistics import Statistics
 from hookline.sender.store import SenderStore
 from hookline.sender.targets import TargetCheck
 from hookline.sender.trials import Trials
@@ -121,6 +122,7 @@ class SenderApp:
         store: the verbs, for whoever reads.
         retention: to remove what is past its time without waiting for the next round.
         counters: what this process has counted.
+        statistics: what pages show of how much is sent and how it goes.
         load_api: gives what answers calls. Whoever calls it first waits half a second: a server, before it listens.
 
     Raises:
@@ -181,8 +183,13 @@ class SenderApp:
                 database, self.store, configured, box=self._box, ids=ids, now_ms=self._clock.now_ms()
             )
         self.targets = TargetCheck(allowed=self._allowed, allow_private=allow_private_targets, lookup=lookup)
-        self.publisher = Publisher(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
-        self.directories = Directories(database, self.store, clock=self._clock, ids=ids, counters=self.counters)
+        self.statistics = Statistics(database)
+        self.publisher = Publisher(
+            database, self.store, clock=self._clock, ids=ids, counters=self.counters, statistics=self.statistics
+        )
+        self.directories = Directories(
+            database, self.store, clock=self._clock, ids=ids, counters=self.counters, statistics=self.statistics
+        )
         self._jobs = JobStore(database.dialect)
         self._holding = Holding(self._jobs)
         self.registry = Registry(
@@ -276,6 +283,7 @@ class SenderApp:
             ids=self._ids,
             refuse_url=self._refuse_url,
             counters=self.counters,
+            statistics=self.statistics,
             note_job=jobs.note_due,
         )
         self._delivery_ended = False

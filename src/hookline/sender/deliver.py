@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hookline.sender.begun import GiveUp
     from hookline.sender.http import Exchange
     from hookline.sender.ids import IdMaker
+    from hookline.sender.statistics import Statistics
     from hookline.sender.store import SenderStore
     from hookline.storage import Database
 
@@ -73,6 +74,7 @@ class Deliverer:
         lease_margin_s: how much longer than its attempt a claim lasts.
         drain_timeout_s: how long a stop waits for attempts under way; by default as long as those may take.
         counters: what is counted here.
+        statistics: what is counted for pages; flushed between rounds, and once more at the end.
         note_job: told when the next job is due, by every discovery that finds one: so that jobs cost no looks of
             their own.
     """
@@ -96,6 +98,7 @@ class Deliverer:
         lease_margin_s: float = LEASE_MARGIN_S,
         drain_timeout_s: float | None = None,
         counters: Counters | None = None,
+        statistics: Statistics | None = None,
         note_job: Callable[[int], None] | None = None,
     ) -> None:
         self._database = database
@@ -105,6 +108,7 @@ class Deliverer:
         self._total_timeout_s = total_timeout_s
         self._drain_timeout_s = drain_timeout_s
         self._counters = counters if counters is not None else Counters()
+        self._statistics = statistics
         self._rounds = Rounds(
             database,
             store,
@@ -165,6 +169,8 @@ class Deliverer:
             for _, give_up in self._attempts.values():
                 give_up()
             await asyncio.gather(stopping, return_exceptions=True)
+            if self._statistics is not None:
+                executor.submit(self._flush_statistics, self._clock.now_ms())
             executor.shutdown()
             lost = len(self._attempts) + len(self._finished)
             if lost:
@@ -225,6 +231,8 @@ class Deliverer:
         slots = {} if is_draining else self._ready.free_slots()
         tasks = Tasks() if is_draining else self._tasks()
         finished, self._finished = self._finished, []
+        if self._statistics is not None and self._statistics.is_due(now_ms):
+            await loop.run_in_executor(executor, self._flush_statistics, now_ms)
         if not (finished or slots or tasks):
             return False
         try:
@@ -388,6 +396,8 @@ class Deliverer:
                 (one.claimed.endpoint.environment, one.next.state, one.next.reason) for one in cycle.settled
             )
             counters.settles.add(len(cycle.settled))
+            if self._statistics is not None:
+                self._statistics.settled(cycle.settled, now_ms=self._clock.now_ms())
         if cycle.claim.sent:
             counters.claims.add(len(cycle.claim.sent))
         counters.lapsed += cycle.reclaimed
@@ -411,7 +421,17 @@ class Deliverer:
             for one in finished
             for attempt, timings in zip(one.attempts, one.timings, strict=True)
         )
+        if self._statistics is not None:
+            self._statistics.attempts_ended(finished, now_ms=self._clock.now_ms())
         self._finished += finished
+
+    def _flush_statistics(self, now_ms: int) -> None:
+        assert self._statistics is not None, "asked for where there are some"
+        try:
+            self._statistics.flush(now_ms)
+        except StorageError as error:
+            # What follows meets the same trouble and says so.
+            log.debug("deliveries: the statistics are added later: %s", error)
 
     async def _current_secrets(self, endpoint_row: int) -> tuple[str, str | None] | None:
         return await asyncio.to_thread(self._rounds.secrets, endpoint_row)

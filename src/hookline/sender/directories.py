@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from hookline.sender.ids import IdMaker
     from hookline.sender.job_store import Job
     from hookline.sender.model import Environment
+    from hookline.sender.statistics import Statistics
     from hookline.sender.store import SenderStore
     from hookline.storage import Database
     from hookline.storage.verbs import Connection
@@ -122,6 +123,7 @@ class Directories:
         clock: for every time.
         ids: for every id.
         counters: what is counted here.
+        statistics: what is counted for pages.
         is_silent: no event tells of what is written: for tests of what a source forgot to say.
 
     Attributes:
@@ -136,6 +138,7 @@ class Directories:
         clock: Clock,
         ids: IdMaker,
         counters: Counters | None = None,
+        statistics: Statistics | None = None,
         is_silent: bool = False,
     ) -> None:
         self._database = database
@@ -143,6 +146,7 @@ class Directories:
         self._clock = clock
         self._ids = ids
         self._counters = counters if counters is not None else Counters()
+        self._statistics = statistics
         self._is_silent = is_silent
         self._writer = EventWriter(store, clock=clock, ids=ids)
         self._jobs = JobStore(database.dialect)
@@ -482,6 +486,9 @@ class Directories:
         result = self._database.run(write)
         if told:
             self._counters.published[environment] += len(told)
+            if self._statistics is not None:
+                types = [draft.type for draft in told]
+                self._statistics.published(environment, types, now_ms=self._clock.now_ms())
             wake_deliveries(self._database)
         return result
 

@@ -368,6 +368,17 @@ class JobStore:
         """Removes lines of the audit trail from before a time, at most so many; gives how many."""
         return self._verbs["retention_audit"].count(connection, {"cutoff_ms": cutoff_ms, "limit": limit})
 
+    def forget_statistics(
+        self, connection: Connection, environments: Collection[str], *, minutes_ms: int, hours_ms: int
+    ) -> None:
+        """Removes what was counted for pages: minutes from before one time, hours from before another."""
+        for environment in environments:
+            minutes = {"environment": environment, "cutoff_ms": minutes_ms}
+            self._verbs["retention_minutes"].run(connection, minutes)
+            types = {"environment": environment, "cutoff_ms": hours_ms}
+            self._verbs["retention_type_hours"].run(connection, types)
+        self._verbs["retention_endpoint_hours"].run(connection, {"cutoff_ms": hours_ms})
+
 
 def _events(event_rows: Collection[int], **others: object) -> dict[str, object]:
     return {"event_rows": json.dumps(sorted(event_rows)), **others}

@@ -25,6 +25,7 @@ from hookline.tracing import within
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
+    from hookline.sender.statistics import Statistics
     from hookline.sender.store import SenderStore
     from hookline.storage import Database
 
@@ -45,6 +46,7 @@ class Publisher:
 
     Args:
         counters: what is counted here.
+        statistics: what is counted for pages.
 
     Attributes:
         types: event types of one's own, whose schemas are asked here.
@@ -58,9 +60,12 @@ class Publisher:
         clock: Clock,
         ids: IdMaker,
         counters: Counters | None = None,
+        statistics: Statistics | None = None,
     ) -> None:
         self._database = database
         self._store = store
+        self._clock = clock
+        self._statistics = statistics
         self._writer = EventWriter(store, clock=clock, ids=ids)
         self._counters = counters if counters is not None else Counters()
         self.types = EventTypes(database, store, clock=clock)
@@ -174,6 +179,9 @@ class Publisher:
         for position, publication in enumerate(publications):
             if position not in repeats:
                 counters.published[publication.environment] += len(publication.drafts)
+                if self._statistics is not None:
+                    types = [draft.type for draft in publication.drafts]
+                    self._statistics.published(publication.environment, types, now_ms=self._clock.now_ms())
 
 
 def wake_deliveries(database: Database) -> None:

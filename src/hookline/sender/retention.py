@@ -4,7 +4,8 @@ An event published longer ago than its environment's retention loses its body an
 of it is canceled as `expired`; its deliveries that ended as long ago go with their attempts. An event with a delivery
 that waits or is under way keeps its body until that has ended. The event's id stays, and so do idempotency keys, for
 `KEYS_S` and longer than any body: an id is never given twice, and a call repeated late is answered, not done again.
-The audit trail stays for a year. A replay goes `KEYS_S` after it was done, once its deliveries have gone.
+The audit trail stays for a year, what was counted for pages 35 and 100 days.
+A replay goes `KEYS_S` after it was done, once its deliveries have gone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ KEYS_S: Final = 100 * DAY_S
 # Keys outlive bodies by this much, however long those are kept.
 KEYS_MARGIN_S: Final = 10 * DAY_S
 AUDIT_S: Final = 365 * DAY_S
+# Of what is counted for pages: rows of minutes and of hours.
+MINUTES_S: Final = 35 * DAY_S
+HOURS_S: Final = 100 * DAY_S
 
 KIND: Final = "retention"
 KEYS: Final = "keys"
@@ -138,6 +142,9 @@ class Retention:
         keys = self._jobs.forget_keys(connection, cutoff_ms=cutoff_ms, limit=EVENTS_AT_ONCE)
         audit_ms = now_ms - AUDIT_S * 1000
         audit = self._jobs.forget_audit(connection, cutoff_ms=audit_ms, limit=EVENTS_AT_ONCE)
+        if not after:
+            minutes_ms, hours_ms = now_ms - MINUTES_S * 1000, now_ms - HOURS_S * 1000
+            self._jobs.forget_statistics(connection, ENVIRONMENTS, minutes_ms=minutes_ms, hours_ms=hours_ms)
         replays = self._jobs.forget_replays(connection, cutoff_ms=cutoff_ms, limit=EVENTS_AT_ONCE)
         page = self._jobs.known_events(connection, after, EVENTS_AT_ONCE)
         over = {row for row, published_ms, pruned_ms in page if published_ms < cutoff_ms and pruned_ms is not None}
