@@ -139,6 +139,7 @@ def serve(
         if end_tracing is not None:
             plan.facts["traces"] = {"to": "otlp"}
         probes = _probes(plan, config.metrics_token)
+        plan.drains.append(probes.drain)
         if side is not None:
             plan.facts["probes"] = {"url": side.url}
         return serve_until_told(
@@ -150,7 +151,7 @@ def serve(
                 plan, listener.url if listener is not None else None, open_files=open_files, as_json=as_json
             ),
             beside=(probes.alone(), side) if side is not None else None,
-            drain=probes.drain,
+            drain=plan.drain,
             drain_delay_s=config.drain_delay_s,
         )
 
@@ -180,9 +181,15 @@ class _Plan:
     is_senders: Callable[[str], bool] = lambda _: False
     background: list[Background] = field(default_factory=list)
     problems: list[Callable[[], Sequence[str]]] = field(default_factory=list)
+    drains: list[Callable[[], None]] = field(default_factory=list)
     metrics: list[Collector] = field(default_factory=list)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def drain(self) -> None:
+        """The first signal has come."""
+        for drain in self.drains:
+            drain()
 
 
 def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) -> _Plan:
@@ -242,13 +249,15 @@ def _add_dashboard(
     ends.callback(database.close)
     accounts = Accounts(database, session_s=config.dashboard.session_s)
     accounts.open()
-    plan.dashboard = Dashboard(
+    plan.dashboard = dashboard = Dashboard(
         accounts=accounts,
         sender=sender,
         receiver=receiver,
         redact=None if config.dashboard.redact is None else Places(config.dashboard.redact),
         trusted_proxies=config.receiver.trusted_proxies or (),
     )
+    ends.callback(dashboard.close)
+    plan.drains.append(dashboard.end_streams)
     token = accounts.first_link()
     plan.facts["dashboard"] = {
         "path": DASHBOARD_PATH,

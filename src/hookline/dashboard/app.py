@@ -30,6 +30,7 @@ from hookline.dashboard.assets import load_assets
 from hookline.dashboard.charts import bars, sparkline, split
 from hookline.dashboard.frame import Action, Answered, Call, FormProblems, Page, Parts, SeeOther, Shown
 from hookline.dashboard.links import ROOT, Links, is_local
+from hookline.dashboard.live_source import LiveSource
 from hookline.dashboard.pages import MODULES
 from hookline.dashboard.payloads import laid_text, lay_out
 from hookline.dashboard.proxies import as_seen
@@ -96,10 +97,12 @@ class Dashboard:
         self._trusted = tuple(trusted_proxies)
         self._served: tuple[Served, ...] = tuple(one for module in MODULES for one in module.PAGES if has[one.needs])
         self._links = Links({one.name: one.path for one in self._served})
+        clock = clock or SystemClock()
         self.parts = Parts(
             accounts=accounts,
-            clock=clock or SystemClock(),
+            clock=clock,
             links=self._links,
+            live=LiveSource(sender=sender, receiver=receiver, clock=clock),
             sender=sender,
             receiver=receiver,
             places=redact if redact is not None else Places(),
@@ -122,6 +125,14 @@ class Dashboard:
     def served(self) -> Sequence[Served]:
         """Every page and action there is."""
         return self._served
+
+    def end_streams(self) -> None:
+        """End what is answered without end, and begin nothing such: at once, before a server waits for its answers."""
+        self.parts.live.end()
+
+    def close(self) -> None:
+        """`end_streams`, and wait until nothing of the dashboard reads any more. The caller then closes the ends."""
+        self.parts.live.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI: HTTP below `/dashboard`."""

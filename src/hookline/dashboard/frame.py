@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from hookline.dashboard.links import Links
+    from hookline.dashboard.live_source import LiveSource
     from hookline.dashboard.viewer import Known, Role, Viewer
     from hookline.loop import Clock
     from hookline.receiver.app import Receiver
@@ -37,6 +38,7 @@ class Parts:
     accounts: Known
     clock: Clock
     links: Links
+    live: LiveSource
     sender: SenderApp | None = None
     receiver: Receiver | None = None
     places: Places = field(default_factory=Places)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from hookline.receiver.callers import PublishedCallers
     from hookline.receiver.feeds import Feeds
     from hookline.receiver.handlers import Transactions
+    from hookline.receiver.live import LiveInbox
     from hookline.receiver.mirror_search import Mirrored
     from hookline.receiver.pass_store import Pass
     from hookline.receiver.queries import InboxQueries
@@ -466,6 +467,14 @@ class Receiver:
 
         with self._moment() as connection:
             return why(self._verbs(), connection, resource, id, source=source, newest=newest)
+
+    @contextlib.contextmanager
+    def look_live(self) -> Iterator[tuple[LiveInbox, Connection]]:
+        """What is newest in the inbox, for whoever watches, and a connection to read it on."""
+        from hookline.receiver.live import LiveInbox
+
+        with self._reached.read() as connection:
+            yield LiveInbox(self._verbs()), connection
 
     def status(self) -> Status:
         """How it is doing, and what of that needs somebody: what `hookline status` shows.

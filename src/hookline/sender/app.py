@@ -7,11 +7,12 @@ one's own can mount it as ASGI, run its loop, and publish through `publisher`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
 from hookline.sender.jobs import JobRunner
 from hookline.sender.keys import ApiKeys, KeyHolder, KeyRing, make_missing_keys
+from hookline.sender.live import LiveFeed
 from hookline.sender.model import ENVIRONMENTS, Environment
 from hookline.sender.publish import Publisher
 from hookline.sender.queries import Backlog, OpenWork, backlog, open_work
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.sender.api import SenderApi
     from hookline.sender.http import Exchange
-    from hookline.storage import Database
+    from hookline.storage import Connection, Database
 
 log = logging.getLogger("hookline.sender")
 
@@ -120,6 +122,7 @@ class SenderApp:
         targets: whether a URL may be registered, and where it leads.
         schedules: the retries of each environment.
         store: the verbs, for whoever reads.
+        live_feed: what is newest in the feed, for whoever watches.
         retention: to remove what is past its time without waiting for the next round.
         counters: what this process has counted.
         statistics: what pages show of how much is sent and how it goes.
@@ -195,6 +198,7 @@ class SenderApp:
         self.registry = Registry(
             database, self.store, self._box, self._holding, clock=self._clock, ids=ids, check_url=self.targets
         )
+        self.live_feed = LiveFeed(database.dialect)
         self.api_keys = ApiKeys(database, self.store, self._box, clock=self._clock, ids=ids, changed=self._keys.forget)
         self.replays = Replays(database, self.store, self._jobs, clock=self._clock, ids=ids)
         self.trials = Trials(
@@ -303,6 +307,12 @@ class SenderApp:
     def key_holder(self, key: str) -> KeyHolder | None:
         """Whose API key this is; None for one that is not valid. May read the database."""
         return self._keys.find(key)
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[Connection]:
+        """A connection that cannot write and sees one moment: for `store` and whatever else reads."""
+        with self._database.snapshot() as connection:
+            yield connection
 
     def job_runner(self) -> JobRunner:
         """Who does the jobs of this process: `run` has one of its own."""

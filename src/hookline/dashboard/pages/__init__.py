@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from hookline.dashboard.frame import Action, Page
-from hookline.dashboard.pages import overview, sign_in
+from hookline.dashboard.pages import live, overview, sign_in
 
 
 class Area(Protocol):
@@ -16,4 +16,4 @@ class Area(Protocol):
     def PAGES(self) -> Sequence[Page | Action]: ...  # noqa: N802 - as the modules write it
 
 
-MODULES: Final[tuple[Area, ...]] = (overview, sign_in)
+MODULES: Final[tuple[Area, ...]] = (overview, live, sign_in)

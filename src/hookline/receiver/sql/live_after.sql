@@ -1,0 +1,9 @@
+-- Reads the entries of every source after a place, oldest first, each with what became of it; a body larger than
+-- most_bytes is left out.
+select i.seq, i.source, i.event_id, i.type, i.received_ms, i.via, coalesce(o.outcome, 'waiting'),
+       coalesce(o.reason, i.reason), o.finished_ms, case when length(i.body) <= :most_bytes then i.body end
+from hookline_inbox i
+left join hookline_inbox_outcomes o on o.seq = i.seq
+where i.seq > :seq
+order by i.seq
+limit :limit

@@ -1,0 +1,2 @@
+-- Reads the last place of the inbox.
+select max(seq) from hookline_inbox
