@@ -34,6 +34,7 @@ OWN_LIST = {
     "endpoints_probed": ("SCAN s",),
     "replay_due_count": ("SCAN w",),
     "held_count": ("SCAN b",),
+    "live_between": ("SCAN passed",),
 }
 # Verbs that bring few rows together and may sort them or make them distinct.
 MAY_SORT = {"minutes_series", "type_hours_of", "endpoints_matching", "endpoints_unwell", "feed_missing"}

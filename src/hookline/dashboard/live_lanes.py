@@ -114,10 +114,10 @@ class ReceiverLane:
         """The newest entries, each as its time and what puts it into the window."""
         with self._receiver.look_live() as (inbox, connection):
             entries = inbox.newest(connection, limit=BATCH, most_bytes=MOST_BODY_BYTES)
-        if len(entries) == BATCH:
-            window.raise_floor(inbox=entries[0].seq - 1)
+        before = entries[0].seq - 1 if len(entries) == BATCH else 0
+        window.raise_floor(inbox=before)
         if entries:
-            self._note_gaps(entries[0].seq - 1, entries)
+            self._note_gaps(before, entries)
             self.place = entries[-1].seq
         return [(entry.received_ms, partial(window.add_entry, entry, None)) for entry in entries]
 

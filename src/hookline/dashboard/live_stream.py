@@ -10,6 +10,8 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from hookline.errors import RequestError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
@@ -67,15 +69,18 @@ class LiveStream(Response):
         send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
     ) -> None:
         """ASGI."""
-        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-        if scope["method"] != "HEAD":
+        try:
             with self._source.listen(self._chosen, self._after) as listener:
-                leaving = asyncio.create_task(_until_gone(receive, listener))
-                try:
-                    await self._tell(listener, send)
-                finally:
-                    leaving.cancel()
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+                if scope["method"] != "HEAD":
+                    leaving = asyncio.create_task(_until_gone(receive, listener))
+                    try:
+                        await self._tell(listener, send)
+                    finally:
+                        leaving.cancel()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except RequestError as error:
+            await Response(error.message, error.status, media_type="text/plain")(scope, receive, send)
 
     async def _tell(self, listener: Listener, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) -> None:
         async def say(text: str) -> None:

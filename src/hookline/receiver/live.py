@@ -58,4 +58,4 @@ class LiveInbox:
 
     def _entries(self, connection: Connection, verb: str, named: dict[str, object]) -> list[LiveEntry]:
         rows = self._verbs[verb].run(connection, named)
-        return [LiveEntry(*row[:9], None if row[9] is None else bytes(row[9])) for row in rows]
+        return [LiveEntry(*(*row[:9], None if row[9] is None else bytes(row[9]))) for row in rows]

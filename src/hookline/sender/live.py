@@ -72,4 +72,4 @@ class LiveFeed:
 
 def _fed(row: Row) -> FedEvent:
     body = row[6]
-    return FedEvent(*row[:6], None if body is None else bytes(body))
+    return FedEvent(*(*row[:6], None if body is None else bytes(body)))
