@@ -17,6 +17,7 @@ import pytest
 
 from hookline.errors import OutcomeUnknown, StorageUnavailable, TransactionMisuse
 from hookline.receiver.handlers import Change, Registry
+from hookline.receiver.queries import InboxQueries
 from hookline.receiver.run_store import RunStore
 from hookline.rules.schedule import Backoff
 from hookline.storage import Verbs
@@ -621,3 +622,48 @@ def test_a_late_heartbeat_keeps_nobody_elses_lease(desk: Desk, company: Company)
         store.extend(connection, [late], lease_ms + 60_000)
 
     assert desk.one("select leased_until_ms from hookline_runs") == lease_ms
+
+
+def test_all_dead_letters_are_taken_up_at_once(desk: Desk, company: Company) -> None:
+    """Runs of one handler or of all, and entries that are still kept whole; counted first."""
+    fails = True
+
+    def broken(*_: Any) -> None:
+        if fails:
+            raise RuntimeError
+
+    desk.hooks.on("dsync.user.*", name="one")(broken)
+    desk.hooks.on("dsync.user.*", name="other")(broken)
+    worker = desk.new_worker(backoff=Backoff(first_s=1, factor=1, cap_s=1, tries=1), pause_after=None)
+    worker.register()
+    desk.put(company.user("created", "user_1"), company.user("created", "user_2"))
+    desk.put(b"{", reason="not_json")
+    worker.drain()
+    queries = InboxQueries(Verbs("hookline.receiver", desk.database.dialect))
+    with desk.database.read() as connection:
+        assert queries.count_dead_runs(connection) == 4
+        assert queries.count_dead_runs(connection, "one") == 2
+        assert queries.count_dead_entries(connection) == 1
+        assert {run.handler for run in queries.runs(connection, state="failed", handler="other")} == {"other"}
+    fails = False
+    assert worker.retry_dead_runs("one") == 2
+    worker.drain()
+    assert sorted(runs(desk)) == [
+        ("one", "succeeded", 1),
+        ("one", "succeeded", 1),
+        ("other", "failed", 1),
+        ("other", "failed", 1),
+    ]
+    assert worker.retry_dead_runs() == 2
+    assert worker.retry_dead_entries() == 1
+    assert worker.retry_dead_entries() == 0, "it waits already"
+    worker.drain()
+    assert [state for _, state, _ in runs(desk)] == ["succeeded"] * 4
+    with desk.database.read() as connection:
+        [dead] = queries.entries(connection, state="dead")
+        assert queries.count_dead_entries(connection) == 1, "it still cannot be read"
+    assert worker.drop_entry("default", dead.event_id, "a test of ours")
+    assert not worker.drop_entry("default", dead.event_id, "again")
+    with desk.database.read() as connection:
+        [dropped] = queries.entries(connection, event_id=dead.event_id)
+    assert (dropped.state, dropped.reason) == ("ignored", "dropped: a test of ours")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookline.wire.timestamps import EPOCH, format_ms, from_us, parse_us, ulid_time_us
+from hookline.wire.timestamps import EPOCH, format_ms, from_us, moment_ms, parse_us, ulid_time_us
 
 S = 1_000_000
 
@@ -177,3 +177,22 @@ def test_ulid_times_agree_with_a_foreign_reader() -> None:
 
     for text in ("01J44T8116Q5M0RYCFA6KWNXN9", "01FG9JXJ9C9S052FX59JVG4EG1", "0000000001ZZZZZZZZZZZZZZZZ"):
         assert ulid_time_us(f"event_{text}") == ulid.ULID.from_str(text).milliseconds * 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_ms"),
+    [
+        ("90s", 1_700_000_000_000 - 90_000),
+        ("2h", 1_700_000_000_000 - 7_200_000),
+        ("3d", 1_700_000_000_000 - 3 * 86_400_000),
+        ("2023-11-14T22:13:20Z", 1_700_000_000_000),
+    ],
+)
+def test_a_moment_is_a_time_or_an_age(text: str, expected_ms: int) -> None:
+    assert moment_ms(text, 1_700_000_000_000) == expected_ms
+
+
+@pytest.mark.parametrize("text", ["", "h", "2w", "-1h", "2 h", "now"])
+def test_what_is_neither_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        moment_ms(text, 0)

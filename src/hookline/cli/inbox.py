@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -19,12 +18,11 @@ from hookline.errors import ConfigError
 from hookline.receiver.inbox_search import NEWEST, PAGE
 from hookline.receiver.model import InboxEntry, RunRow
 from hookline.receiver.replay import LAST, Mode, Selection
-from hookline.wire.timestamps import parse_us
+from hookline.wire.timestamps import moment_ms
 
 inbox = cyclopts.App(name="inbox", help="What arrived, what became of it, and once more.")
 
 DAY_MS: Final = 86_400_000
-_UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 
 
 @inbox.command(name="list")
@@ -429,10 +427,8 @@ def _moment(flag: str, text: str | None) -> int | None:
     """A time or an age, as Unix milliseconds."""
     if text is None:
         return None
-    if age := re.fullmatch(r"(\d{1,9})([smhd])", text):
-        return _now_ms() - int(age[1]) * _UNITS_MS[age[2]]
     try:
-        return parse_us(text) // 1_000
+        return moment_ms(text, _now_ms())
     except ValueError:
         raise ConfigError(flag, f"expected a time, or an age as in 15m, 2h, 3d; got {printable(text)!r}") from None
 

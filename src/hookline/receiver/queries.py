@@ -28,7 +28,7 @@ from hookline.receiver.model import (
 )
 from hookline.receiver.replay import Replay, Replays
 from hookline.receiver.resources import EDGES, RESOURCES
-from hookline.receiver.subject import Subject, subject_of
+from hookline.receiver.subject import Subject, subjects_of
 from hookline.rules.merge import is_active as is_active_payload
 from hookline.storage import Connection, Verbs
 
@@ -153,10 +153,11 @@ class InboxQueries:
         *,
         state: str | None = None,
         entry_seq: int | None = None,
+        handler: str | None = None,
         before_row: int = NEWEST,
         limit: int = PAGE,
     ) -> list[RunRow]:
-        """The newest runs before `before_row`, of one state or of one entry (and the changes it caused) if given.
+        """The newest runs before `before_row`, of one state, handler or entry (and the changes it caused) if given.
 
         Those that failed for good are found by index, all others by reading through all runs.
         """
@@ -164,8 +165,9 @@ class InboxQueries:
             "coalesce(i.source, c.source) = :source": self._source,
             "r.state = 'failed'" if state == "failed" else "r.state = :state": state,
             "(r.inbox_seq = :entry_seq or c.cause_seq = :entry_seq)": entry_seq,
+            "r.handler = :handler": handler,
         }
-        named = {"source": self._source, "state": state, "entry_seq": entry_seq}
+        named = {"source": self._source, "state": state, "entry_seq": entry_seq, "handler": handler}
         which = [condition for condition, value in filters.items() if value is not None]
         return self._runs(connection, which, {**named, "before_row": before_row, "limit": limit})
 
@@ -181,6 +183,11 @@ class InboxQueries:
         )
         named = {"entry_seq": entry_seq, "change_seqs": json.dumps(sorted(change_seqs))}
         return self._runs(connection, [which], {**named, "before_row": NEWEST, "limit": limit})
+
+    def run(self, connection: Connection, row_id: int) -> RunRow | None:
+        """One run; None where it is none of this source's, or there is none of that number."""
+        found = self._runs(connection, ["r.row_id = :row_id"], {"row_id": row_id, "before_row": NEWEST, "limit": 1})
+        return found[0] if found and self._source in (None, found[0].source) else None
 
     def _runs(self, connection: Connection, which: Sequence[str], named: Mapping[str, Any]) -> list[RunRow]:
         verb = self._verbs.filled("each", "runs_page", {"filters": " and ".join(which) or "1 = 1"})
@@ -228,10 +235,10 @@ class InboxQueries:
         """What these entries are about, of those whose body is kept and no larger than `SUBJECT_BYTES`."""
         named = {"seqs": json.dumps(sorted(seqs)), "most": SUBJECT_BYTES}
         found = {
-            seq: subject_of(bytes(body), event_id, type_, received_ms)
+            seq: subjects_of(bytes(body), event_id, type_, received_ms)
             for seq, event_id, type_, body, received_ms in self._verbs["inbox_bodies"].run(connection, named)
         }
-        return {seq: subject for seq, subject in found.items() if subject is not None}
+        return {seq: subjects[0] for seq, subjects in found.items() if subjects}
 
     def refused(self, connection: Connection, *, since_ms: int) -> dict[str, int]:
         """How many requests were refused from the minute of `since_ms` on, by reason."""
@@ -280,6 +287,14 @@ class InboxQueries:
         """What is to be asked of each source, of all sources together up to `COUNTED`."""
         rows = self._verbs["refetches_counts"].run(connection, {"most": COUNTED})
         return {source: QuestionCounts(*counts) for source, *counts in rows}
+
+    def count_dead_runs(self, connection: Connection, handler: str | None = None) -> int:
+        """How many runs failed for good, of one handler or of all."""
+        return int(self._verbs["runs_dead_count"].run(connection, {"handler": handler})[0][0])
+
+    def count_dead_entries(self, connection: Connection) -> int:
+        """How many dead entries are still kept whole, so that they could be applied again."""
+        return int(self._verbs["inbox_dead_count"].run(connection, {"source": self._source})[0][0])
 
     def replays(self, connection: Connection, *, before_row: int = NEWEST, limit: int = PAGE) -> list[Replay]:
         """The newest replays of any source before one, as they stand."""

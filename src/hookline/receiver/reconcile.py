@@ -92,6 +92,24 @@ class Findings:
                     return one
         return None
 
+    def newest(self, limit: int) -> list[Pass]:
+        """The newest passes of the source, the newest first."""
+        with self._access.read() as connection:
+            return self._store.newest(connection, self._source, limit)
+
+    def page(
+        self,
+        pass_id: int,
+        *,
+        state: DriftState | None = None,
+        kind: DriftKind | None = None,
+        after: int = 0,
+        limit: int,
+    ) -> list[DriftItem]:
+        """The next items that a pass has found, after one, in the order in which it did."""
+        with self._access.read() as connection:
+            return self._drift.found(connection, pass_id, state=state, kind=kind, after=after, limit=limit)
+
     def items(
         self, pass_id: int, *, state: DriftState | None = None, kinds: Collection[DriftKind] = ()
     ) -> Iterator[DriftItem]:

@@ -246,6 +246,23 @@ class RunStore:
         named = {"source": source, "event_id": event_id, "now_ms": now_ms}
         return self._verbs["inbox_retry"].count(connection, named) == 1
 
+    def drop_entry(self, connection: Connection, source: str, event_id: str, reason: str) -> bool:
+        """Have a dead entry ignored from now on; False if there is none of that id, or it waits to be applied again."""
+        named = {"source": source, "event_id": event_id, "reason": reason}
+        return self._verbs["inbox_drop"].count(connection, named) == 1
+
+    def dead_runs(self, connection: Connection, handler: str | None, limit: int) -> list[int]:
+        """The oldest runs that failed for good, of one handler or of all."""
+        rows = self._verbs["runs_dead"].run(connection, {"handler": handler, "limit": limit})
+        return [row_id for (row_id,) in rows]
+
+    def dead_entries(
+        self, connection: Connection, source: str | None, after: int, limit: int
+    ) -> list[tuple[int, str, str]]:
+        """(number, source, event id) of the next dead entries after one that could be applied again."""
+        rows = self._verbs["inbox_dead"].run(connection, {"source": source, "after": after, "limit": limit})
+        return [(seq, of, event_id) for seq, of, event_id in rows]
+
     def entry(self, connection: Connection, inbox_seq: int) -> tuple[str, Event]:
         """A fact's event, and the id it is kept under. LookupError where it is no longer kept."""
         for source, event_id, type_, body in self._verbs["runs_entry"].run(connection, {"seq": inbox_seq}):

@@ -17,17 +17,18 @@ class Subject(NamedTuple):
     is_mirrored: bool
 
 
-def subject_of(body: bytes, event_id: str, type_: str | None, received_ms: int) -> Subject | None:
-    """What the event in these bytes is about; None where that is no event, or of nothing that has an id."""
+def subjects_of(body: bytes, event_id: str, type_: str | None, received_ms: int) -> tuple[Subject, ...]:
+    """What the event in these bytes is about, what it is about first of all before the rest; nothing where that is no
+    event, or of nothing that has an id.
+    """
     try:
         event = kept_event(body, event_id, type_)
     except InvalidBody:
-        return None
+        return ()
     seen = observe(event, event_id, received_ms, OPTIONAL)
-    if seen.edge is not None:
-        return Subject(seen.edge.resource, "/".join(seen.edge.keys), True)
-    if seen.objects:
-        return Subject(seen.objects[0].resource, seen.objects[0].key, True)
+    edges = () if seen.edge is None else (Subject(seen.edge.resource, "/".join(seen.edge.keys), True),)
+    if found := (*edges, *(Subject(one.resource, one.key, True) for one in seen.objects)):
+        return found
     # What a stranger calls an id may be anything JSON has.
     resource, id_ = event.data.get("object"), event.data.get("id")
-    return Subject(resource, id_, False) if isinstance(resource, str) and isinstance(id_, str) else None
+    return (Subject(resource, id_, False),) if isinstance(resource, str) and isinstance(id_, str) else ()

@@ -84,6 +84,8 @@ ENTRY_TRIES: Final = 3
 ENTRY_BACKOFF: Final = Backoff(first_s=1, factor=10, cap_s=60, tries=ENTRY_TRIES)
 # No entry is made to wait as long as this (`ENTRY_BACKOFF`): one that is due later was kept under another clock.
 ENTRY_WAIT_MS: Final = 600_000
+# How many dead letters are taken up again in one transaction.
+AT_ONCE: Final = 500
 BUSY_WAIT_MS: Final = 1_000
 CONFLICT_WAIT_MS: Final = 50
 # How often a run may find the database locked before that counts as its failure, and how often another transaction
@@ -295,6 +297,44 @@ class Worker:
         """Apply a dead entry again, its handlers with it; False if there is no dead entry of that id."""
         now_ms = self._clock.now_ms()
         done = self._access.run(lambda connection: self._runs.retry_entry(connection, source, event_id, now_ms))
+        self._access.tell("inbox")
+        return done
+
+    def drop_entry(self, source: str, event_id: str, note: str) -> bool:
+        """Have a dead entry ignored from now on, with a note; False if there is no dead entry of that id."""
+        return self._access.run(
+            lambda connection: self._runs.drop_entry(connection, source, event_id, f"dropped: {note}")
+        )
+
+    def retry_dead_runs(self, handler: str | None = None) -> int:
+        """Try all runs again that failed for good, of one handler or of all; how many they are."""
+        done, now_ms = 0, self._clock.now_ms()
+
+        def part(connection: Connection) -> int:
+            found = self._runs.dead_runs(connection, handler, AT_ONCE)
+            for row_id in found:
+                self._runs.retry(connection, row_id, now_ms)
+            return len(found)
+
+        while (count := self._access.run(part)) > 0:
+            done += count
+        self._access.tell("runs")
+        return done
+
+    def retry_dead_entries(self, source: str | None = None) -> int:
+        """Apply all dead entries again that are still kept whole, of one source or of all; how many they are."""
+        done, after, now_ms = 0, 0, self._clock.now_ms()
+
+        def part(connection: Connection) -> tuple[int, int]:
+            found = self._runs.dead_entries(connection, source, after, AT_ONCE)
+            count = sum(self._runs.retry_entry(connection, of, event_id, now_ms) for _, of, event_id in found)
+            return (found[-1][0] if found else 0), count
+
+        while True:
+            last, count = self._access.run(part)
+            if not last:
+                break
+            after, done = last, done + count
         self._access.tell("inbox")
         return done
 

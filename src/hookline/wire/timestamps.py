@@ -50,6 +50,20 @@ def parse_us(text: str) -> int:
     return us
 
 
+_AGE = re.compile(r"([0-9]{1,9})([smhd])")
+_AGE_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def moment_ms(text: str, now_ms: int) -> int:
+    """What people type for a moment, in Unix milliseconds: a time, as of `parse_us`, or an age as in 90s, 15m, 2h, 3d.
+
+    Raises: ValueError.
+    """
+    if age := _AGE.fullmatch(text):
+        return now_ms - int(age[1]) * _AGE_MS[age[2]]
+    return parse_us(text) // 1_000
+
+
 def format_ms(us: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ`, the format of REST answers and webhook bodies; microseconds are cut, not
     rounded.
