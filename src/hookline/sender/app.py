@@ -251,6 +251,11 @@ class SenderApp:
             )
 
     @property
+    def database(self) -> Database:
+        """What it keeps everything in, for whoever reads."""
+        return self._database
+
+    @property
     def openapi(self) -> dict[str, Any]:
         """The description of the API, as it is answered at `/openapi.json`."""
         return self.load_api().openapi

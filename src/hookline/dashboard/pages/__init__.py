@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from hookline.dashboard.frame import Action, Page
-from hookline.dashboard.pages import live, overview, sign_in
+from hookline.dashboard.pages import (
+    dead_letters,
+    handlers,
+    inbox,
+    live,
+    mirror,
+    overview,
+    reconcile,
+    sign_in,
+)
 
 
 class Area(Protocol):
@@ -16,4 +25,13 @@ class Area(Protocol):
     def PAGES(self) -> Sequence[Page | Action]: ...  # noqa: N802 - as the modules write it
 
 
-MODULES: Final[tuple[Area, ...]] = (overview, live, sign_in)
+MODULES: Final[tuple[Area, ...]] = (
+    overview,
+    live,
+    sign_in,
+    inbox,
+    dead_letters,
+    mirror,
+    reconcile,
+    handlers,
+)
