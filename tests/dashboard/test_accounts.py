@@ -315,7 +315,9 @@ def test_two_admins_cannot_remove_each_other_at_once(database: Database, account
     assert [user.role for user in accounts.users()].count("admin") == 1
 
 
-@pytest.mark.parametrize("name", ["", "   ", "two words", "x" * 101, "tab\there", "nul\0", "line\nbreak"])
+@pytest.mark.parametrize(
+    "name", ["", "   ", "two words", "x" * 101, "tab\there", "nul\0", "line\nbreak", "a/b", "..", "a\\b", "<b>"]
+)
 def test_what_is_no_name_is_refused_at_its_field(accounts: Accounts, name: str) -> None:
     with pytest.raises(RequestError) as refused:
         accounts.add_user(name, "viewer")

@@ -67,6 +67,9 @@ _MOST_TOKEN: Final = 200
 _AT_ONCE: Final = 2
 _TURN_S: Final = 10.0
 
+# It is a part of paths, and of the names in audit trails.
+_NAME: Final = re.compile(r"[^\W_][\w.@+~-]{0,99}")
+
 _WRONG: Final = "This name and password do not go together."
 _SPENT: Final = "This link was used, or is no longer good. Ask for a new one: `hookline users link`."
 
@@ -728,7 +731,7 @@ class Accounts:
         self, connection: Connection, issuer: str, subject: str, name: str, role: Role, address: str, now_ms: int
     ) -> User:
         """A user under the first name like this one that is free: whoever has it here may be somebody else."""
-        name = (re.sub(r"\s+", ".", _plain(name).strip()) or "somebody")[: MOST_NAME - 10]
+        name = re.sub(r"[^\w.@+~-]+", ".", _plain(name)).strip("._@+~-")[: MOST_NAME - 10] or "somebody"
         number, free = 1, name
         while self._store.user_named(connection, name_key(free)) is not None:
             number += 1
@@ -792,8 +795,10 @@ def normalized(password: str) -> str:
 def checked_name(name: str) -> str:
     """A name that somebody may have. RequestError 422 `name` where it is none."""
     name = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(name) <= MOST_NAME or not name.isprintable() or re.search(r"\s", name):
-        raise _invalid("name", f"expected 1 to {MOST_NAME} characters without spaces, as ada or ada.lovelace")
+    if not _NAME.fullmatch(name):
+        raise _invalid(
+            "name", f"expected 1 to {MOST_NAME} letters, digits and . _ @ + ~ -, beginning with a letter or a digit"
+        )
     return name
 
 

@@ -94,7 +94,6 @@ class Dashboard:
         extra: dict[str, Any] | None = None,
     ) -> None:
         has = {"sender": sender is not None, "receiver": receiver is not None, None: True}
-        self._trusted = tuple(trusted_proxies)
         self._served: tuple[Served, ...] = tuple(one for module in MODULES for one in module.PAGES if has[one.needs])
         self._links = Links({one.name: one.path for one in self._served})
         clock = clock or SystemClock()
@@ -106,6 +105,7 @@ class Dashboard:
             sender=sender,
             receiver=receiver,
             places=redact if redact is not None else Places(),
+            trusted_proxies=tuple(trusted_proxies),
             extra=extra or {},
         )
         self.csp_reports = 0
@@ -138,7 +138,7 @@ class Dashboard:
         """ASGI: HTTP below `/dashboard`."""
         if scope["type"] != "http":
             return
-        scope = as_seen(scope, self._trusted)
+        scope = as_seen(scope, self.parts.trusted_proxies)
         extra = [*HEADERS, HSTS] if scope.get("scheme") == "https" else HEADERS
 
         async def secured(message: Message) -> None:

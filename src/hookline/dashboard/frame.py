@@ -7,7 +7,7 @@ it is rendered, what an error looks like, is app.py's.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hookline.dashboard.viewer import Known, Role, Viewer
     from hookline.loop import Clock
     from hookline.receiver.app import Receiver
+    from hookline.rules.address import Network
     from hookline.sender.app import SenderApp
 
 Needs: TypeAlias = Literal["sender", "receiver"]
@@ -42,6 +43,7 @@ class Parts:
     sender: SenderApp | None = None
     receiver: Receiver | None = None
     places: Places = field(default_factory=Places)
+    trusted_proxies: Sequence[Network] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

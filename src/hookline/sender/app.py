@@ -121,6 +121,7 @@ class SenderApp:
         trials: to test and check endpoints without HTTP.
         targets: whether a URL may be registered, and where it leads.
         schedules: the retries of each environment.
+        egress: where deliveries come from, as it is published; empty where nothing is.
         store: the verbs, for whoever reads.
         live_feed: what is newest in the feed, for whoever watches.
         retention: to remove what is past its time without waiting for the next round.
@@ -164,6 +165,7 @@ class SenderApp:
         self._allowed = tuple(allowed_targets)
         self._allow_private = allow_private_targets
         self.schedules = {**SCHEDULES, **(schedules or {})}
+        self.egress = tuple(egress or ())
         self._jitter = jitter or _draw_jitter
         self._limits = limits or Limits()
         if egress_proxy_url is not None and make_exchange is not None:

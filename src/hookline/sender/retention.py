@@ -67,13 +67,16 @@ class Retention:
 
     Args:
         kept_s: how long bodies are kept, by environment.
+
+    Attributes:
+        kept_s: the same, the defaults included.
     """
 
     def __init__(self, store: SenderStore, jobs: JobStore, *, kept_s: Mapping[str, float] = RETENTION_S) -> None:
         self._store = store
         self._jobs = jobs
-        self._kept_s = {**RETENTION_S, **kept_s}
-        self._keys_s = max(KEYS_S, max(self._kept_s.values()) + KEYS_MARGIN_S)
+        self.kept_s = {**RETENTION_S, **kept_s}
+        self._keys_s = max(KEYS_S, max(self.kept_s.values()) + KEYS_MARGIN_S)
 
     def plan(self, connection: Connection, *, now_ms: int) -> None:
         """Puts the jobs of retention where they are not there yet; the first round begins at once."""
@@ -111,7 +114,7 @@ class Retention:
     def _prune(
         self, connection: Connection, environment: str, after: tuple[int, int], now_ms: int
     ) -> tuple[dict[str, int], Removed]:
-        cutoff_ms = now_ms - round(self._kept_s[environment] * 1000)
+        cutoff_ms = now_ms - round(self.kept_s[environment] * 1000)
         page = self._jobs.past_retention(
             connection, environment, cutoff_ms=cutoff_ms, after=after, limit=EVENTS_AT_ONCE
         )

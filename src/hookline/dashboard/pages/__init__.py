@@ -14,7 +14,9 @@ from hookline.dashboard.pages import (
     mirror,
     overview,
     reconcile,
+    settings,
     sign_in,
+    users,
 )
 
 
@@ -34,4 +36,6 @@ MODULES: Final[tuple[Area, ...]] = (
     mirror,
     reconcile,
     handlers,
+    settings,
+    users,
 )
