@@ -10,7 +10,13 @@ from hookline.dashboard.frame import Page
 from .world import World
 
 # What fills the places of a path, and further states of a page by its query. Filled in as pages come.
-_QUERIES: Final[Mapping[str, Sequence[str]]] = {}
+_QUERIES: Final[Mapping[str, Sequence[str]]] = {
+    "settings_audit": ("?trail=production", "?action=never.done"),
+}
+_PLACES: Final[Mapping[str, Sequence[Mapping[str, str]]]] = {
+    "settings_user": [{"name": "ada"}],
+    "settings_user_confirm": [{"name": "ada", "act": act} for act in ("disable", "remove", "end-sessions")],
+}
 _OTHER: Final[Sequence[tuple[str, str]]] = (("error:404", "/dashboard/nowhere"),)
 
 
@@ -34,4 +40,7 @@ def _params_of(world: World, page: Page) -> list[dict[str, str]]:
         return [{}]
     if page.path.count("{") == 1 and "{environment}" in page.path:
         return [{"environment": "production"}, {"environment": "staging"}]
-    return []
+    if page.name == "settings_key_revoke":
+        key, _ = world.sender.api_keys.create("staging", name="preview")
+        return [{"environment": "staging", "key": key.id}]
+    return [dict(params) for params in _PLACES.get(page.name, ())]
