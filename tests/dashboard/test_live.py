@@ -28,37 +28,9 @@ from hookline.sender.event_writer import Publication
 from hookline.sender.live import FedEvent, LastTry
 from hookline.storage import connect
 from hookline.testing import TurnedClock, signed_request
-from hookline.testing.pair import Pair
 
 from .browser import HOST, Browser
-from .people import PASSWORD, opened
-
-USER = {"object": "directory_user", "state": "active", "directory_id": "directory_1"}
-
-
-class Site:
-    """Both ends, the dashboard over them, and somebody signed in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.pair = Pair(folder)
-        self._database = connect(self.pair.sender_url)
-        self.accounts = opened(self._database, self.pair.clock)
-        self.accounts.add_user("ada", "admin", password=PASSWORD)
-        self.token = self.accounts.sign_in("ada", PASSWORD, "127.0.0.1").token
-        self.dashboard = self.new_dashboard()
-
-    def new_dashboard(self) -> Dashboard:
-        """Another process's, over the same databases."""
-        pair = self.pair
-        return Dashboard(accounts=self.accounts, sender=pair.sender, receiver=pair.receiver, clock=pair.clock)
-
-    def close(self) -> None:
-        self.dashboard.close()
-        self.pair.close()
-        self._database.close()
-
-    def publish(self, count: int = 1, *, name: str = "u") -> list[str]:
-        return [self.pair.publish("dsync.user.created", {**USER, "id": f"{name}{n}"}) for n in range(count)]
+from .site import Site
 
 
 @pytest.fixture
@@ -167,8 +139,7 @@ def run(test: Callable[[], Any]) -> None:
 def test_without_javascript_it_is_a_page_of_the_newest(site: Site) -> None:
     first, second = site.publish(2)
     site.pair.drain()
-    with Browser(site.dashboard) as browser:
-        browser.cookies["hookline_session"] = site.token
+    with site.visit("viewer") as browser:
         told = browser.get("/dashboard/live?format=json").json
         page = browser.get("/dashboard/live").page
         filtered = browser.get("/dashboard/live?object=u1&format=json").json
@@ -193,7 +164,7 @@ def test_what_passes_is_told_as_it_changes(site: Site) -> None:
 
     async def test() -> None:
         site.pair.line.expect("lost", times=1)
-        async with streaming(site.dashboard, site.token, after=cursor_of(site)) as stream:
+        async with streaming(site.dashboard, site.token("admin"), after=cursor_of(site)) as stream:
             [event_id] = site.publish()
             site.pair.drain()
             site.pair.clock.advance(LOOK_EVERY_MS)
@@ -214,7 +185,7 @@ def test_a_resumed_stream_goes_on_where_it_was(site: Site) -> None:
     """What came just before is told once more, since it may have changed; what is older is not, in any process."""
 
     async def test() -> None:
-        async with streaming(site.dashboard, site.token, after=cursor_of(site)) as stream:
+        async with streaming(site.dashboard, site.token("admin"), after=cursor_of(site)) as stream:
             old = site.publish(3)
             site.pair.drain()
             site.pair.clock.advance(LOOK_EVERY_MS)
@@ -229,7 +200,7 @@ def test_a_resumed_stream_goes_on_where_it_was(site: Site) -> None:
         new = site.publish(2, name="w")
         site.pair.drain()
         for dashboard in (site.dashboard, site.new_dashboard()):
-            async with streaming(dashboard, site.token, last_id=left_at) as stream:
+            async with streaming(dashboard, site.token("admin"), last_id=left_at) as stream:
                 assert {row["id"] for row in await stream.rows(3)} == {*last, *new}
 
     run(test)
@@ -241,7 +212,7 @@ def test_a_large_gap_says_what_was_passed_over(site: Site) -> None:
         with sqlite3.connect(site.pair.sender_url.removeprefix("sqlite:///")) as writing:
             add_events(writing, WINDOW + 70, site.pair.clock.now_ms())
         site.pair.clock.advance(60_000)
-        async with streaming(site.dashboard, site.token, last_id=left_at) as stream:
+        async with streaming(site.dashboard, site.token("admin"), last_id=left_at) as stream:
             passed = shown = 0
             while shown < WINDOW:
                 _, data = await stream.next()
@@ -254,7 +225,7 @@ def test_a_large_gap_says_what_was_passed_over(site: Site) -> None:
 
 def test_it_ends_with_the_session(site: Site) -> None:
     async def test() -> None:
-        async with streaming(site.dashboard, site.token, after=cursor_of(site)) as stream:
+        async with streaming(site.dashboard, site.token("admin"), after=cursor_of(site)) as stream:
             site.publish()
             site.pair.clock.advance(LOOK_EVERY_MS)
             await stream.rows(1)
@@ -262,7 +233,7 @@ def test_it_ends_with_the_session(site: Site) -> None:
             site.publish()
             site.pair.clock.advance(LOOK_EVERY_MS)
             await stream.rows(1)
-            site.accounts.revoke_sessions("ada")
+            site.accounts.revoke_sessions("admin-1")
             site.pair.clock.advance(CHECKED_EVERY_MS)
             name, data = await stream.next()
             while name == "rows":
@@ -277,7 +248,7 @@ def test_it_ends_at_once_when_the_process_stops(site: Site) -> None:
     """Nothing is turned, and nobody leaves: who drains does not wait. Afterwards nobody may begin."""
 
     async def test() -> None:
-        async with streaming(site.dashboard, site.token, after=cursor_of(site)) as stream:
+        async with streaming(site.dashboard, site.token("admin"), after=cursor_of(site)) as stream:
             site.publish()
             site.pair.clock.advance(LOOK_EVERY_MS)
             await stream.rows(1)
@@ -287,7 +258,7 @@ def test_it_ends_at_once_when_the_process_stops(site: Site) -> None:
                 name, data = await stream.next()
             assert (name, data) == ("over", {"why": "stopping"})
             assert await stream.next() == ("", None)
-        async with streaming(site.dashboard, site.token) as late:
+        async with streaming(site.dashboard, site.token("admin")) as late:
             assert late.status == 503
 
     run(test)
@@ -298,7 +269,7 @@ def test_it_beats_while_nothing_happens(site: Site) -> None:
 
     async def test() -> None:
         at = cursor_of(site)
-        async with streaming(site.dashboard, site.token, after=at, type="organization.*") as stream:
+        async with streaming(site.dashboard, site.token("admin"), after=at, type="organization.*") as stream:
             site.publish()
             for _ in range(BEAT_EVERY_MS // CHECKED_EVERY_MS):
                 site.pair.clock.advance(CHECKED_EVERY_MS)
@@ -328,7 +299,7 @@ def test_nothing_is_skipped_at_200_events_a_second(site: Site) -> None:
         after = cursor_of(site)
         states: dict[str, str] = {}
         with sqlite3.connect(sender) as published, sqlite3.connect(receiver) as received:
-            async with streaming(site.dashboard, site.token, after=after) as stream:
+            async with streaming(site.dashboard, site.token("admin"), after=after) as stream:
                 for look in range(seconds * looks):
                     now_ms = site.pair.clock.now_ms()
                     add_events(published, each, now_ms, first=look * each)
@@ -523,7 +494,7 @@ def test_who_is_slow_is_told_how_much_they_missed() -> None:
 
 def test_who_is_far_behind_begins_anew_near_the_end(site: Site) -> None:
     async def test() -> None:
-        async with streaming(site.dashboard, site.token, after=cursor_of(site)) as stream:
+        async with streaming(site.dashboard, site.token("admin"), after=cursor_of(site)) as stream:
             site.publish()
             site.pair.clock.advance(LOOK_EVERY_MS)
             await stream.rows(1)

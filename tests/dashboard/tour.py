@@ -24,7 +24,8 @@ def stops_of(world: World) -> list[tuple[str, str]]:
     """Names and paths: each page once, and again for each further state."""
     stops = []
     for one in world.dashboard.served:
-        if not isinstance(one, Page):
+        # The stream of the live page is answered without end.
+        if not isinstance(one, Page) or one.name == "live_stream":
             continue
         for params in _params_of(world, one):
             link = world.dashboard.parts.links.to(one.name, params)

@@ -34,6 +34,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """A job as people read it: `failures` of its part in a row, and when it goes on."""
+
+    kind: str
+    subject: str
+    detail: Mapping[str, Any]
+    due_ms: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """A delivery that is held."""
 
@@ -96,6 +107,11 @@ class JobStore:
         """When the next job is due; None where there is none."""
         due_ms: int | None = self._verbs["job_next"].run(connection)[0][0]
         return due_ms
+
+    def planned(self, connection: Connection, *, limit: int) -> list[PlannedJob]:
+        """The jobs there are, those due first."""
+        rows = self._verbs["jobs_all"].run(connection, {"limit": limit})
+        return [PlannedJob(kind, subject, json.loads(detail), *rest) for kind, subject, detail, *rest in rows]
 
     # -- what is held ------------------------------------------------------------------------------------------
 
