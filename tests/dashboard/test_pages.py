@@ -18,20 +18,12 @@ from hookline.dashboard.frame import Page
 from .chromium import Watched, browser
 from .people import PASSWORD
 from .tour import stops_of
-from .world import World, files
+from .world import World
 
 SIZES: Final = ((1440, 900), (390, 844))
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 PARTS: Final = 4
 OF_AN_ERROR: Final = "Failed to load resource: the server responded with a status of 4"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(*files(tmp_path_factory.mktemp("world"))) as made:
-        made.live_a_day()
-        made.accounts.add_user("ada", "admin", password=PASSWORD, actor="command")
-        yield made
 
 
 @pytest.fixture(scope="module")

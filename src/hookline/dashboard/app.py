@@ -401,7 +401,7 @@ _NAVIGATION: Final = (
     ("", (("overview", "Overview"), ("live", "Live"))),
     (
         "Sender",
-        (("endpoints", "Endpoints"), ("events", "Events"), ("replays", "Replays")),
+        (("endpoints", "Endpoints"), ("events", "Events"), ("traffic", "Traffic"), ("replays", "Replays")),
     ),
     (
         "Receiver",

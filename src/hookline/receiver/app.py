@@ -476,8 +476,11 @@ class Receiver:
         with self._reached.read() as connection:
             yield LiveInbox(self._verbs()), connection
 
-    def status(self) -> Status:
+    def status(self, *, counts_mirror: bool = True) -> Status:
         """How it is doing, and what of that needs somebody: what `hookline status` shows.
+
+        Args:
+            counts_mirror: whether the rows of the mirror are counted, which takes long where they are many.
 
         Raises: as `open`.
         """
@@ -489,7 +492,8 @@ class Receiver:
             one.name: one.reconcile_every_s for one in self.sources if one.reconcile_every_s is not None and one.api_key
         }
         with self.look() as (queries, connection):
-            mirror = {source: MirrorQueries(self._verbs(), source) for source in queries.sources(connection)}
+            sources = queries.sources(connection) if counts_mirror else ()
+            mirror = {source: MirrorQueries(self._verbs(), source) for source in sources}
             return read_status(
                 connection, queries, mirror, self.clock.now_ms(), lists=self._lists, tailed=tailed, scheduled=scheduled
             )

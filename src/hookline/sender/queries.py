@@ -132,6 +132,20 @@ def unwell_endpoints(store: SenderStore, connection: Connection, *, limit: int =
     return [UnwellEndpoint(*row) for row in store.endpoints_unwell(connection, limit=limit)]
 
 
+@dataclass(frozen=True, slots=True)
+class EndingSecret:
+    """An endpoint whose old secret soon ends, and when."""
+
+    id: str
+    environment: Environment
+    until_ms: int
+
+
+def ending_secrets(store: SenderStore, connection: Connection, *, before_ms: int) -> list[EndingSecret]:
+    """Endpoints of all environments whose old secret ends before a time, at most 20 of them."""
+    return [EndingSecret(*row) for row in store.overlapping(connection, before_ms=before_ms)]
+
+
 def backlog(store: SenderStore, connection: Connection, environment: Environment, *, now_ms: int) -> Backlog:
     """What waits now, at a cost of a few index steps per endpoint and at most `COUNTED` per count."""
     return Backlog(*store.backlog(connection, environment, now_ms=now_ms, soon_ms=now_ms + HOUR_MS, most=COUNTED))

@@ -653,6 +653,10 @@ class SenderStore:
         parameters = {"environment": environment, "now_ms": now_ms, "soon_ms": soon_ms, "most": most}
         return self._verbs["backlog"].run(connection, parameters)[0]
 
+    def overlapping(self, connection: Connection, *, before_ms: int) -> list[Row]:
+        """Id, environment and end of the old secret, of endpoints whose old one ends before a time."""
+        return self._verbs["endpoints_overlapping"].run(connection, {"before_ms": before_ms})
+
     def endpoints_unwell(self, connection: Connection, *, limit: int) -> list[Row]:
         """Endpoints that fail, or were disabled for it: see `queries.UnwellEndpoint`."""
         return self._verbs["endpoints_unwell"].run(connection, {"limit": limit})
