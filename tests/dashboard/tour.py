@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hookline.dashboard.frame import Page
+from hookline.sender.queries import PageRequest, endpoint_page
 
 from .world import World
 
 # What fills the places of a path, and further states of a page by its query. Filled in as pages come.
 _QUERIES: Final[Mapping[str, Sequence[str]]] = {
+    "endpoints": ("?q=billing", "?q=nothing", "?status=failing"),
+    "endpoint": ("?state=failed", "?type=nobody.knows"),
+    "endpoint_recover": ("?since=24h", "?what=missing&since=24h"),
+    "endpoint_secret": ("?code=django", "?new=1"),
+    "endpoint_resume": ("?since=1h",),
     "settings_audit": ("?trail=production", "?action=never.done"),
 }
 _PLACES: Final[Mapping[str, Sequence[Mapping[str, str]]]] = {
@@ -41,7 +47,16 @@ def _params_of(world: World, page: Page) -> list[dict[str, str]]:
         return [{}]
     if page.path.count("{") == 1 and "{environment}" in page.path:
         return [{"environment": "production"}, {"environment": "staging"}]
+    if page.path.startswith("/{environment}/endpoints/{id}"):
+        return [{"environment": "production", "id": one} for one in _endpoints_of(world)]
     if page.name == "settings_key_revoke":
         key, _ = world.sender.api_keys.create("staging", name="preview")
         return [{"environment": "staging", "key": key.id}]
     return [dict(params) for params in _PLACES.get(page.name, ())]
+
+
+def _endpoints_of(world: World) -> list[str]:
+    """The two of the day's life, one of which fails."""
+    with world.database.read() as connection:
+        page = endpoint_page(world.sender.store, connection, "production", PageRequest())
+    return [one.id for one in page.items]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from hookline.errors import RequestError
 from hookline.rules.headers import headers_problems, is_sensitive
@@ -94,6 +94,14 @@ class Registry:
     def secret_of(self, endpoint: Endpoint) -> str:
         """The endpoint's secret in clear."""
         return self._box.open(endpoint.secret_enc)
+
+    def secrets_of(self, endpoint: Endpoint, now_ms: int) -> list[tuple[Literal["current", "old"], str]]:
+        """Its secrets in clear that are in force: the current one, and during a rotation the one before."""
+        found: list[tuple[Literal["current", "old"], str]] = [("current", self.secret_of(endpoint))]
+        until_ms = endpoint.old_secret_until_ms
+        if endpoint.old_secret_enc is not None and until_ms is not None and until_ms > now_ms:
+            found.append(("old", self._box.open(endpoint.old_secret_enc)))
+        return found
 
     def headers_of(self, endpoint: Endpoint) -> list[CustomHeader]:
         """The endpoint's own headers, with their values in clear."""

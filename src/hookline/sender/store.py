@@ -54,10 +54,16 @@ class DeliveryFilter:
 
 @dataclass(frozen=True, slots=True)
 class EndpointFilter:
-    """Which endpoints to list; None leaves a side open. `url_part` is found anywhere in the URL, in any case."""
+    """Which endpoints to list; None leaves a side open.
+
+    `url_part` is found anywhere in the URL, in any case; `text` there or in the description. `standing` is how one is
+    doing: `disabled`, else `paused`, else `failing`, else `enabled`.
+    """
 
     status: str | None = None
     url_part: str | None = None
+    text: str | None = None
+    standing: str | None = None
 
 
 EVERY_ENDPOINT: Final = EndpointFilter()
@@ -184,6 +190,8 @@ class SenderStore:
                 "environment": environment,
                 "status": wanted.status,
                 "url_pattern": None if wanted.url_part is None else containing(wanted.url_part),
+                "text_pattern": None if wanted.text is None else containing(wanted.text),
+                "standing": wanted.standing,
                 "cursor_row": cursor_row,
                 "limit": limit,
             },

@@ -8,6 +8,10 @@ from typing import Final, Protocol
 from hookline.dashboard.frame import Action, Page
 from hookline.dashboard.pages import (
     dead_letters,
+    endpoint_acts,
+    endpoint_forms,
+    endpoints,
+    explainer,
     handlers,
     inbox,
     jobs,
@@ -18,6 +22,7 @@ from hookline.dashboard.pages import (
     replays,
     settings,
     sign_in,
+    trials,
     users,
 )
 
@@ -31,6 +36,11 @@ class Area(Protocol):
 
 MODULES: Final[tuple[Area, ...]] = (
     overview,
+    endpoints,
+    endpoint_forms,
+    endpoint_acts,
+    trials,
+    explainer,
     live,
     replays,
     jobs,

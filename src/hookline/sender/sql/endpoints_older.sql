@@ -8,5 +8,10 @@ from hookline_sender_endpoints p
 where p.environment = :environment and p.row_id < :cursor_row and p.deleted_ms is null
     and (cast(:status as text) is null or p.status = :status)
     and (cast(:url_pattern as text) is null or lower(p.url) like lower(:url_pattern) escape '!')
+    and (cast(:text_pattern as text) is null or lower(p.url) like lower(:text_pattern) escape '!'
+         or lower(p.description) like lower(:text_pattern) escape '!')
+    and (cast(:standing as text) is null
+         or case when p.status = 'disabled' then 'disabled' when p.paused_ms is not null then 'paused'
+                 when p.failing_since_ms is not null then 'failing' else 'enabled' end = :standing)
 order by p.row_id desc
 limit :limit
