@@ -15,6 +15,7 @@ from hookline.dashboard.pages import (
     handlers,
     inbox,
     jobs,
+    keyboard,
     live,
     mirror,
     overview,
@@ -52,4 +53,5 @@ MODULES: Final[tuple[Area, ...]] = (
     handlers,
     settings,
     users,
+    keyboard,
 )

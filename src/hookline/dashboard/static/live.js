@@ -119,6 +119,7 @@
   button.addEventListener("click", () => set(!paused));
   document.addEventListener("keydown", (event) => {
     if (event.key !== " " || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (localStorage.getItem("hookline-keys-off") === "1") return;
     if (event.target.closest("a, button, input, select, textarea, summary, [contenteditable]")) return;
     event.preventDefault();
     set(!paused);
