@@ -449,6 +449,8 @@ def test_filters(chosen: Chosen, is_wanted: bool) -> None:
     [
         (b'{"data": {"id": "u1", "more": [1, {}]}}', "u1"),
         (b'{"data": {"id": 5}}', None),
+        (b'{"data": {"group": {"id": "g1"}, "user": {"id": "u1"}}}', "g1/u1"),
+        (b'{"data": {"group": {"id": "g1"}, "user": 5}}', None),
         (b'{"data": ["id"]}', None),
         (b'{"data": null}', None),
         (b"[]", None),

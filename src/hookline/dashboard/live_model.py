@@ -25,6 +25,8 @@ _WORDS: Final = ("failed", "retrying", "held", "running", "pending", "canceled",
 _OPEN: Final = frozenset({"retrying", "held", "running", "pending"})
 SENT_WORDS: Final = (*_WORDS, "no endpoint")
 GOT_WORDS: Final = ("waiting", "applied", "stale", "noop", "fact", "ignored", "dead")
+# An id longer than this is not shown in a row.
+_MOST_ID: Final = 500
 _CURSOR = re.compile(r"(\d{1,18})-(\d{1,18})-(\d{1,15})")
 
 
@@ -249,13 +251,31 @@ def sent_word(one: LastTry) -> str:
 
 
 def object_of(body: bytes | None) -> str | None:
-    """The id of the object that an event is about; None where it has none, or cannot be read."""
+    """The id of what an event is about, a membership's as the mirror writes it; None where it has none.
+
+    A body that cannot be read has none, either.
+    """
     if body is None:
         return None
+    data = _members(body).get("data")
+    members = {} if data is None else _members(data)
+    if (found := _text(members.get("id"))) is not None:
+        return found
+    group, user = (_text(_members(members[name]).get("id")) if name in members else None for name in ("group", "user"))
+    return f"{group}/{user}" if group and user else None
+
+
+def _members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """Of a JSON object, each as it is written; none of what is no object."""
     try:
-        data = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get("data")
-        found = None if data is None else msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("id")
-        object_id = None if found is None else msgspec.json.decode(found)
+        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return {}
+
+
+def _text(raw: msgspec.Raw | None) -> str | None:
+    try:
+        value = None if raw is None else msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
-    return object_id if isinstance(object_id, str) and len(object_id) <= 500 else None
+    return value if isinstance(value, str) and len(value) <= _MOST_ID else None
