@@ -17,8 +17,9 @@ from .ends import Ends
 from .people import PASSWORD
 
 PEOPLE = {"viewer": "vera", "operator": "otto", "admin": "ada"}
-# What everybody may do: it is about themselves.
+# What everybody may do: it is about themselves, or writes nothing.
 OWN = {
+    "explain",
     "account_password",
     "account_theme",
     "account_end_others",
