@@ -8,6 +8,7 @@ from typing import Final
 from hookline.dashboard.frame import Page
 from hookline.sender.queries import PageRequest, endpoint_page
 
+from . import receiver_tour
 from .world import World
 
 # What fills the places of a path, and further states of a page by its query. Filled in as pages come.
@@ -28,10 +29,13 @@ _OTHER: Final[Sequence[tuple[str, str]]] = (("error:404", "/dashboard/nowhere"),
 
 def stops_of(world: World) -> list[tuple[str, str]]:
     """Names and paths: each page once, and again for each further state."""
-    stops = []
+    if not len(world.receiver.handlers):
+        receiver_tour.trouble(world)
+    stops = receiver_tour.stops(world)
+    theirs = {name for name, _ in stops}
     for one in world.dashboard.served:
         # The stream of the live page is answered without end.
-        if not isinstance(one, Page) or one.name == "live_stream":
+        if not isinstance(one, Page) or one.name == "live_stream" or one.name in theirs:
             continue
         for params in _params_of(world, one):
             link = world.dashboard.parts.links.to(one.name, params)

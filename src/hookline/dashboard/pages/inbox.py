@@ -36,9 +36,9 @@ _MOST_RUNS: Final = 100
 _MOST_CHANGES: Final = 200
 _FILTERS: Final = ("source", "state", "type", "object", "via", "since", "until", "event")
 MODES: Final[dict[Mode, str]] = {
-    "mirror": "The mirror alone: it never moves back, and no handler is called.",
-    "handler": "One handler: facts once more, of changes the newest of each object.",
-    "all": "Every handler: facts once more, of changes the newest of each object.",
+    "mirror": "nobody: the mirror alone",
+    "handler": "one handler",
+    "all": "every handler",
 }
 
 
