@@ -19,6 +19,7 @@ from hookline.dashboard.pages import endpoint_acts, endpoint_forms, endpoints, t
 from hookline.dashboard.pages.endpoint_acts import SNIPPETS, snippet
 from hookline.dashboard.pages.endpoints import retry_plan, url_parts
 from hookline.rules.schedule import PRODUCTION
+from hookline.sender.statistics import HOUR_MS, LATENCY_MS, Counted, StatisticsStore
 from hookline.wire.signature import sign
 
 from .browser import Browser
@@ -128,6 +129,42 @@ def test_only_the_part_that_nobody_guesses_is_dimmed() -> None:
     assert url_parts("https://a.example/a1b2c3d4e5f6g7h8/x") == ("https://a.example/", "a1b2c3d4e5f6g7h8", "/x")
     assert url_parts("https://a.example/webhooks-of-our-app-for-users")[1] == ""
     assert url_parts("https://a.example") == ("https://a.example", "", "")
+
+
+def test_health_is_told_by_numbers_and_bars(world: Ends, operator: Browser) -> None:
+    """Of the last 24 hours: how many attempts succeeded, how long they took, and when the last one was."""
+    endpoint = world.endpoint("https://health.example/", description="Of known health")
+    hour_ms = NOW_MS - NOW_MS % HOUR_MS
+    latencies = [0] * (len(LATENCY_MS) + 1)
+    latencies[3] = 9  # 50 to 100 ms
+    old = [5, 5, 0, 0, *latencies]
+    counted = Counted(
+        endpoints={
+            (endpoint.row_id, hour_ms): [9, 1, 9, 0, *latencies],
+            (endpoint.row_id, hour_ms - 24 * HOUR_MS): old,
+        },
+        last_ms={(endpoint.row_id, hour_ms): NOW_MS - 60_000, (endpoint.row_id, hour_ms - 24 * HOUR_MS): 1},
+    )
+    world.database.run(lambda connection: StatisticsStore(world.database.dialect).add(connection, counted))
+
+    page = operator.get("/dashboard/production/endpoints?q=known+health")
+    [told] = operator.get("/dashboard/production/endpoints?q=known+health&format=json").json["endpoints"]
+    assert (told["traffic"]["succeeded"], told["traffic"]["failed"]) == (9, 1)
+    assert told["traffic"]["last_ms"] == NOW_MS - 60_000
+    assert 50 < told["traffic"]["p95_ms"] <= 100
+    assert "90 %" in page.page.text
+    assert 'aria-label="Attempts by hour: 9 succeeded, 1 failed"' in page.text
+    assert "90 %" in operator.get(at(endpoint.id)).page.text
+
+
+def test_the_picker_tells_how_many_of_each_type_there_were(world: Ends, operator: Browser) -> None:
+    """In the last seven days, before anything is saved."""
+    world.publish("dsync.user.deleted", 3)
+    world.sender.statistics.flush(NOW_MS)
+
+    row = operator.get(NEW).text.partition('data-picker-type="dsync.user.deleted"')[2].partition("</div>")[0]
+
+    assert "3 in 7 days" in row
 
 
 # --- making one ------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from hookline.dashboard.pages.endpoints import (
     schedule_of,
     shown_endpoint,
     tabs,
+    volumes,
 )
 from hookline.errors import ConfigError, RequestError
 from hookline.rules.address import MAX_URL
@@ -193,13 +194,21 @@ def _picker(call: Call, typed: Typed) -> dict[str, Any]:
     """The types in groups by their first part, as far as the search goes; what is chosen stays in the form."""
     groups: dict[str, list[dict[str, Any]]] = {}
     search = typed.search.lower()
+    published = volumes(call)
     known = known_types(call) | dict.fromkeys(sorted(OPERATIONAL_TYPES))
     for name, description in sorted(known.items()):
         is_shown = not search or search in name or search in (description or "").lower()
-        one = {"name": name, "description": description, "is_chosen": name in typed.chosen, "is_shown": is_shown}
+        one = {
+            "name": name,
+            "description": description,
+            "volume": published.get(name, 0),
+            "is_chosen": name in typed.chosen,
+            "is_shown": is_shown,
+        }
         groups.setdefault(name.partition(".")[0], []).append(one)
     return {
         "all": "*" in typed.chosen,
+        "volume": sum(published.values()),
         "groups": [
             {
                 "name": name,
@@ -207,6 +216,7 @@ def _picker(call: Call, typed: Typed) -> dict[str, Any]:
                 "is_whole": f"{name}.*" in typed.chosen,
                 "types": types,
                 "chosen": sum(one["is_chosen"] for one in types),
+                "volume": sum(one["volume"] for one in types),
                 "is_shown": any(one["is_shown"] for one in types),
             }
             for name, types in groups.items()

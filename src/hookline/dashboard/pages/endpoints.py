@@ -7,18 +7,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from hookline.dashboard.charts import Bar, Part
 from hookline.dashboard.frame import Call, Page, Shown
 from hookline.rules.schedule import Schedule
 from hookline.sender.model import Endpoint
 from hookline.sender.queries import DeliveryQuery, PageRequest, audit_page, delivery_page, endpoint_page, version_page
 from hookline.sender.registry import not_found
+from hookline.sender.statistics import HOUR_MS, EndpointTraffic, StatisticsStore, Traffic
 from hookline.sender.store import AuditFilter, EndpointFilter
 from hookline.wire.catalogue import CATALOGUE, matches
 
 if TYPE_CHECKING:
     from hookline.sender.queries import Page as Listed
+    from hookline.storage import Connection
 
 PAGE: Final = 50
+VOLUME_MS: Final = 7 * 24 * HOUR_MS
 STANDINGS: Final = ("enabled", "failing", "paused", "disabled")
 DELIVERY_STATES: Final = ("pending", "running", "succeeded", "failed", "canceled", "held")
 # From here on a part of a path with letters and digits is one that nobody is to guess.
@@ -42,16 +46,23 @@ def endpoints(call: Call) -> Shown:
     )
     with call.sender.database.snapshot() as connection:
         page = endpoint_page(call.sender.store, connection, call.environment, wanted, chosen)
+        traffic = _traffic(call, connection, [one.row_id for one in page.items])
     data = {
         "environment": call.environment,
-        "endpoints": [shown_endpoint(call, one) for one in page.items],
+        "endpoints": [
+            shown_endpoint(call, one) | {"traffic": _shown_traffic(traffic.get(one.row_id))} for one in page.items
+        ],
         "search": search,
         "status": standing,
         "sort": sort,
         "before": page.before,
         "after": page.after,
     }
-    also = {"pager": pager(call, page), "standings": STANDINGS}
+    also = {
+        "pager": pager(call, page),
+        "standings": STANDINGS,
+        "hours": {one.id: hour_bars(traffic.get(one.row_id), call.now_ms) for one in page.items},
+    }
     return Shown("endpoints.html", "Endpoints", data, also)
 
 
@@ -65,8 +76,10 @@ def endpoint(call: Call) -> Shown:
     wanted = PageRequest(limit=PAGE, before=call.query.get("before"), after=call.query.get("after"))
     with call.sender.database.snapshot() as connection:
         page = delivery_page(call.sender.store, connection, call.environment, query, wanted)
+        traffic = _traffic(call, connection, [found.row_id]).get(found.row_id)
     data = {
         "endpoint": shown_endpoint(call, found),
+        "traffic": _shown_traffic(traffic),
         "deliveries": [
             {
                 "id": one.id,
@@ -87,7 +100,12 @@ def endpoint(call: Call) -> Shown:
         "before": page.before,
         "after": page.after,
     }
-    also = {"tabs": tabs(call, "endpoint"), "pager": pager(call, page), "states": DELIVERY_STATES}
+    also = {
+        "tabs": tabs(call, "endpoint"),
+        "pager": pager(call, page),
+        "states": DELIVERY_STATES,
+        "hours": hour_bars(traffic, call.now_ms),
+    }
     return Shown("endpoint.html", name_of(found), data, also)
 
 
@@ -243,6 +261,44 @@ def known_types(call: Call) -> dict[str, str | None]:
 def asks_for(patterns: tuple[str, ...] | list[str], event_type: str) -> bool:
     """Whether any of these patterns takes a type."""
     return any(matches(pattern, event_type) for pattern in patterns)
+
+
+def volumes(call: Call) -> dict[str, int]:
+    """How many events of each type were published in the last seven days."""
+    with call.sender.database.read() as connection:
+        statistics = StatisticsStore(call.sender.database.dialect)
+        return statistics.type_volumes(connection, call.environment, since_ms=call.now_ms - VOLUME_MS)
+
+
+def hour_bars(traffic: EndpointTraffic | None, now_ms: int) -> list[Bar]:
+    """A bar for each of the last 24 hours: attempts that succeeded, and that failed."""
+    known = {} if traffic is None else {one.at_ms: one for one in traffic.hours}
+    hours = [known.get(at_ms, Traffic(at_ms)) for at_ms in range(_first_hour_ms(now_ms), now_ms + 1, HOUR_MS)]
+    return [Bar([Part("ok", one.succeeded), Part("bad", one.failed)]) for one in hours]
+
+
+def _traffic(call: Call, connection: Connection, endpoint_rows: list[int]) -> dict[int, EndpointTraffic]:
+    store = StatisticsStore(call.sender.database.dialect)
+    return store.endpoints(connection, endpoint_rows, since_ms=_first_hour_ms(call.now_ms))
+
+
+def _first_hour_ms(now_ms: int) -> int:
+    """When the oldest of 24 hours began, of which the last is under way."""
+    return now_ms - now_ms % HOUR_MS - 23 * HOUR_MS
+
+
+def _shown_traffic(traffic: EndpointTraffic | None) -> dict[str, Any] | None:
+    """Attempts of the last 24 hours; None where there was none."""
+    if traffic is None:
+        return None
+    whole = traffic.whole
+    return {
+        "succeeded": whole.succeeded,
+        "failed": whole.failed,
+        "p50_ms": whole.quantile_ms(0.5),
+        "p95_ms": whole.quantile_ms(0.95),
+        "last_ms": traffic.last_ms,
+    }
 
 
 def _state_word(status: str, reason: str | None, paused_ms: int | None, failing_since_ms: int | None) -> str:
