@@ -34,10 +34,19 @@ OWN_LIST = {
     "endpoints_probed": ("SCAN s",),
     "replay_due_count": ("SCAN w",),
     "held_count": ("SCAN b",),
+    "events_newer_count": ("SCAN n",),
     "live_between": ("SCAN passed",),
 }
 # Verbs that bring few rows together and may sort them or make them distinct.
-MAY_SORT = {"minutes_series", "type_hours_of", "endpoints_matching", "endpoints_unwell", "feed_missing"}
+MAY_SORT = {
+    "event_log_counts",
+    "event_log_sent",
+    "minutes_series",
+    "type_hours_of",
+    "endpoints_matching",
+    "endpoints_unwell",
+    "feed_missing",
+}
 
 VERBS = Verbs("hookline.sender", "sqlite")
 

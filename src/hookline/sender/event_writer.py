@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hookline.errors import RequestError
 from hookline.sender.drafts import EventDraft, compose_body
+from hookline.sender.event_objects import object_of
 from hookline.sender.event_types import SchemaWarning
 from hookline.sender.idempotency import IdempotencyKey, refuse_other_use
 
@@ -175,6 +176,7 @@ class EventWriter:
                     "now_ms": now_ms,
                     "traceparent": publication.traceparent,
                     "object_sequence": draft.object_sequence,
+                    "object_id": object_of(draft.type, draft.data),
                 }
                 for publication, draft, published in fresh
             ],

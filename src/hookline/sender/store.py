@@ -39,7 +39,12 @@ LAST_ROW: Final = (1 << 63) - 1
 
 Direction: TypeAlias = Literal["newer", "older"]
 
-_EVENT_DEFAULTS: Final[dict[str, object]] = {"origin": "published", "traceparent": None, "object_sequence": None}
+_EVENT_DEFAULTS: Final[dict[str, object]] = {
+    "origin": "published",
+    "traceparent": None,
+    "object_sequence": None,
+    "object_id": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,8 +410,8 @@ class SenderStore:
     def add_events(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> dict[str, int]:
         """Adds events (id, environment, type, organization_id, body, created_ms, now_ms); gives id to row.
 
-        A row may also say its origin, by default `published`, the traceparent of its publisher, and which of its
-        object's events it is.
+        A row may also say its origin, by default `published`, the traceparent of its publisher, which object it is
+        about, and which of that object's events it is.
         """
         filled = [{**_EVENT_DEFAULTS, **row} for row in rows]
         return {row[1]: row[0] for row in self._verbs["event_put"].run_many(connection, filled)}

@@ -23,6 +23,7 @@ from hookline.sender.begun import awaited
 from hookline.sender.conformance import check_endpoint
 from hookline.sender.delivery_store import Claimed, ClaimedEndpoint, ClaimedEvent, DeliveryStore
 from hookline.sender.drafts import compose_body, draft_event
+from hookline.sender.event_objects import object_of
 from hookline.sender.http import TOTAL_TIMEOUT_S
 from hookline.sender.idempotency import take_key
 from hookline.sender.interventions import event_pruned
@@ -237,6 +238,7 @@ class Trials:
                         "created_ms": claimed.first_ms,
                         "now_ms": claimed.first_ms,
                         "origin": "test",
+                        "object_id": object_of(draft.type, draft.data),
                     }
                 ],
             )

@@ -1,0 +1,55 @@
+"""Which object an event is about, by the place that its type names it at."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from hookline.wire.catalogue import CATALOGUE
+
+MOST: Final = 400
+_ID: Final = ("id",)
+
+
+class _Identified(msgspec.Struct):
+    id: Any = None
+
+
+class _Member(msgspec.Struct):
+    data: _Identified
+
+
+_decode_id = msgspec.json.Decoder(_Member).decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def object_of(event_type: str, data: bytes) -> str | None:
+    """The id of the object that an event is about; both ends' ids of a relation, joined by a slash; None of neither.
+
+    Slashes within are escaped as the mirror of the receiver does it, so that one id is one object at both ends.
+
+    Args:
+        data: canonical bytes of the member, as in `"data":…`.
+    """
+    known = CATALOGUE.get(event_type)
+    key = _ID if known is None else known.key
+    if not key:
+        return None
+    if key == _ID:
+        found = [_decode_id(b"{" + data + b"}").data.id]
+    else:
+        value = _decode(b"{" + data + b"}")["data"]
+        found = [_at(value, place) for place in key]
+    ids = [one for one in found if isinstance(one, str) and one]
+    if len(ids) != len(key):
+        return None
+    # One id alone stands as it is: nothing has to be told from it.
+    object_id = ids[0] if len(ids) == 1 else "/".join(one.replace("%", "%25").replace("/", "%2F") for one in ids)
+    return object_id if len(object_id) <= MOST and object_id.isprintable() else None
+
+
+def _at(value: Any, place: str) -> Any:
+    for name in place.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
