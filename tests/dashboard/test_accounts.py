@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hookline.dashboard.account_model import AuditChoice, SignedIn
+from hookline.dashboard.account_model import AuditChoice, SignedIn, Vouched
 from hookline.dashboard.accounts import AUDIT_MS, IDLE_MS, LINK_MS, Accounts, name_key
 from hookline.dashboard.viewer import Viewer
 from hookline.errors import RequestError, SignInRefused
@@ -420,26 +420,26 @@ def test_a_link_of_somebody_disabled_is_good_for_nothing(accounts: Accounts) -> 
 
 
 def test_who_is_vouched_for_is_known_again_by_the_provider_alone(accounts: Accounts) -> None:
-    begun = accounts.sign_in_as("https://idp.test", "42", "ada", "operator", state="state-1", address=HOME)
+    begun = accounts.sign_in_as(Vouched("https://idp.test", "42", "ada", "operator", "state-1"), HOME)
     # Of the same name as somebody here, and yet not them.
     assert (begun.viewer.name, begun.viewer.role) == ("ada~2", "operator")
     assert accounts.user("ada").subject is None
-    again = accounts.sign_in_as("https://idp.test", "42", "renamed", "admin", state="state-2", address=HOME)
+    again = accounts.sign_in_as(Vouched("https://idp.test", "42", "renamed", "admin", "state-2"), HOME)
     assert (again.viewer.name, again.viewer.role) == ("ada~2", "admin")
     assert accounts.viewer_of(begun.token) is None, "another role ends what began with the one before"
-    other = accounts.sign_in_as("https://other.test", "42", "two words", "viewer", state="state-3", address=HOME)
+    other = accounts.sign_in_as(Vouched("https://other.test", "42", "two words", "viewer", "state-3"), HOME)
     assert other.viewer.name == "two.words"
     with pytest.raises(SignInRefused):
-        accounts.sign_in_as("https://idp.test", "42", "ada", "admin", state="state-2", address=HOME)
+        accounts.sign_in_as(Vouched("https://idp.test", "42", "ada", "admin", "state-2"), HOME)
     accounts.disable("ada~2")
     with pytest.raises(SignInRefused):
-        accounts.sign_in_as("https://idp.test", "42", "ada", "admin", state="state-4", address=HOME)
+        accounts.sign_in_as(Vouched("https://idp.test", "42", "ada", "admin", "state-4"), HOME)
 
 
 def test_a_role_of_a_failed_vouching_stays(accounts: Accounts) -> None:
-    accounts.sign_in_as("https://idp.test", "7", "olga", "viewer", state="state-1", address=HOME)
+    accounts.sign_in_as(Vouched("https://idp.test", "7", "olga", "viewer", "state-1"), HOME)
     with pytest.raises(SignInRefused):
-        accounts.sign_in_as("https://idp.test", "7", "olga", "admin", state="state-1", address=HOME)
+        accounts.sign_in_as(Vouched("https://idp.test", "7", "olga", "admin", "state-1"), HOME)
     assert accounts.user("olga").role == "viewer"
 
 

@@ -45,6 +45,7 @@ from hookline.config import (
     without_password,
 )
 from hookline.errors import ConfigError
+from hookline.loop import SystemClock
 from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
 from hookline.receiver.configured import options_of
@@ -249,12 +250,20 @@ def _add_dashboard(
     ends.callback(database.close)
     accounts = Accounts(database, session_s=config.dashboard.session_s)
     accounts.open()
+    extra: dict[str, Any] = {"public_url": config.dashboard.public_url}
+    if (oidc := config.dashboard.oidc) is not None:
+        from hookline.dashboard.oidc import Provider
+
+        # Without the public URL settings with a provider are refused.
+        redirect_uri = f"{config.dashboard.public_url}{DASHBOARD_PATH}/sign-in/callback"
+        extra["oidc"] = Provider(oidc, redirect_uri=redirect_uri, clock=SystemClock())
     plan.dashboard = dashboard = Dashboard(
         accounts=accounts,
         sender=sender,
         receiver=receiver,
         redact=None if config.dashboard.redact is None else Places(config.dashboard.redact),
         trusted_proxies=config.receiver.trusted_proxies or (),
+        extra=extra,
     )
     ends.callback(dashboard.close)
     plan.drains.append(dashboard.end_streams)

@@ -53,6 +53,21 @@ class SignedIn:
 
 
 @dataclass(frozen=True, slots=True)
+class Vouched:
+    """Whom a provider vouches for, what its claims make them, in which sign-in, and where they wanted to go.
+
+    `name`: what they are called here where they are new; who they are is `subject` of `issuer`.
+    """
+
+    issuer: str
+    subject: str
+    name: str
+    role: Role
+    state: str = field(repr=False)
+    next: str = "/"
+
+
+@dataclass(frozen=True, slots=True)
 class LinkPurpose:
     """What a link that is good once is good for: `first` makes the first admin, `password` sets that of `user`."""
 

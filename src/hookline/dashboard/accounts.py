@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pwdlib import PasswordHash
 
-from hookline.dashboard.account_model import AuditChoice, AuditPage, LinkPurpose, Session, SignedIn, User
+from hookline.dashboard.account_model import AuditChoice, AuditPage, LinkPurpose, Session, SignedIn, User, Vouched
 from hookline.dashboard.account_store import AccountStore
 from hookline.dashboard.viewer import ROLES, THEMES, Viewer
 from hookline.errors import RequestError, SignInRefused, StorageError
@@ -174,41 +174,41 @@ class Accounts:
             self._database.run(lambda connection: self._store.rehash(connection, row_id, old, newer_hash))
         return signed_in
 
-    def sign_in_as(
-        self, issuer: str, subject: str, name: str, role: Role, *, state: str, address: str, agent: str = ""
-    ) -> SignedIn:
-        """Begin a session of somebody whom a provider of OpenID Connect vouches for, who may be new here.
+    def count_try(self, address: str) -> None:
+        """Count a try to sign in without a password: a success, `sign_in_as`, takes it back.
 
-        Args:
-            name: what they are called here where they are new; another one like it where somebody is called so.
-            role: what the provider's claims make them; theirs from now on.
-            state: of this sign-in, good once.
+        Raises: SignInRefused where there were too many.
+        """
+        self._take_try({f"address:{_place(address)}": WITH_ADDRESS})
+
+    def sign_in_as(self, vouched: Vouched, address: str, *, agent: str = "") -> SignedIn:
+        """Begin a session of somebody whom a provider vouches for, who may be new here; their role is its word.
 
         Raises:
-            SignInRefused: the user is disabled here, or the state was used.
+            SignInRefused: the user is disabled here, or this sign-in was completed before.
         """
         now_ms = self._clock.now_ms()
         token = self._draw()
-        session = self._session(name, "oidc", address, agent, now_ms)
+        session = self._session(vouched.name, "oidc", address, agent, now_ms)
+        state_hash = _hash(vouched.state)
 
         def write(connection: Connection) -> User | None:
             self._store.lock_users(connection)
-            if not self._store.use_state(connection, _hash(state), now_ms=now_ms, expires_ms=now_ms + STATE_MS):
+            if not self._store.use_state(connection, state_hash, now_ms=now_ms, expires_ms=now_ms + STATE_MS):
                 raise SignInRefused("This sign-in was completed before: begin again.")
-            user = self._store.user_of_subject(connection, issuer, subject)
+            user = self._store.user_of_subject(connection, vouched.issuer, vouched.subject)
             if user is None:
-                user = self._add_vouched(connection, issuer, subject, name, role, address, now_ms)
-            elif user.role != role:
-                self._change_role(connection, user, role, actor="provider", address=address, now_ms=now_ms)
-            begun = self._store.begin_session(connection, _hash(token), session, user.row_id, password_hash=None)
-            if not begun:
+                user = self._add_vouched(connection, vouched, address, now_ms)
+            elif user.role != vouched.role:
+                self._change_role(connection, user, vouched.role, actor="provider", address=address, now_ms=now_ms)
+            if not self._store.begin_session(connection, _hash(token), session, user.row_id, password_hash=None):
                 return None
+            self._forgive_on(connection, (f"address:{_place(address)}",))
             self._audit_sign_in(connection, user, session, now_ms)
             return self._store.user_at(connection, user.row_id)
 
         user = self._database.run(write)
         if user is None:
-            self.record("nobody", "user.sign_in_failed", None, {"by": "oidc"}, address=address)
             raise SignInRefused("This account may not sign in here.")
         return self._signed_in(token, user, session)
 
@@ -727,18 +727,24 @@ class Accounts:
             )
         return user
 
-    def _add_vouched(
-        self, connection: Connection, issuer: str, subject: str, name: str, role: Role, address: str, now_ms: int
-    ) -> User:
+    def _add_vouched(self, connection: Connection, vouched: Vouched, address: str, now_ms: int) -> User:
         """A user under the first name like this one that is free: whoever has it here may be somebody else."""
-        name = re.sub(r"[^\w.@+~-]+", ".", _plain(name)).strip("._@+~-")[: MOST_NAME - 10] or "somebody"
+        name = re.sub(r"[^\w.@+~-]+", ".", _plain(vouched.name)).strip("._@+~-")[: MOST_NAME - 10] or "somebody"
         number, free = 1, name
         while self._store.user_named(connection, name_key(free)) is not None:
             number += 1
             free = f"{name}~{number}"
-        user = self._add(connection, checked_name(free), role, issuer=issuer, subject=subject, now_ms=now_ms)
+        user = self._add(
+            connection,
+            checked_name(free),
+            vouched.role,
+            issuer=vouched.issuer,
+            subject=vouched.subject,
+            now_ms=now_ms,
+        )
         self._store.drop_links(connection, "first", None)
-        self._audit(connection, "provider", "user.created", user, {"role": role, "by": "oidc"}, address, now_ms)
+        detail = {"role": vouched.role, "by": "oidc"}
+        self._audit(connection, "provider", "user.created", user, detail, address, now_ms)
         return user
 
     def _change_role(

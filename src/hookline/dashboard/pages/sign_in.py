@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from hookline.dashboard.accounts import LEAST_PASSWORD, MOST_PASSWORD, Accounts
 from hookline.dashboard.frame import Action, Call, FormProblems, Page, SeeOther, Shown
 from hookline.dashboard.links import is_local
-from hookline.dashboard.sessions import end_session, session_token, set_session
+from hookline.dashboard.sessions import begun_sign_in, end_session, keep_begun, session_token, set_session
 from hookline.dashboard.viewer import THEMES
 from hookline.errors import RequestError, SignInRefused
 
 if TYPE_CHECKING:
     from hookline.dashboard.account_model import LinkPurpose, SignedIn
+    from hookline.dashboard.oidc import Provider
 
 _PASSWORD_HELP = f"At least {LEAST_PASSWORD} characters. A few words in a row are easy to keep in mind."
 
@@ -62,6 +64,45 @@ def entered(call: Call, signed_in: SignedIn, location: str) -> Response:
     response = RedirectResponse(location, 303)
     set_session(response, call.request, signed_in.token, max_age_s=signed_in.lasts_s)
     return response
+
+
+async def begin(call: Call) -> Response | SeeOther:
+    """On to the provider. A link, since a form's redirect to another host is what the policy forbids."""
+    back = _back(call, call.query.get("next", ""))
+    provider = provider_of(call)
+    if provider is None:
+        return SeeOther(call.link("sign_in"), _NO_PROVIDER)
+    begun = await provider.begin(back)
+    response = RedirectResponse(begun.location, 303)
+    keep_begun(response, call.request, begun.kept)
+    return response
+
+
+async def callback(call: Call) -> Response | SeeOther:
+    """Back from the provider."""
+    accounts, provider = accounts_of(call), provider_of(call)
+    if provider is None:
+        return SeeOther(call.link("sign_in"), _NO_PROVIDER)
+    try:
+        await run_in_threadpool(accounts.count_try, call.address)
+        vouched = await provider.complete(call.query, begun_sign_in(call.request) or "")
+        signed_in = await run_in_threadpool(accounts.sign_in_as, vouched, call.address, agent=agent_of(call))
+    except SignInRefused as refused:
+        if not refused.wait_s:
+            detail = {"by": "oidc", "reason": refused.message}
+            await run_in_threadpool(
+                accounts.record, "nobody", "user.sign_in_failed", None, detail, address=call.address
+            )
+        return SeeOther(call.link("sign_in"), refused.message)
+    response = await run_in_threadpool(entered, call, signed_in, _back(call, vouched.next))
+    keep_begun(response, call.request, None)
+    return response
+
+
+def provider_of(call: Call) -> Provider | None:
+    """The provider of OpenID Connect that is set up, or None."""
+    found: Provider | None = call.parts.extra.get("oidc")
+    return found
 
 
 def do_sign_out(call: Call) -> Response:
@@ -148,6 +189,7 @@ def do_end_others(call: Call) -> SeeOther:
     return SeeOther(call.link("account"), f"{len(others)} other session{'s' if len(others) != 1 else ''} ended.")
 
 
+_NO_PROVIDER = "No provider is set up here: sign in with a password."
 _NOT_GOOD = (
     "This link was used, or its time is over. An admin makes a new one under Settings, Users; so does the command "
     "`hookline users link` on the machine."
@@ -170,7 +212,7 @@ def _sign_in_form(
     call: Call, back: str, problems: FormProblems | None = None, *, name: str = "", status: int = 200
 ) -> Shown:
     data: Mapping[str, Any] = {"next": back, "name": name}
-    also = {"problems": problems or FormProblems(), "provider": call.parts.extra.get("oidc")}
+    also = {"problems": problems or FormProblems(), "provider": provider_of(call)}
     return Shown("sign_in.html", "Sign in", data, also, status)
 
 
@@ -213,6 +255,8 @@ def _account_page(call: Call, problems: FormProblems | None = None, *, status: i
 PAGES: tuple[Page | Action, ...] = (
     Page("sign_in", "/sign-in", sign_in, is_open=True),
     Action("do_sign_in", "/sign-in", do_sign_in, role="viewer", is_open=True),
+    Page("oidc_begin", "/sign-in/provider", begin, is_open=True),
+    Page("oidc_callback", "/sign-in/callback", callback, is_open=True),
     Action("sign_out", "/sign-out", do_sign_out, role="viewer", is_open=True),
     Page("first", "/first", first, is_open=True),
     Action("do_first", "/first", do_first, role="viewer", is_open=True),
