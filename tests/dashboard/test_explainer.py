@@ -71,7 +71,7 @@ def test_the_step_and_the_culprit_are_on_the_page(world: Ends, operator: Browser
     answer = operator.submit(operator.get(PAGE), "explain", header=header, body=spaced, secret="whsec_mine")
 
     text = " ".join(answer.page.text.split())
-    assert "the body was changed on its way" in text
+    assert "The body was changed on its way" in text
     assert "json.dumps" in text
     assert "Billing" in text  # whose secret it is
     fields = dict(answer.page.form("explain").fields)
@@ -169,7 +169,7 @@ def test_from_a_delivery(world: Ends, operator: Browser, viewer: Browser, endpoi
     of_the_log = operator.submit(page, "explain")
     assert "cut as logs show it" in of_the_log.page.text
     held = operator.submit(page, "explain", header=header)
-    assert "the signature holds over these bytes" in held.page.text
+    assert "The signature holds over these bytes" in held.page.text
     changed = operator.submit(page, "explain", header=header, body=sent.decode().replace("Personal", "Personel"))
     assert "not as it was sent" in changed.page.text
     assert viewer.get(link).status == 200

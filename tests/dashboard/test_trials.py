@@ -70,7 +70,7 @@ def test_a_test_arrives_and_is_followed(world: Ends, operator: Browser, endpoint
 
     text = " ".join(answer.page.text.split())
     assert answer.status == 200
-    assert "the test was answered 200" in text
+    assert "The test was answered 200" in text
     assert "Our receiver kept it from default : ● applied" in text.replace("default:", "default :")
     assert json.loads(world.answering.seen[-1][2])["data"]["first_name"] == "Edited"
     told = operator.post(tab(endpoint, "/test?format=json"), {"type": "dsync.user.created", "data": "{}"}).json["test"]
@@ -87,7 +87,7 @@ def test_a_refusal_says_what_to_do(world: Ends, operator: Browser, endpoint: End
 
     answer = operator.submit(operator.get(tab(endpoint)), "/test", button="send")
 
-    assert "the test was answered 401" in answer.page.text
+    assert "The test was answered 401" in answer.page.text
     assert "check which secret the endpoint verifies with" in answer.page.text
     assert "<script>alert" not in answer.text
     assert "&lt;script&gt;alert" in answer.text
