@@ -104,10 +104,10 @@ class Ends:
 
 
 @contextlib.contextmanager
-def ends(folder: Path) -> Iterator[Ends]:
-    """Both ends on files in a folder."""
+def ends(folder: Path, sender_url: str | None = None) -> Iterator[Ends]:
+    """Both ends on files in a folder, or the sender on another database."""
     clock = TurnedClock(NOW_MS)
-    database = connect(f"sqlite:///{folder / 'sender.db'}")
+    database = connect(sender_url or f"sqlite:///{folder / 'sender.db'}")
     receiver_url = f"sqlite:///{folder / 'receiver.db'}"
     receiver = Receiver(receiver_url, secrets=[RECEIVER_SECRET], clock=clock)
     receiver.open()

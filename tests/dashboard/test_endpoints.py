@@ -22,16 +22,25 @@ from hookline.rules.schedule import PRODUCTION
 from hookline.sender.statistics import HOUR_MS, LATENCY_MS, Counted, StatisticsStore
 from hookline.wire.signature import sign
 
+from ..postgres import Cluster
 from .browser import Browser
 from .endpoint_world import NOW_MS, Ends, ends
 
 NEW = "/dashboard/production/endpoints/new"
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ends]:
-    with ends(tmp_path_factory.mktemp("endpoints")) as made:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Ends]:
+    folder = tmp_path_factory.mktemp("endpoints")
+    if request.param == "sqlite":
+        with ends(folder) as made:
+            yield made
+        return
+    cluster: Cluster = request.getfixturevalue("postgres")
+    name = cluster.migrated()
+    with ends(folder, cluster.url(name)) as made:
         yield made
+    cluster.drop(name)
 
 
 @pytest.fixture
