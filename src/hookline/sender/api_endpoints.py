@@ -40,6 +40,9 @@ from hookline.sender.queries import endpoint_page, version_page
 from hookline.sender.registry import (
     EVENT_PATTERN,
     MAX_EVENTS,
+    MAX_RATE_PER_MIN,
+    MAX_RETRIES,
+    MIN_GAP_S,
     UNCHANGED,
     CustomHeader,
     check_patterns,
@@ -55,11 +58,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hookline.sender.model import Endpoint, EndpointVersion
-
-MAX_RETRIES: Final = 6
-"""Of an endpoint's own schedule (the guide: up to six, over up to three days)."""
-MIN_GAP_S: Final = 1
-MAX_RATE_PER_MIN: Final = 1_000_000
 
 # A NUL is text to JSON and to SQLite, and none to PostgreSQL.
 Description = Annotated[str, Field(max_length=500, pattern=NO_NUL)]

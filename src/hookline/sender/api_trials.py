@@ -84,7 +84,7 @@ def _shown(trial: Trial) -> dict[str, Any]:
     return {
         "object": "endpoint_test",
         "endpoint_id": trial.endpoint.id,
-        "note": _note(trial),
+        "note": trial.note,
         "event": json.loads(trial.body),
         "outcome": last.outcome,
         "status": last.status,
@@ -94,12 +94,3 @@ def _shown(trial: Trial) -> dict[str, Any]:
         "delivery": delivery_shown(trial.delivery),
         "attempts": [attempt_shown(one) for one in trial.attempts],
     }
-
-
-def _note(trial: Trial) -> str | None:
-    endpoint = trial.endpoint
-    if endpoint.status == "disabled":
-        return "the endpoint is disabled: tests reach it, events do not"
-    if endpoint.paused_ms is not None:
-        return "the endpoint is paused: tests reach it, events are held"
-    return None

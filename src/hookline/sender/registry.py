@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 EVENT_PATTERN: Final = r"\*|[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*(?:\.\*|\.[a-z0-9_]+)"
 _PATTERN: Final = re.compile(EVENT_PATTERN)
 MAX_EVENTS: Final = 500
+MAX_RETRIES: Final = 6
+"""Of an endpoint's own schedule (the guide: up to six, over up to three days)."""
+MIN_GAP_S: Final = 1
+MAX_RATE_PER_MIN: Final = 1_000_000
 
 
 class Unchanged(Enum):

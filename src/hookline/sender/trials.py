@@ -52,6 +52,15 @@ class Trial:
     delivery: Delivery
     attempts: tuple[Attempt, ...]
 
+    @property
+    def note(self) -> str | None:
+        """Where the endpoint gets nothing but tests at the moment."""
+        if self.endpoint.status == "disabled":
+            return "the endpoint is disabled: tests reach it, events do not"
+        if self.endpoint.paused_ms is not None:
+            return "the endpoint is paused: tests reach it, events are held"
+        return None
+
 
 class Trials:
     """Sends test events.

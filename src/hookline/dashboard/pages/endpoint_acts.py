@@ -17,12 +17,11 @@ from hookline.sender.model import Endpoint
 from hookline.sender.replays import EarlierState, Selection
 from hookline.wire.signature import HEADER
 from hookline.wire.standard import secret_form
-from hookline.wire.timestamps import parse_us
+from hookline.wire.timestamps import moment_ms
 
 _DELIVER: Final[tuple[Deliver, ...]] = ("all", "since", "latest", "none")
 OVERLAPS_H: Final = (24, 72, 0)
 SINCE: Final = (("1h", "the last hour"), ("6h", "6 hours"), ("24h", "24 hours"), ("3d", "3 days"), ("7d", "7 days"))
-_SPANS_MS: Final = {"h": 3_600_000, "d": 86_400_000}
 SNIPPETS: Final = (
     ("nextjs", "Next.js", "nextjs.ts"),
     ("express", "Express", "express.js"),
@@ -263,11 +262,9 @@ def _selection(call: Call, found: Endpoint, typed: dict[str, str], problems: For
 
 
 def _time_ms(call: Call, text: str) -> int | None:
-    """A time as people write it: RFC 3339, or how long ago; None where it is none."""
-    if text[-1:] in _SPANS_MS and text[:-1].isascii() and text[:-1].isdigit() and len(text) <= 6:
-        return call.now_ms - int(text[:-1]) * _SPANS_MS[text[-1]]
+    """A time or an age, as people write them; None where it is neither."""
     try:
-        return parse_us(text) // 1000
+        return moment_ms(text, call.now_ms)
     except ValueError:
         return None
 

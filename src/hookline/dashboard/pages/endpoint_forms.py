@@ -25,10 +25,8 @@ from hookline.errors import ConfigError, RequestError
 from hookline.rules.address import MAX_URL
 from hookline.rules.schedule import Schedule, parse_schedule
 from hookline.sender.model import OPERATIONAL_TYPES, Endpoint
-from hookline.sender.registry import CustomHeader, check_patterns
+from hookline.sender.registry import MAX_RATE_PER_MIN, MAX_RETRIES, MIN_GAP_S, CustomHeader, check_patterns
 
-MAX_RETRIES: Final = 6
-MAX_RATE_PER_MIN: Final = 1_000_000
 _MOST_TEXT: Final = 20_000
 # 128 bits.
 _TOKEN_BYTES: Final = 16
@@ -338,8 +336,8 @@ def _gaps(text: str) -> list[float]:
     if len(schedule.offsets_s) > MAX_RETRIES:
         raise ConfigError("retries", f"expected at most {MAX_RETRIES} waits, got {len(schedule.offsets_s)}")
     gaps_s = [later - earlier for earlier, later in pairwise((0.0, *schedule.offsets_s))]
-    if any(gap_s < 1 for gap_s in gaps_s):
-        raise ConfigError("retries", "expected waits of at least 1s")
+    if any(gap_s < MIN_GAP_S for gap_s in gaps_s):
+        raise ConfigError("retries", f"expected waits of at least {MIN_GAP_S}s")
     return gaps_s
 
 

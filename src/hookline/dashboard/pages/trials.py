@@ -144,11 +144,6 @@ async def _told(call: Call, trial: Trial) -> dict[str, Any]:
         entry = await ReceiverObserver(call.parts.receiver).entry(trial.delivery.event_id)
         if entry is not None:
             became = {"source": entry.source, "state": entry.state, "reason": entry.reason}
-    note = None
-    if trial.endpoint.status == "disabled":
-        note = "The endpoint is disabled: tests reach it, events do not."
-    elif trial.endpoint.paused_ms is not None:
-        note = "The endpoint is paused: tests reach it, events are held."
     return {
         "delivery_id": trial.delivery.id,
         "event_id": trial.delivery.event_id,
@@ -156,7 +151,7 @@ async def _told(call: Call, trial: Trial) -> dict[str, Any]:
         "status": last.status,
         "meaning": f"the test {advice.meaning}",
         "to_do": advice.to_do,
-        "note": note,
+        "note": trial.note,
         "request_headers": evidence.get("request", {}).get("headers", []),
         "detail": evidence.get("detail"),
         "address": evidence.get("address"),
