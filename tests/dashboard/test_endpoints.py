@@ -531,6 +531,19 @@ def test_what_is_not_there(operator: Browser) -> None:
     """A helpful 404, whatever stands in the path."""
     for tab in ("", "/test", "/subscriptions", "/settings", "/secret", "/activity", "/pause", "/resume", "/recover"):
         assert operator.get(at("we_%3Cscript%3E", tab)).status == 404
+    for act in (
+        "/test",
+        "/check",
+        "/subscriptions",
+        "/settings",
+        "/pause",
+        "/resume",
+        "/disable",
+        "/delete",
+        "/recover",
+    ):
+        answer = operator.post(at("we_unknown", act), {"type": "user.created", "data": "{}", "deliver": "all"})
+        assert answer.status == 404, act
     assert operator.get("/dashboard/elsewhere/endpoints").status == 404
 
 
