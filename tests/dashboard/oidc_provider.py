@@ -51,7 +51,7 @@ class OidcProvider:
 
     clock: TurnedClock
     claims: dict[str, Any] = field(default_factory=dict)
-    change: Callable[[dict[str, Any]], None] = lambda _: None
+    change: Callable[[dict[str, Any]], object] = lambda _: None
     sign: Callable[[dict[str, Any]], str] | None = None
     keys: list[Any] = field(default_factory=lambda: [_FIRST])
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)

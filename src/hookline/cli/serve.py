@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import os
@@ -257,6 +258,12 @@ def _add_dashboard(
         # Without the public URL settings with a provider are refused.
         redirect_uri = f"{config.dashboard.public_url}{DASHBOARD_PATH}/sign-in/callback"
         extra["oidc"] = Provider(oidc, redirect_uri=redirect_uri, clock=SystemClock())
+    if config.tls_cert is None and not _is_here(config.host) and not _is_https(config.dashboard.public_url):
+        plan.warnings.append(
+            "the dashboard is at plain http, where passwords and sessions can be read on their way: set "
+            "HOOKLINE_TLS_CERT and _KEY, or put a proxy that speaks TLS in front and say so by "
+            "HOOKLINE_DASHBOARD_PUBLIC_URL and HOOKLINE_TRUSTED_PROXIES"
+        )
     plan.dashboard = dashboard = Dashboard(
         accounts=accounts,
         sender=sender,
@@ -393,6 +400,18 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
     if "traces" in facts:
         yield "  traces    by OTLP, as the environment says"
     yield "Ctrl-C stops it."
+
+
+def _is_here(host: str) -> bool:
+    """Whether nobody but this machine gets there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_https(url: str | None) -> bool:
+    return url is not None and url.startswith("https:")
 
 
 def _shown(database_url: str) -> str:
