@@ -90,9 +90,8 @@ def given_headers(header: HeaderValue) -> dict[str, list[str]]:
                 continue
             name = match[1].lower().replace("_", "-").removeprefix("http-")
             own = line[match.end() :].strip()
-            if (
-                match[0].count('"') + match[0].count("'") == 2
-            ):  # a member of JSON or of a dict: its value is quoted, too
+            # A member of JSON or of a dict: its value is quoted, too.
+            if match[0].count('"') + match[0].count("'") == 2:
                 own = own.rstrip(",").strip("\"'")
             found.setdefault(name, []).append(own)
         left = max(0, left - len(text))
@@ -215,7 +214,7 @@ def _malformed(text: str, times: list[str], marks: list[str], digests: list[Find
         return Finding("signature_missing", "the header's value has no v1, or an empty one", to_do)
     found = next((problem for problem in digests if problem is not None), None)
     return found or Finding(
-        "pair_malformed", f"the parts of the header's value are not joined as they must: {why}", to_do
+        "pair_malformed", f"the parts of the header's value are not joined as they must be: {why}", to_do
     )
 
 
