@@ -92,6 +92,8 @@ def test_a_refusal_says_what_to_do(world: Ends, operator: Browser, endpoint: End
     assert "<script>alert" not in answer.text
     assert "&lt;script&gt;alert" in answer.text
     assert "req_1" in answer.page.text
+    explained = operator.get(answer.page.link("Explain its signature"))
+    assert "attempt 1: status_401" in explained.page.text
 
 
 @pytest.mark.parametrize(
