@@ -271,6 +271,14 @@ def test_what_is_wrong_stands_beside_its_field(
     assert world.rows("select count(*) from hookline_sender_endpoints") == before
 
 
+def test_all_that_is_wrong_is_said_at_once(operator: Browser) -> None:
+    """Whatever finds it: the form, the types, the address."""
+    answer = operator.post(NEW, {"url": "https://inner.example/", "timeout_s": "100", "schedule": "x", "do": "create"})
+
+    summary = answer.text.partition('id="problems"')[2].partition("</section>")[0]
+    assert [name for name in ("url", "events", "timeout_s", "schedule") if f"#field-{name}" not in summary] == []
+
+
 def test_the_same_url_twice_is_refused(operator: Browser, made: Any) -> None:
     """Beside the URL."""
     answer = operator.post(NEW, {"url": made.url, "events": "dsync.*", "do": "create"})

@@ -68,9 +68,12 @@ def create(call: Call) -> Shown | SeeOther:
         return _form(call, typed, problems, looked=looked)
     problems = FormProblems()
     values = _values(typed, problems)
+    _check_events(values["events"], problems)
+    if typed.url:
+        found, _ = _looked(call, typed.url)
+        problems.by_field = {**found.by_field, **problems.by_field}
     if not problems:
         try:
-            check_patterns(values["events"])
             made = call.sender.registry.create(call.environment, **values, actor=call.viewer.actor)
         except RequestError as error:
             problems = _problems_of(error)
@@ -91,12 +94,11 @@ def change_subscriptions(call: Call) -> Shown | SeeOther:
     typed = _typed(call)
     if call.text("do", most=20) == "filter":
         return _subscriptions(call, found, typed, FormProblems())
-    events = _events(typed)
-    try:
-        check_patterns(events)
-        call.sender.registry.change(call.environment, found.id, events=events, actor=call.viewer.actor)
-    except RequestError as error:
-        return _subscriptions(call, found, typed, FormProblems.of(error), status=422)
+    events, problems = _events(typed), FormProblems()
+    _check_events(events, problems)
+    if problems:
+        return _subscriptions(call, found, typed, problems, status=422)
+    call.sender.registry.change(call.environment, found.id, events=events, actor=call.viewer.actor)
     return SeeOther(call.link("endpoint_subscriptions", id=found.id), "The subscriptions are changed.")
 
 
@@ -275,7 +277,6 @@ def _values(typed: Typed, problems: FormProblems) -> dict[str, Any]:
 
     def note(name: str, message: str) -> None:
         problems.by_field.setdefault(name, message)
-        problems.summary = "This cannot be done as it stands"
 
     if not typed.url:
         note("url", "expected where to send events, as in https://example.com/webhooks")
@@ -324,6 +325,13 @@ def _events(typed: Typed) -> list[str]:
         # The sender's own events are told to those alone who name them.
         return ["*", *(one for one in asked if one in OPERATIONAL_TYPES or one in {"endpoint.*", "delivery.*"})]
     return [one for one in asked if one in whole or not asks_for(whole, one)]
+
+
+def _check_events(events: list[str], problems: FormProblems) -> None:
+    try:
+        check_patterns(events)
+    except RequestError as error:
+        problems.by_field |= FormProblems.of(error).by_field
 
 
 def _words(text: str) -> Iterable[str]:
