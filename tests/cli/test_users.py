@@ -41,7 +41,7 @@ def accounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Accounts:
     for name in [name for name in os.environ if name.startswith("HOOKLINE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hookline.dashboard.accounts.PasswordHash.recommended", lambda: CHEAP)
+    monkeypatch.setattr("hookline.dashboard.credentials.PasswordHash.recommended", lambda: CHEAP)
     database = connect("sqlite:///hookline.db")
     made = Accounts(database)
     made.open()

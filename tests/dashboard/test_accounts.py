@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from hookline.dashboard.account_model import AuditChoice, SignedIn, Vouched
-from hookline.dashboard.accounts import AUDIT_MS, IDLE_MS, LINK_MS, Accounts, name_key
+from hookline.dashboard.accounts import AUDIT_MS, IDLE_MS, LINK_MS, Accounts
+from hookline.dashboard.credentials import name_key
 from hookline.dashboard.viewer import Viewer
 from hookline.errors import RequestError, SignInRefused
 from hookline.storage import Connection, Database, connect

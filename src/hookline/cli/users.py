@@ -15,7 +15,8 @@ from hookline.cli.parameters import AsJson
 from hookline.cli.sender_commands import Yes, is_sure
 from hookline.cli.tables import print_json, print_table, time_of
 from hookline.config import SETTINGS, Settings, load
-from hookline.dashboard.accounts import LEAST_PASSWORD, Accounts
+from hookline.dashboard.accounts import Accounts
+from hookline.dashboard.credentials import LEAST_PASSWORD
 from hookline.dashboard.links import ROOT
 from hookline.errors import ConfigError
 from hookline.rules.roles import Role

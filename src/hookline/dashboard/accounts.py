@@ -11,27 +11,22 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import logging
-import re
 import secrets
-import threading
-import unicodedata
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-from pwdlib import PasswordHash
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from hookline.dashboard.account_model import AuditChoice, AuditPage, LinkPurpose, Session, SignedIn, User, Vouched
 from hookline.dashboard.account_store import AccountStore
-from hookline.dashboard.viewer import ROLES, THEMES, Viewer
+from hookline.dashboard.credentials import Passwords, checked_name, checked_role, invalid, name_key, name_like
+from hookline.dashboard.viewer import THEMES, Viewer
 from hookline.errors import RequestError, SignInRefused, StorageError
 from hookline.loop import SystemClock
 from hookline.rules.sign_in import FORGET_MS, WITH_ADDRESS, WITH_NAME, WITH_PAIR, Patience, Tries, place_of
 from hookline.sender.ids import IdMaker
-from hookline.storage.migrate import migrate, migrations_missing
+from hookline.storage.migrate import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pwdlib import PasswordHash
 
     from hookline.dashboard.account_model import Method
     from hookline.dashboard.viewer import Role, Theme
@@ -53,9 +48,6 @@ AUDIT_MS: Final = 365 * DAY_MS
 # How long the state of a provider's answer is known as used: longer than a provider takes its code for good.
 STATE_MS: Final = 3_600_000
 
-LEAST_PASSWORD: Final = 10
-MOST_PASSWORD: Final = 500
-MOST_NAME: Final = 100
 # How often it is written that a session is used.
 _USED_MS: Final = 60_000
 _TEND_MS: Final = 3_600_000
@@ -63,17 +55,12 @@ _AUDIT_AT_ONCE: Final = 1_000
 _MOST_AGENT: Final = 200
 _MOST_TEXT: Final = 500
 _MOST_TOKEN: Final = 200
-# Passwords compared at once: each takes 64 MiB for a moment.
-_AT_ONCE: Final = 2
-_TURN_S: Final = 10.0
-
-# It is a part of paths, and of the names in audit trails.
-_NAME: Final = re.compile(r"[^\W_][\w.@+~-]{0,99}")
 
 _WRONG: Final = "This name and password do not go together."
 _SPENT: Final = "This link was used, or is no longer good. Ask for a new one: `hookline users link`."
 
-Actor = str
+# What audit trails call who did something: `user:<name>`, an API key's id, `command`, or `provider`.
+Actor: TypeAlias = str
 
 
 class Accounts:
@@ -99,12 +86,10 @@ class Accounts:
         self._store = AccountStore(database.dialect)
         self._clock = clock or SystemClock()
         self._draw = draw
-        self._hasher = hasher or PasswordHash.recommended()
+        self._passwords = Passwords(hasher)
         self.session_s = SESSION_S if session_s is None else session_s
         self._idle_ms = min(IDLE_MS, round(self.session_s * 1000))
         self._ids = IdMaker()
-        self._nobodys_hash: str | None = None
-        self._turns = threading.BoundedSemaphore(_AT_ONCE)
         self._tended_ms: int | None = None
 
     @property
@@ -115,10 +100,6 @@ class Accounts:
     def open(self) -> None:
         """Bring the tables up to date."""
         migrate(self._database, PART, PACKAGE)
-
-    def migrations_missing(self) -> int:
-        """How many migrations are still to be applied."""
-        return migrations_missing(self._database, PART, PACKAGE)
 
     # -- signing in --------------------------------------------------------------------------------------------
 
@@ -156,12 +137,11 @@ class Accounts:
             f"name:{_hash(key)}": WITH_NAME,
         }
         failures = self._take_try(patience)
-        password = normalized(password)
-        nobodys_hash = self._hash_of_nobody()
+        self._passwords.prepare()
         with self._database.read() as connection:
             user = self._store.user_named(connection, key)
         known = user.password_hash if user is not None else None
-        is_right, newer_hash = self._compare(password, known or nobodys_hash)
+        is_right, newer_hash = self._passwords.compare(password, known)
         signed_in = None
         if user is not None and known is not None and is_right and user.disabled_ms is None:
             signed_in = self._begin(user, "password", address, agent, password_hash=known, forgives=tuple(patience))
@@ -261,7 +241,7 @@ class Accounts:
         if purpose is None or purpose.kind != "first":
             raise SignInRefused(_SPENT)
         name = checked_name(name)
-        password_hash = self._hashed(password, name)
+        password_hash = self._passwords.hashed(password, name)
         now_ms = self._clock.now_ms()
 
         def write(connection: Connection) -> User | None:
@@ -289,7 +269,7 @@ class Accounts:
         purpose = self.purpose_of(token)
         if purpose is None or purpose.user is None:
             raise SignInRefused(_SPENT)
-        password_hash = self._hashed(password, purpose.user)
+        password_hash = self._passwords.hashed(password, purpose.user)
         now_ms = self._clock.now_ms()
 
         def write(connection: Connection) -> User | None:
@@ -348,7 +328,7 @@ class Accounts:
         """
         name = checked_name(name)
         role = checked_role(role)
-        password_hash = None if password is None else self._hashed(password, name)
+        password_hash = None if password is None else self._passwords.hashed(password, name)
         now_ms = self._clock.now_ms()
 
         def write(connection: Connection) -> User:
@@ -382,7 +362,7 @@ class Accounts:
 
     def set_password(self, name: str, password: str, *, actor: Actor = "command", address: str = "") -> None:
         """Give a user another password, and end their sessions. RequestError 404; 422 for a password that is none."""
-        password_hash = self._hashed(password, name)
+        password_hash = self._passwords.hashed(password, name)
         now_ms = self._clock.now_ms()
 
         def write(connection: Connection) -> None:
@@ -402,9 +382,9 @@ class Accounts:
         """
         self._take_try(patience := {f"own:{_hash(name_key(viewer.name))}": WITH_PAIR})
         user = self.user(viewer.name)
-        is_right, _ = self._compare(normalized(old), user.password_hash or self._hash_of_nobody())
-        if not is_right or user.password_hash is None:
-            raise _invalid("old", "this is not your password")
+        is_right, _ = self._passwords.compare(old, user.password_hash)
+        if not is_right:
+            raise invalid("old", "this is not your password")
         self._forgive(tuple(patience))
         self.set_password(viewer.name, new, actor=viewer.actor, address=address)
         return self._begun(self.user(viewer.name), "password", address, agent, password_hash=None)
@@ -455,7 +435,7 @@ class Accounts:
     def set_theme(self, viewer: Viewer, theme: Theme) -> None:
         """Keep how pages are to look for somebody."""
         if theme not in THEMES:
-            raise _invalid("theme", f"expected one of {', '.join(THEMES)}")
+            raise invalid("theme", f"expected one of {', '.join(THEMES)}")
 
         def write(connection: Connection) -> None:
             self._store.lock_users(connection)
@@ -604,33 +584,6 @@ class Accounts:
             kept = {one: tries.taken_back() if one.startswith("address:") else Tries() for one, tries in found.items()}
             self._store.put_tries(connection, kept)
 
-    def _compare(self, password: str, password_hash: str) -> tuple[bool, str | None]:
-        """Whether a password is the one of a hash; and a newer hash where that one is of an older strength."""
-        if len(password) > MOST_PASSWORD or not _is_encodable(password):
-            password, password_hash = "", self._hash_of_nobody()
-        with self._turn():
-            return self._hasher.verify_and_update(password, password_hash)
-
-    def _hashed(self, password: str, name: str) -> str:
-        password = checked_password(password, name)
-        with self._turn():
-            return self._hasher.hash(password)
-
-    def _hash_of_nobody(self) -> str:
-        """What a password is compared with where there is none: of the same cost, and nobody's."""
-        if self._nobodys_hash is None:
-            self._nobodys_hash = self._hasher.hash(secrets.token_urlsafe())
-        return self._nobodys_hash
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=_TURN_S):
-            raise SignInRefused("Too many sign in at this moment. Try again in a moment.", wait_s=5)
-        try:
-            yield
-        finally:
-            self._turns.release()
-
     def _begin(
         self,
         user: User,
@@ -729,14 +682,14 @@ class Accounts:
 
     def _add_vouched(self, connection: Connection, vouched: Vouched, address: str, now_ms: int) -> User:
         """A user under the first name like this one that is free: whoever has it here may be somebody else."""
-        name = re.sub(r"[^\w.@+~-]+", ".", _plain(vouched.name)).strip("._@+~-")[: MOST_NAME - 10] or "somebody"
+        name = name_like(vouched.name)
         number, free = 1, name
         while self._store.user_named(connection, name_key(free)) is not None:
             number += 1
             free = f"{name}~{number}"
         user = self._add(
             connection,
-            checked_name(free),
+            free,
             vouched.role,
             issuer=vouched.issuer,
             subject=vouched.subject,
@@ -788,46 +741,6 @@ class Accounts:
         )
 
 
-def name_key(name: str) -> str:
-    """A name as it is compared: `Ada` and `ada` are one."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()[:_MOST_TEXT].encode("utf-8", "replace").decode()
-
-
-def normalized(password: str) -> str:
-    """A password as every keyboard means it: composed and decomposed letters are one (RFC 8265)."""
-    return unicodedata.normalize("NFC", password)
-
-
-def checked_name(name: str) -> str:
-    """A name that somebody may have. RequestError 422 `name` where it is none."""
-    name = unicodedata.normalize("NFC", name).strip()
-    if not _NAME.fullmatch(name):
-        raise _invalid(
-            "name", f"expected 1 to {MOST_NAME} letters, digits and . _ @ + ~ -, beginning with a letter or a digit"
-        )
-    return name
-
-
-def checked_role(role: str) -> Role:
-    """A role. RequestError 422 `role` where it is none."""
-    for known in ROLES:
-        if role == known:
-            return known
-    raise _invalid("role", f"expected one of {', '.join(ROLES)}")
-
-
-def checked_password(password: str, name: str) -> str:
-    """A password that somebody may have. RequestError 422 `password` where it is none."""
-    password = normalized(password)
-    if not LEAST_PASSWORD <= len(password) <= MOST_PASSWORD or not _is_encodable(password):
-        raise _invalid("password", f"expected {LEAST_PASSWORD} to {MOST_PASSWORD} characters")
-    if name_key(password) == name_key(name) or len(set(password)) < 4:
-        raise _invalid(
-            "password", "expected something harder to guess: not the name, and not one letter again and again"
-        )
-    return password
-
-
 def _refuse_hasty(found: Mapping[str, Tries], patience: Mapping[str, Patience], now_ms: int) -> None:
     wait_ms = max((tries.wait_ms(patience[one], now_ms) for one, tries in found.items()), default=0)
     if wait_ms:
@@ -850,15 +763,3 @@ def _place(address: str) -> str:
 def _plain(text: str) -> str:
     """As every database keeps it."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()[:_MOST_TEXT]
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _invalid(field: str, message: str) -> RequestError:
-    return RequestError(422, "invalid", message, [{"code": "invalid", "field": field, "message": message}])

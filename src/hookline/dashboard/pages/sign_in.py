@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
-from hookline.dashboard.accounts import LEAST_PASSWORD, MOST_PASSWORD, Accounts
+from hookline.dashboard.accounts import Accounts
+from hookline.dashboard.credentials import LEAST_PASSWORD, MOST_PASSWORD
 from hookline.dashboard.frame import Action, Call, FormProblems, Page, SeeOther, Shown
 from hookline.dashboard.links import is_local
 from hookline.dashboard.sessions import begun_sign_in, end_session, keep_begun, session_token, set_session
@@ -59,8 +60,7 @@ def do_sign_in(call: Call) -> Shown | Response:
 
 def entered(call: Call, signed_in: SignedIn, location: str) -> Response:
     """Go on as somebody: under a new token, and what the browser was signed in with before ends."""
-    if (earlier := session_token(call.request)) is not None:
-        accounts_of(call).sign_out(earlier)
+    _end_this(call)
     response = RedirectResponse(location, 303)
     set_session(response, call.request, signed_in.token, max_age_s=signed_in.lasts_s)
     return response
@@ -107,8 +107,7 @@ def provider_of(call: Call) -> Provider | None:
 
 def do_sign_out(call: Call) -> Response:
     """End this session; also where it has ended already."""
-    if (token := session_token(call.request)) is not None:
-        accounts_of(call).sign_out(token)
+    _end_this(call)
     response = RedirectResponse(call.link("sign_in"), 303)
     end_session(response, call.request)
     return response
@@ -194,6 +193,12 @@ _NOT_GOOD = (
     "This link was used, or its time is over. An admin makes a new one under Settings, Users; so does the command "
     "`hookline users link` on the machine."
 )
+
+
+def _end_this(call: Call) -> None:
+    """End the session that the request came with, if it is one: a stranger's cookie costs no write."""
+    if call.viewer.session_id and (token := session_token(call.request)) is not None:
+        accounts_of(call).sign_out(token)
 
 
 def _secret(call: Call, name: str) -> str:
