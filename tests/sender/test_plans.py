@@ -41,6 +41,7 @@ OWN_LIST = {
 MAY_SORT = {
     "event_log_counts",
     "event_log_sent",
+    "deliveries_failed_of",
     "minutes_series",
     "type_hours_of",
     "endpoints_matching",

@@ -27,8 +27,12 @@ def retry_delivery(
     *,
     now_ms: int,
     idempotency: IdempotencyKey | None = None,
+    actor: str | None = None,
 ) -> Delivery:
     """Make one more attempt of a delivery due now. It uses no slot of the schedule.
+
+    Args:
+        actor: who asks, for the audit trail; None writes no line there.
 
     Returns: the delivery as it is now. The caller notifies the delivery loop after the commit. A call that repeats
     an idempotency key asks for nothing more.
@@ -64,6 +68,7 @@ def retry_delivery(
         )
     if not store.keep_bodies(connection, [delivery.event_row]):
         raise event_pruned(delivery.event_id)
+    _note(connection, store, delivery, actor, "delivery.retried", now_ms)
     return _moved(connection, store, delivery, decided, now_ms=now_ms)
 
 
@@ -75,8 +80,12 @@ def cancel_delivery(
     *,
     now_ms: int,
     idempotency: IdempotencyKey | None = None,
+    actor: str | None = None,
 ) -> Delivery:
     """Cancel a delivery that waits or is held.
+
+    Args:
+        actor: who asks, for the audit trail; None writes no line there.
 
     Raises:
         RequestError: 404; 409 `delivery_not_cancelable`.
@@ -91,6 +100,7 @@ def cancel_delivery(
             "delivery_not_cancelable",
             f"expected a delivery that is pending or held, this one is {delivery.state}",
         )
+    _note(connection, store, delivery, actor, "delivery.canceled", now_ms)
     return _moved(connection, store, delivery, decided, now_ms=now_ms)
 
 
@@ -99,6 +109,13 @@ def event_pruned(event_id: str) -> RequestError:
     return RequestError(
         410, "event_pruned", f"{event_id[:80]} is past its retention: its body was removed and cannot be sent again"
     )
+
+
+def _note(
+    connection: Connection, store: SenderStore, delivery: Delivery, actor: str | None, action: str, now_ms: int
+) -> None:
+    if actor is not None:
+        store.audit(connection, delivery.environment, actor=actor, action=action, object_id=delivery.id, now_ms=now_ms)
 
 
 def _found(connection: Connection, store: SenderStore, environment: Environment, delivery_id: str) -> Delivery:

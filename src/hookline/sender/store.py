@@ -716,6 +716,11 @@ class SenderStore:
         """Writes one setting over what was there."""
         self._verbs["setting_put"].run(connection, {"name": name, "value": value})
 
+    def failed_deliveries(self, connection: Connection, event_rows: Collection[int], *, limit: int) -> list[str]:
+        """The ids of failed deliveries of events, those of the newest first."""
+        named = {"event_rows": json.dumps(sorted(event_rows)), "limit": limit}
+        return [delivery_id for (delivery_id,) in self._verbs["deliveries_failed_of"].run(connection, named)]
+
     # -- audit trail -------------------------------------------------------------------------------------------
 
     def audit(
@@ -748,6 +753,11 @@ class SenderStore:
                 "now_ms": now_ms,
             },
         )
+
+    def audit_of(self, connection: Connection, environment: Environment, object_id: str) -> list[AuditEntry]:
+        """The newest lines about one thing, at most 20."""
+        named = {"environment": environment, "object_id": object_id}
+        return [AuditEntry(*row) for row in self._verbs["audit_of"].run(connection, named)]
 
     def audit_entries(
         self,

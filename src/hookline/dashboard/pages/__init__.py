@@ -8,10 +8,13 @@ from typing import Final, Protocol
 from hookline.dashboard.frame import Action, Page
 from hookline.dashboard.pages import (
     dead_letters,
+    deliveries,
     endpoint_acts,
     endpoint_forms,
     endpoints,
+    events,
     explainer,
+    find,
     handlers,
     inbox,
     jobs,
@@ -37,6 +40,9 @@ class Area(Protocol):
 
 MODULES: Final[tuple[Area, ...]] = (
     overview,
+    find,
+    events,
+    deliveries,
     endpoints,
     endpoint_forms,
     endpoint_acts,
