@@ -120,9 +120,10 @@ class Call:
         """A JSON value with what is personal redacted, unless this call reveals it."""
         return value if self.reveals else self.parts.places.redacted(value)
 
-    def shown_member(self, name: str, value: Any) -> Any:
-        """One member or column by its name, redacted likewise."""
-        return self.shown({name: value})[name]
+    def shown_member(self, name: str, value: Any, *, of: str | None = None) -> Any:
+        """One member or column by its name, redacted likewise. `of`: the object's kind, where it is known."""
+        shown = self.shown({"object": of, name: value} if of else {name: value})
+        return shown[name]
 
     def audit(self, action: str, object_id: str | None = None, **detail: Any) -> None:
         """Record that the viewer did something that no end records by itself."""

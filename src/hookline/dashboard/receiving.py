@@ -117,13 +117,13 @@ def run_data(run: RunRow) -> dict[str, Any]:
     }
 
 
-def difference_data(call: Call, differences: Iterable[Difference]) -> list[dict[str, Any]]:
-    """Field by field, redacted as anything of an object is."""
+def difference_data(call: Call, resource: str, differences: Iterable[Difference]) -> list[dict[str, Any]]:
+    """Field by field, redacted as anything of an object of this resource is."""
     return [
         {
             "field": one.field,
-            "before": cut(call.shown_member(one.field, one.before)),
-            "after": cut(call.shown_member(one.field, one.after)),
+            "before": cut(call.shown_member(one.field, one.before, of=resource)),
+            "after": cut(call.shown_member(one.field, one.after, of=resource)),
         }
         for one in differences
     ]

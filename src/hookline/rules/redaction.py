@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -143,6 +144,8 @@ def _member(name: str, value: Any) -> Any:
 
 
 PERSONAL_PLACES: Final = (
+    "$..[?@.object=='directory_user'].name",
+    "$..[?@.object=='user'].name",
     "$..email",
     "$..emails",
     "$..first_name",
@@ -157,14 +160,23 @@ PERSONAL_PLACES: Final = (
 """What people looking at payloads do not need to see of others, unless the settings say otherwise."""
 
 _STEP = re.compile(r"(\.\.|\.)(\*|[^.\[\]*'\"\s]+)|\[(?:(\*)|(\d+)|'([^']+)'|\"([^\"]+)\")\]")
+_KIND = re.compile(r"\.\.\[\?\s*@\.object\s*==\s*'([^']+)'\s*\]")
 _EVERY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Every object at any depth whose `object` is this."""
+
+    object: str
 
 
 class Places:
     """Places in JSON values, as JSONPath writes them, whose values are not shown.
 
-    Taken are `$`, members `.name` and `['name']`, every member or item `.*` and `[*]`, an item `[0]`, and a member at
-    any depth `..name`: JSONPath (RFC 9535) without filters, slices and functions.
+    Taken are `$`, members `.name` and `['name']`, every member or item `.*` and `[*]`, an item `[0]`, a member at any
+    depth `..name`, and every object of a kind at any depth, the outermost too: `..[?@.object=='directory_user']`. It is
+    JSONPath (RFC 9535) without other filters, slices and functions.
 
     Raises: ValueError naming the path that is none.
     """
@@ -178,7 +190,7 @@ class Places:
         if not self._steps:
             return value
         try:
-            return self._walk(value, {(path, 0) for path in range(len(self._steps))})
+            return self._child(None, value, {(path, 0) for path in range(len(self._steps))})
         except RecursionError:
             return REDACTED
 
@@ -189,26 +201,35 @@ class Places:
             return [self._child(index, item, open_steps) for index, item in enumerate(value)]
         return value
 
-    def _child(self, key: str | int, value: Any, open_steps: set[tuple[int, int]]) -> Any:
+    def _child(self, key: str | int | None, value: Any, open_steps: set[tuple[int, int]]) -> Any:
+        """A value below its parent; `key` is None of the outermost one, which only kinds of objects can take."""
         onward = set()
         for path, at in open_steps:
             steps = self._steps[path]
             is_deep, wanted = steps[at]
-            if wanted in (_EVERY, key):
+            if isinstance(wanted, _Kind):
+                is_taken = isinstance(value, dict) and value.get("object") == wanted.object
+            else:
+                is_taken = key is not None and wanted in (_EVERY, key)
+            if is_taken:
                 if at + 1 == len(steps):
                     return None if value is None else REDACTED
                 onward.add((path, at + 1))
-            if is_deep:
+            if is_deep or key is None:
                 onward.add((path, at))
         return self._walk(value, onward) if onward else value
 
 
-def _parsed(path: str) -> tuple[tuple[bool, str | int], ...]:
-    """The steps of a path: whether each is at any depth, and the member, the item or every one."""
+def _parsed(path: str) -> tuple[tuple[bool, str | int | _Kind], ...]:
+    """The steps of a path: whether each is at any depth, and the member, the item, every one, or a kind of objects."""
     text = path.strip()
-    steps: list[tuple[bool, str | int]] = []
+    steps: list[tuple[bool, str | int | _Kind]] = []
     at = 1
     while text.startswith("$") and at < len(text):
+        if kind := _KIND.match(text, at):
+            steps.append((True, _Kind(kind[1])))
+            at = kind.end()
+            continue
         found = _STEP.match(text, at)
         if found is None:
             break

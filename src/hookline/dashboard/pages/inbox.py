@@ -183,7 +183,7 @@ def entry(call: Call) -> Shown:
                     "kind": change.kind,
                     "is_live": change.is_live,
                     "changed_ms": change.changed_ms,
-                    "differences": difference_data(call, differences(change.before, change.after)),
+                    "differences": difference_data(call, one.resource, differences(change.before, change.after)),
                 }
                 for change in history
                 if change.cause_seq == found.seq

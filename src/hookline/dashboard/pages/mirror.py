@@ -96,7 +96,7 @@ def rows(call: Call) -> Shown:
                 "is_live": one.is_live,
                 "deleted_at": one.deleted_at,
                 "flags": one.flags,
-                "columns": {name: cut(call.shown_member(name, one.columns[name])) for name in names},
+                "columns": {name: cut(call.shown_member(name, one.columns[name], of=resource)) for name in names},
             }
             for one in found.rows
         ],
@@ -143,7 +143,7 @@ def row(call: Call) -> Shown:
         "columns": [
             {
                 "name": one.name,
-                "value": cut(call.shown_member(one.name, one.value)),
+                "value": cut(call.shown_member(one.name, one.value, of=resource)),
                 "set_by": one.event_id,
                 "set_ms": one.set_ms,
             }
@@ -154,7 +154,7 @@ def row(call: Call) -> Shown:
             {"resource": one.resource, "id": one.id, "is_known": one.is_known, "is_live": one.is_live}
             for one in found.parents
         ],
-        "touches": [_touch(call, one) for one in found.told()],
+        "touches": [_touch(call, resource, one) for one in found.told()],
         "looked_from": found.looked_from,
         "waits_for": _waits(found),
         "payload": None if found.row is None else call.shown(found.row.payload),
@@ -179,7 +179,7 @@ def _clocks(row: MirroredRow) -> list[dict[str, Any]]:
     ]
 
 
-def _touch(call: Call, told: Told) -> dict[str, Any]:
+def _touch(call: Call, resource: str, told: Told) -> dict[str, Any]:
     one = told.touch
     lost = told.lost_to
     return {
@@ -194,7 +194,7 @@ def _touch(call: Call, told: Told) -> dict[str, Any]:
         "reason": one.reason,
         "duplicates": one.duplicates,
         "change": None if told.change is None else told.change.kind,
-        "differences": difference_data(call, told.differences),
+        "differences": difference_data(call, resource, told.differences),
         "lost_to": None
         if lost is None
         else {"clock": lost[0], "at_ms": lost[1] // 1000, "event": lost[2] or None, "rests_on": evidence(lost[2])},
@@ -242,7 +242,7 @@ def _as_of(call: Call, found: Why) -> dict[str, Any]:
             "cause": chosen.cause,
             "is_live": chosen.is_live,
             "payload": call.shown(chosen.after),
-            "differences": difference_data(call, differences(chosen.before, chosen.after)),
+            "differences": difference_data(call, found.resource, differences(chosen.before, chosen.after)),
         },
     }
 

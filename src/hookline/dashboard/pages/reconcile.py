@@ -239,17 +239,17 @@ def _add_values(call: Call, source: str, items: Sequence[DriftItem], data: dict[
     try:
         with call.receiver.reconciler(source) as reconciler:
             for item, told in zip(items, data["items"], strict=True):
-                told["values"] = _values(call, reconciler.values(item))
+                told["values"] = _values(call, item.resource, reconciler.values(item))
     except SourceError as error:
         data["source_error"] = f"{error.reason}: {error}"
 
 
-def _values(call: Call, values: Sequence[tuple[str, Any, Any]]) -> list[dict[str, Any]]:
+def _values(call: Call, resource: str, values: Sequence[tuple[str, Any, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "field": name,
-            "source": cut(call.shown_member(name, there)),
-            "here": cut(call.shown_member(name, here)),
+            "source": cut(call.shown_member(name, there, of=resource)),
+            "here": cut(call.shown_member(name, here, of=resource)),
         }
         for name, there, here in values
     ]
