@@ -11,10 +11,11 @@ from hookline.dashboard.accounts import Accounts
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
-    from hookline.storage import Database
+    from hookline.storage import Connection, Database
 
 # What is tested is which hash is compared when, not how long argon2 takes.
 CHEAP: Final = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
+TABLES: Final = ("users", "sessions", "links", "sign_ins", "audit")
 PASSWORD: Final = "correct horse battery"
 
 
@@ -23,3 +24,13 @@ def opened(database: Database, clock: Clock, *, session_s: float | None = None) 
     accounts = Accounts(database, clock=clock, hasher=CHEAP, session_s=session_s)
     accounts.open()
     return accounts
+
+
+def empty(accounts: Accounts) -> None:
+    """Take everybody out again, and all that is known of them."""
+
+    def write(connection: Connection) -> None:
+        for table in TABLES:
+            connection.cursor().execute(f"delete from hookline_dashboard_{table}")
+
+    accounts.database.run(write)

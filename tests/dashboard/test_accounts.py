@@ -12,46 +12,38 @@ from hookline.dashboard.accounts import AUDIT_MS, IDLE_MS, LINK_MS, Accounts
 from hookline.dashboard.credentials import name_key
 from hookline.dashboard.viewer import Viewer
 from hookline.errors import RequestError, SignInRefused
-from hookline.storage import Connection, Database, connect
+from hookline.storage import Database, connect
 from hookline.testing import TurnedClock
 
 from ..conftest import DATABASES
 from ..postgres import Cluster
-from .people import CHEAP, PASSWORD, opened
+from .people import CHEAP, PASSWORD, TABLES, empty, opened
 
-TABLES = ("users", "sessions", "links", "sign_ins", "audit")
 HOME = "198.51.100.7"
 ELSEWHERE = "203.0.113.9"
 
 
 @pytest.fixture(scope="module", params=DATABASES)
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """One of each kind for all of these tests."""
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    """One database of each kind for all of these tests."""
     if request.param == "sqlite":
-        found = connect(f"sqlite:///{tmp_path_factory.mktemp('accounts') / 'accounts.db'}")
-        opened(found, TurnedClock())
-        yield found
-        found.close()
+        database = connect(f"sqlite:///{tmp_path_factory.mktemp('accounts') / 'accounts.db'}")
+        yield opened(database, TurnedClock())
+        database.close()
     else:
         cluster: Cluster = request.getfixturevalue("postgres")
         name = cluster.migrated()
-        found = connect(cluster.url(name))
-        opened(found, TurnedClock())
-        yield found
-        found.close()
+        database = connect(cluster.url(name))
+        yield opened(database, TurnedClock())
+        database.close()
         cluster.drop(name)
 
 
 @pytest.fixture
-def database(kept: Database) -> Database:
+def database(kept: Accounts) -> Database:
     """Without anybody in it."""
-
-    def empty(connection: Connection) -> None:
-        for table in TABLES:
-            connection.cursor().execute(f"delete from hookline_dashboard_{table}")
-
-    kept.run(empty)
-    return kept
+    empty(kept)
+    return kept.database
 
 
 @pytest.fixture

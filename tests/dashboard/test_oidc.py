@@ -18,7 +18,7 @@ from hookline.dashboard.accounts import Accounts
 from hookline.dashboard.app import Dashboard
 from hookline.dashboard.oidc import BEGUN_MS, KEYS_AGAIN_MS, Provider
 from hookline.rules.roles import parse_role_rule
-from hookline.storage import Connection, connect
+from hookline.storage import connect
 from hookline.testing import TurnedClock
 
 from .browser import Answer, Browser
@@ -30,7 +30,7 @@ from .oidc_provider import (
     signed_with_public_key,
     unsigned,
 )
-from .people import PASSWORD, opened
+from .people import PASSWORD, empty, opened
 
 ROOT = "http://hookline.test"
 
@@ -43,6 +43,7 @@ class Place:
     provider: OidcProvider
     accounts: Accounts
     dashboard: Dashboard
+    extra: dict[str, Any]
     browsers: ExitStack
 
     def browser(self) -> Browser:
@@ -58,7 +59,8 @@ class Place:
         browser = browser or self.browser()
         return browser.get(self.begun(browser))
 
-    def dashboard_anew(self, secret: str | None = CLIENT_SECRET) -> None:
+    def asks_anew(self, secret: str | None = CLIENT_SECRET) -> None:
+        """As after a restart: nothing is known of the provider."""
         config = OidcConfig(
             issuer=self.provider.issuer,
             client_id=CLIENT_ID,
@@ -66,41 +68,33 @@ class Place:
             roles=tuple(parse_role_rule(text) for text in ("groups:admins=admin", "groups:staff=viewer")),
             name="Example",
         )
-        oidc = Provider(config, redirect_uri=f"{ROOT}/dashboard/sign-in/callback", clock=self.clock)
-        self.dashboard = Dashboard(accounts=self.accounts, clock=self.clock, extra={"oidc": oidc})
+        self.extra["oidc"] = Provider(config, redirect_uri=f"{ROOT}/dashboard/sign-in/callback", clock=self.clock)
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[OidcProvider]:
-    with OidcProvider(TurnedClock()) as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One place for all of these tests."""
+    clock = TurnedClock()
+    extra: dict[str, Any] = {"public_url": ROOT}
     database = connect(f"sqlite:///{tmp_path_factory.mktemp('oidc') / 'accounts.db'}")
-    yield opened(database, TurnedClock())
+    accounts = opened(database, clock)
+    dashboard = Dashboard(accounts=accounts, clock=clock, extra=extra)
+    with OidcProvider(clock) as provider, ExitStack() as browsers:
+        yield Place(clock, provider, accounts, dashboard, extra, browsers)
     database.close()
 
 
 @pytest.fixture
-def place(served: OidcProvider, kept: Accounts) -> Iterator[Place]:
-    """With nobody in it, and a provider that tells the truth."""
-
-    def empty(connection: Connection) -> None:
-        for table in ("users", "sessions", "links", "sign_ins", "audit"):
-            connection.cursor().execute(f"delete from hookline_dashboard_{table}")
-
-    kept.database.run(empty)
-    clock = TurnedClock()
-    fresh = OidcProvider(clock)
-    for name in ("clock", "change", "sign", "keys", "answers", "asked", "auth_methods", "tells_issuer", "proofs"):
-        setattr(served, name, getattr(fresh, name))
-    served.claims = {"preferred_username": "grace", "groups": ["staff"]}
-    with ExitStack() as browsers:
-        made = Place(clock, served, opened(kept.database, clock), None, browsers)  # type: ignore[arg-type]
-        made.dashboard_anew()
-        yield made
+def place(settled: Place) -> Place:
+    """With nobody in it, at the beginning of time, and a provider that tells the truth."""
+    settled.clock.set(TurnedClock().now_ms())
+    empty(settled.accounts)
+    truthful = OidcProvider(settled.clock)
+    for name in ("change", "sign", "keys", "answers", "asked", "auth_methods", "tells_issuer", "proofs"):
+        setattr(settled.provider, name, getattr(truthful, name))
+    settled.provider.claims = {"preferred_username": "grace", "groups": ["staff"]}
+    settled.asks_anew()
+    return settled
 
 
 def refused(answer: Answer, said: str) -> None:
@@ -311,7 +305,7 @@ def test_an_answer_of_another_provider_is_refused(place: Place) -> None:
     browser = place.browser()
     refused(browser.get(f"{place.begun(browser)}&iss=https%3A%2F%2Fevil.test"), "another provider")
     place.provider.tells_issuer = True
-    place.dashboard_anew()
+    place.asks_anew()
     assert place.signed_in().path == "/dashboard/account"
     browser = place.browser()
     back = place.begun(browser)
@@ -348,13 +342,13 @@ def test_what_the_provider_says_of_itself_is_kept_for_a_while(place: Place) -> N
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 def test_the_client_proves_itself_as_the_provider_asks(place: Place, method: str) -> None:
     place.provider.auth_methods = (method,)
-    place.dashboard_anew()
+    place.asks_anew()
     assert place.signed_in().path == "/dashboard/account"
     assert place.provider.proofs == [method]
 
 
 def test_a_wrong_secret_lets_nobody_in(place: Place) -> None:
-    place.dashboard_anew(secret="another secret")
+    place.asks_anew(secret="another secret")
     refused(place.signed_in(), "gave nothing for its code")
 
 
@@ -406,8 +400,8 @@ def test_failures_from_one_place_are_slowed_down(place: Place) -> None:
 
 
 def test_without_a_provider_it_says_so(place: Place) -> None:
-    alone = Dashboard(accounts=place.accounts, clock=place.clock)
-    with Browser(alone) as browser:
-        assert "Sign in with" not in browser.get("/dashboard/sign-in").page.text.replace("Sign in with a", "")
-        for path in ("/dashboard/sign-in/provider", "/dashboard/sign-in/callback?code=x&state=y"):
-            assert "No provider is set up here" in browser.get(path).page.text
+    del place.extra["oidc"]
+    browser = place.browser()
+    assert "Sign in with" not in browser.get("/dashboard/sign-in").page.text
+    for path in ("/dashboard/sign-in/provider", "/dashboard/sign-in/callback?code=x&state=y"):
+        assert "No provider is set up here" in browser.get(path).page.text

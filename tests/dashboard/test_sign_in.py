@@ -11,39 +11,39 @@ import pytest
 from hookline.dashboard.accounts import IDLE_MS, LINK_MS, Accounts
 from hookline.dashboard.app import Dashboard
 from hookline.rules.address import parse_networks
-from hookline.storage import Connection, Database, connect
+from hookline.storage import connect
 from hookline.testing import TurnedClock
 
 from .browser import Answer, Browser
-from .people import PASSWORD, opened
+from .people import PASSWORD, empty, opened
 
-TABLES = ("users", "sessions", "links", "sign_ins", "audit")
 Visit = Callable[..., Browser]
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    found = connect(f"sqlite:///{tmp_path_factory.mktemp('sign-in') / 'accounts.db'}")
-    opened(found, TurnedClock())
-    yield found
-    found.close()
-
-
-@pytest.fixture
 def clock() -> TurnedClock:
     return TurnedClock()
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, clock: TurnedClock) -> Iterator[Accounts]:
+    database = connect(f"sqlite:///{tmp_path_factory.mktemp('sign-in') / 'accounts.db'}")
+    yield opened(database, clock)
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def dashboard(kept: Accounts, clock: TurnedClock) -> Dashboard:
+    """One for all: its templates are compiled once."""
+    return Dashboard(accounts=kept, clock=clock, trusted_proxies=parse_networks(["10.0.0.0/8"], setting=""))
+
+
 @pytest.fixture
-def nobody(kept: Database, clock: TurnedClock) -> Accounts:
-    """Accounts without anybody."""
-
-    def empty(connection: Connection) -> None:
-        for table in TABLES:
-            connection.cursor().execute(f"delete from hookline_dashboard_{table}")
-
-    kept.run(empty)
-    return opened(kept, clock)
+def nobody(kept: Accounts, clock: TurnedClock) -> Accounts:
+    """Accounts without anybody, at the beginning of time."""
+    clock.set(TurnedClock().now_ms())
+    empty(kept)
+    return kept
 
 
 @pytest.fixture
@@ -54,8 +54,7 @@ def accounts(nobody: Accounts) -> Accounts:
 
 
 @pytest.fixture
-def visit(nobody: Accounts, clock: TurnedClock) -> Iterator[Visit]:
-    dashboard = Dashboard(accounts=nobody, clock=clock, trusted_proxies=parse_networks(["10.0.0.0/8"], setting=""))
+def visit(nobody: Accounts, dashboard: Dashboard) -> Iterator[Visit]:
     with ExitStack() as browsers:
         yield lambda **how: browsers.enter_context(Browser(dashboard, **how))
 
