@@ -533,12 +533,19 @@ def test_what_is_past_goes(accounts: Accounts, database: Database, clock: Turned
     assert accounts.viewer_of(begun.token) is None
 
 
-def test_use_tends_to_what_is_past(accounts: Accounts, database: Database, clock: TurnedClock) -> None:
+@pytest.mark.parametrize("who", ["somebody", "strangers"])
+def test_whoever_comes_tends_to_what_is_past(
+    accounts: Accounts, database: Database, clock: TurnedClock, who: str
+) -> None:
     accounts.make_link("Otto")
     begun = signed_in(accounts)
     for _ in range(3):
         clock.advance(IDLE_MS // 2)
-        assert accounts.viewer_of(begun.token)
+        if who == "somebody":
+            assert accounts.viewer_of(begun.token)
+        else:
+            with pytest.raises(SignInRefused):
+                accounts.sign_in("unknown", PASSWORD, HOME)
     with database.read() as connection:
         cursor = connection.cursor()
         cursor.execute("select count(*) from hookline_dashboard_links")

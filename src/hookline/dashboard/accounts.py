@@ -572,7 +572,9 @@ class Accounts:
             self._store.put_tries(connection, failed)
             return failed[next(iter(patience))].failures
 
-        return self._database.run(write)
+        failures = self._database.run(write)
+        self._tend(now_ms)
+        return failures
 
     def _forgive(self, tried: tuple[str, ...]) -> None:
         self._database.run(lambda connection: self._forgive_on(connection, tried))
@@ -638,11 +640,18 @@ class Accounts:
     def _note_use(self, token_hash: str, now_ms: int) -> None:
         try:
             self._database.run(lambda connection: self._store.note_use(connection, token_hash, now_ms))
-            if self._tended_ms is None or not 0 <= now_ms - self._tended_ms < _TEND_MS:
-                self.prune()
         except StorageError as error:
             # The page is read all the same; the next use is noted.
             log.debug("the use of a session was not noted: %s", error)
+        self._tend(now_ms)
+
+    def _tend(self, now_ms: int) -> None:
+        """Remove what is past once an hour, as long as somebody comes: what grows, grows by who comes."""
+        if self._tended_ms is None or not 0 <= now_ms - self._tended_ms < _TEND_MS:
+            try:
+                self.prune()
+            except StorageError as error:
+                log.debug("what is past was not removed: %s", error)
 
     def _named(self, connection: Connection, name: str) -> User:
         user = self._store.user_named(connection, name_key(name))

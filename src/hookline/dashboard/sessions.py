@@ -1,4 +1,4 @@
-"""The cookie that a session is known by."""
+"""The cookies that a session, and a sign-in that a provider is to complete, are known by."""
 
 from __future__ import annotations
 
