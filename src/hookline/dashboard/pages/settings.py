@@ -225,7 +225,7 @@ def _sender_lines(
     # The sender's pages lead on with `after`, towards the past; here `before` does, as in the dashboard's trail.
     request = PageRequest(limit=_AT_ONCE, before=call.query.get("after"), after=call.query.get("before"))
     one_of = next(one for one in ENVIRONMENTS if one == environment)
-    with accounts_of(call).database.read() as connection:
+    with call.sender.look() as connection:
         page = audit_page(call.sender.store, connection, one_of, chosen, request)
     lines = [
         {
@@ -251,12 +251,10 @@ def _row(call: Call, name: str) -> int | None:
 
 
 def _databases(call: Call) -> Iterator[dict[str, Any]]:
-    database = accounts_of(call).database
-    # The accounts are where the sender is (docs/decisions/0222).
-    parts = [("sender", database)] if call.parts.sender is not None else []
+    parts = [("sender", call.parts.sender.database)] if call.parts.sender is not None else []
     if call.parts.receiver is not None and (receivers := call.parts.receiver.database) is not None:
         parts.append(("receiver", receivers))
-    for part, where in [*parts, ("dashboard", database)]:
+    for part, where in [*parts, ("dashboard", accounts_of(call).database)]:
         known = len(load_migrations(f"hookline.{part}", where.dialect))
         missing = migrations_missing(where, part, f"hookline.{part}")
         yield {
