@@ -16,6 +16,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 AXE: Final = Path(__file__).parent.parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 # WCAG 2.2 AA, with all that came before it.
 RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+# What may be right in one theme or width and wrong in another; all others judge the page's tree, which is the same.
+LOOKS: Final = ["color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block"]
 # The sandbox needs what root and containers lack; the others keep Chromium from asking the world for things.
 ARGUMENTS: Final = [
     "--no-sandbox",
@@ -80,6 +82,7 @@ class Watched:
         self.page.on("console", lambda message: self.noted.append(f"console: {message.text}"))
         self.page.on("pageerror", lambda error: self.noted.append(f"error: {error}"))
         self.page.on("request", self._note_request)
+        self.page.on("response", self._note_response)
         self.page.on("dialog", self._note_dialog)
 
     def go(self, path: str) -> None:
@@ -91,12 +94,16 @@ class Watched:
         found: list[str] = self.page.evaluate(_OVERFLOWING)
         return found
 
-    def violations(self) -> list[str]:
-        """What axe finds, one line each. Its script is injected beside the page's policy, not through it."""
+    def violations(self, *, of_looks: bool = False) -> list[str]:
+        """What axe finds, one line each: by every rule, or by those that theme and width decide.
+
+        Its script is injected beside the page's policy, not through it.
+        """
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(_axe_source())
         result: dict[str, Any] = self.page.evaluate(
-            "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}, resultTypes: ['violations']})", RULES
+            "only => axe.run(document, {runOnly: only, resultTypes: ['violations']})",
+            {"type": "rule", "values": LOOKS} if of_looks else {"type": "tag", "values": RULES},
         )
         return [
             f"{one['id']}: {node['target']} {node['failureSummary']}"
@@ -108,6 +115,10 @@ class Watched:
         parts = urlsplit(request.url)
         if parts.scheme not in ("data", "blob") and parts.netloc != self._host:
             self.noted.append(f"request to {parts.netloc}")
+
+    def _note_response(self, response: Any) -> None:
+        if response.status >= 400:
+            self.noted.append(f"answered {response.status}: {response.url}")
 
     def _note_dialog(self, dialog: Any) -> None:
         self.noted.append(f"dialog: {dialog.message}")

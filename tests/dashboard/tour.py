@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hookline.dashboard.frame import Page
-from hookline.sender.queries import PageRequest, endpoint_page
+from hookline.sender.queries import PageRequest, endpoint_page, replay_page
+from hookline.sender.replays import Selection
 
 from . import receiver_tour
 from .world import World
@@ -18,13 +19,24 @@ _QUERIES: Final[Mapping[str, Sequence[str]]] = {
     "endpoint_recover": ("?since=24h", "?what=missing&since=24h"),
     "endpoint_secret": ("?code=django", "?new=1"),
     "endpoint_resume": ("?since=1h",),
+    "events": ("?q=status:retrying", "?q=type:never.published"),
+    "find": ("?q=no_such_thing",),
+    "overview": ("?environment=staging",),
+    "traffic": ("?span=7d",),
     "settings_audit": ("?trail=production", "?action=never.done"),
 }
 _PLACES: Final[Mapping[str, Sequence[Mapping[str, str]]]] = {
     "settings_user": [{"name": "ada"}],
     "settings_user_confirm": [{"name": "ada", "act": act} for act in ("disable", "remove", "end-sessions")],
 }
-_OTHER: Final[Sequence[tuple[str, str]]] = (("error:404", "/dashboard/nowhere"),)
+# What pages ask for themselves: a stream without end, and a part of a page.
+NO_PAGES: Final = frozenset({"live_stream", "events_newer"})
+_OTHER: Final[Sequence[tuple[str, str]]] = (
+    ("error:404", "/dashboard/nowhere"),
+    ("error:event", "/dashboard/production/events/event_none"),
+    ("error:search", "/dashboard/production/events?q=status:lost"),
+    ("error:find", "/dashboard/find?q=status:lost"),
+)
 
 
 def stops_of(world: World) -> list[tuple[str, str]]:
@@ -34,8 +46,7 @@ def stops_of(world: World) -> list[tuple[str, str]]:
     stops = receiver_tour.stops(world)
     theirs = {name for name, _ in stops}
     for one in world.dashboard.served:
-        # The stream of the live page is answered without end.
-        if not isinstance(one, Page) or one.name == "live_stream" or one.name in theirs:
+        if not isinstance(one, Page) or one.name in NO_PAGES | theirs:
             continue
         for params in _params_of(world, one):
             link = world.dashboard.parts.links.to(one.name, params)
@@ -53,6 +64,10 @@ def _params_of(world: World, page: Page) -> list[dict[str, str]]:
         return [{"environment": "production"}, {"environment": "staging"}]
     if page.path.startswith("/{environment}/endpoints/{id}"):
         return [{"environment": "production", "id": one} for one in _endpoints_of(world)]
+    if page.name in ("event", "delivery", "delivery_cancel"):
+        return [{"environment": "production", "id": one} for one in _deliveries_of(world, page.name)]
+    if page.name.startswith("replay"):
+        return [{"environment": "production", "id": _replay_of(world)}]
     if page.name == "settings_key_revoke":
         key, _ = world.sender.api_keys.create("staging", name="preview")
         return [{"environment": "staging", "key": key.id}]
@@ -64,3 +79,28 @@ def _endpoints_of(world: World) -> list[str]:
     with world.database.read() as connection:
         page = endpoint_page(world.sender.store, connection, "production", PageRequest())
     return [one.id for one in page.items]
+
+
+def _deliveries_of(world: World, name: str) -> list[str]:
+    """One that was delivered and one that is retried; or their events."""
+    column = "e.id" if name == "event" else "d.id"
+    found = []
+    with world.database.read() as connection:
+        for state in ("d.state = 'succeeded'", "d.state = 'pending' and d.attempt > 2"):
+            row = connection.execute(
+                f"select {column} from hookline_sender_deliveries d"
+                " join hookline_sender_events e on e.row_id = d.event_row"
+                f" where {state} and e.type = 'dsync.user.updated' order by d.row_id desc"
+            ).fetchone()
+            found.append(row[0])
+    return found
+
+
+def _replay_of(world: World) -> str:
+    """The one there is, or one of everything, made now."""
+    with world.database.read() as connection:
+        page = replay_page(world.sender.replays.jobs, connection, "production", PageRequest())
+    if page.items:
+        return page.items[0].id
+    replay = world.sender.replays.start("production", Selection(since_ms=0, states=("failed",)), actor="command")
+    return replay.id
