@@ -31,6 +31,7 @@ def demo(
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
     database_url: str | None = None,
     receiver_database_url: str | None = None,
+    dashboard: Annotated[bool, Parameter(negative="--no-dashboard")] = True,
     as_json: AsJson = False,
 ) -> int:
     """Watch a company's changes leave a sender, cross a bad wire, and become rows at a receiver.
@@ -56,6 +57,9 @@ def demo(
         the database is read or written. By default both run on SQLite; HOOKLINE_DATABASE_URL is not read.
     receiver_database_url:
         Another PostgreSQL for the receiver alone, likewise.
+    dashboard:
+        Serve the dashboard on the sender's port, and print the link that leads into it. With it come an endpoint that
+        fails on purpose and a row of the mirror that is changed to be found, neither part of what is compared.
     """
     from hookline.demo.run import Options
     from hookline.demo.show import play
@@ -80,6 +84,7 @@ def demo(
             kept=None if keep is None else ", ".join([str(folder), *(f"schema {name}" for name in schemas)]),
             port=port,
             api_key=_api_key(port) if port else None,
+            has_dashboard=dashboard,
         )
         report = play(options, as_json=as_json)
     if report is None:

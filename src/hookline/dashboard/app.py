@@ -76,6 +76,7 @@ class Dashboard:
         clock: what time it is.
         redact: JSON paths of what is not shown of payloads and mirrored rows.
         trusted_proxies: whose word for who asked, and by which scheme, is taken.
+        more: further pages and actions; their templates are looked for among ours.
         extra: what else pages find in `parts.extra`.
 
     Attributes:
@@ -91,10 +92,14 @@ class Dashboard:
         clock: Clock | None = None,
         redact: Places | None = None,
         trusted_proxies: Sequence[Network] = (),
+        more: Sequence[Served] = (),
         extra: dict[str, Any] | None = None,
     ) -> None:
         has = {"sender": sender is not None, "receiver": receiver is not None, None: True}
-        self._served: tuple[Served, ...] = tuple(one for module in MODULES for one in module.PAGES if has[one.needs])
+        self._served: tuple[Served, ...] = (
+            *(one for module in MODULES for one in module.PAGES if has[one.needs]),
+            *more,
+        )
         self._links = Links({one.name: one.path for one in self._served})
         clock = clock or SystemClock()
         self.parts = Parts(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cryptography.fernet import Fernet
 
@@ -23,6 +24,9 @@ from hookline.sender.app import SenderApp
 from hookline.sender.keys import make_api_key
 from hookline.storage import connect
 
+if TYPE_CHECKING:
+    from hookline.dashboard.app import Dashboard
+
 # Six retries in eleven seconds: longer than the wire is ever down, short enough to wait for.
 SCHEDULE: Final = Schedule.from_gaps((0.3, 0.6, 1.2, 2, 3, 4))
 
@@ -31,6 +35,8 @@ class SenderEnd:
     """A sender being served, from entering to leaving the context.
 
     Attributes:
+        app: the sender itself, while it is being served.
+        dashboard: answers below `/dashboard` on the same port, once it is set.
         api_key: of the production environment, given or made for this run.
         directories: where the company writes, while it is being served.
         base_url: where its API is.
@@ -41,6 +47,7 @@ class SenderEnd:
         self._clock = clock
         self._listening = listening
         self._parts = ExitStack()
+        self.dashboard: Dashboard | None = None
         self.api_key = api_key or make_api_key("production")
         self.base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
 
@@ -57,8 +64,8 @@ class SenderEnd:
                 schedules={"production": SCHEDULE},
                 clock=self._clock,
             )
-            self.directories = app.directories
-            parts.enter_context(Served(app, self._listening, name="demo-sender"))
+            self.app, self.directories = app, app.directories
+            parts.enter_context(Served(self._answer, self._listening, name="demo-sender"))
             self._parts = parts.pop_all()
         return self
 
@@ -67,25 +74,50 @@ class SenderEnd:
     ) -> None:
         self._parts.close()
 
+    def now_ms(self) -> int:
+        """What time it is here."""
+        return self._clock.now_ms()
+
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        is_page = scope["type"] == "http" and f"{scope['path']}/".startswith("/dashboard/")
+        if is_page and self.dashboard is not None:
+            await self.dashboard(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
 
 class ReceiverEnd:
     """A receiver being served, its worker and its example handlers, from entering to leaving the context.
 
     Left, everything it counted is written.
+
+    Args:
+        source: the sender's API and a key for it, to be reconciled with; None: no API is asked.
+
+    Attributes:
+        receiver: the receiver itself; its door may be another (`take_secrets`).
+        database: its own, while it is being served.
     """
 
-    def __init__(self, url: str, *, secret: str, clock: Clock, listening: socket.socket) -> None:
-        self._receiver = Receiver(url, secrets=[secret], clock=clock)
+    def __init__(
+        self, url: str, *, secret: str, clock: Clock, listening: socket.socket, source: tuple[str, str] | None = None
+    ) -> None:
+        self._url, self._clock = url, clock
+        self._source = {} if source is None else {"api_url": source[0], "api_key": source[1], "api_over_http": True}
+        self.receiver = Receiver(url, secrets=[secret], clock=clock, **self._source)  # type: ignore[arg-type]
+        self._door = self.receiver
+        self._asgi = self.receiver.asgi()
         self._listening = listening
         self._parts = ExitStack()
 
     def __enter__(self) -> Self:
-        receiver = self._receiver
+        receiver = self.receiver
         with ExitStack() as parts:
             parts.callback(self._listening.close)
             parts.callback(receiver.close)
             database = receiver.open().database
             assert database is not None, "a receiver with a database_url has a database"
+            self.database = database
             example.make_tables(database)
             example.add_handlers(receiver, database.dialect)
             worker = receiver.worker()
@@ -97,7 +129,13 @@ class ReceiverEnd:
             parts.callback(working.join)
             parts.callback(worker.wake.set)
             parts.callback(stop.set)
-            parts.enter_context(Served(receiver.asgi(), self._listening, name="demo-receiver"))
+            if self._source:
+                feeds = threading.Thread(target=receiver.feeds().run, args=(stop,), name="demo-feeds")
+                feeds.start()
+                parts.callback(feeds.join)
+                parts.callback(stop.set)
+            parts.callback(self._close_door)
+            parts.enter_context(Served(self._answer, self._listening, name="demo-receiver"))
             self._parts = parts.pop_all()
         return self
 
@@ -105,3 +143,18 @@ class ReceiverEnd:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._parts.close()
+
+    def take_secrets(self, secrets: Sequence[str]) -> None:
+        """Verify by these from now on: the door is another, over the same database, as after a restart."""
+        door = Receiver(self._url, secrets=secrets, clock=self._clock)
+        door.open()
+        before, self._door, self._asgi = self._door, door, door.asgi()
+        if before is not self.receiver:
+            before.close()
+
+    async def _answer(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        await self._asgi(scope, receive, send)
+
+    def _close_door(self) -> None:
+        if self._door is not self.receiver:
+            self._door.close()

@@ -82,14 +82,28 @@ class ReceiverFigures:
         return self.runs.get("pending", 0) + self.runs.get("running", 0)
 
 
-def sender_figures(seen: Look, *, last: int = 0) -> SenderFigures:
-    """The sender's figures, with its `last` attempts, newest first."""
+def sender_figures(seen: Look, *, last: int = 0, besides: str | None = None) -> SenderFigures:
+    """The sender's figures, with its `last` attempts, newest first; deliveries to the URL `besides` are left out."""
+    endpoints = ""
+    values: tuple[str, ...] = ()
+    if besides is not None:
+        endpoints, values = "select row_id from hookline_sender_endpoints where url = ?", (besides,)
+    ours = f"endpoint_row not in ({endpoints})" if endpoints else "1 = 1"
+    theirs = f"select row_id from hookline_sender_deliveries where endpoint_row in ({endpoints})"
+    tried = f"delivery_row not in ({theirs})" if endpoints else "1 = 1"
+
+    def number(statement: str) -> int:
+        return int(seen.rows(statement, *values)[0][0])
+
+    counts = seen.rows(f"select state, count(*) from hookline_sender_deliveries where {ours} group by state", *values)
+    due = f"select min(due_ms) from hookline_sender_deliveries where state = 'pending' and {ours}"
+    failed = f"select count(*) from hookline_sender_attempts where outcome <> 'succeeded' and {tried}"
     return SenderFigures(
         published=seen.number("select count(*) from hookline_sender_events"),
-        deliveries=seen.counts("select state, count(*) from hookline_sender_deliveries group by state"),
-        attempts=seen.number("select count(*) from hookline_sender_attempts"),
-        attempts_failed=seen.number("select count(*) from hookline_sender_attempts where outcome <> 'succeeded'"),
-        next_due_ms=seen.value("select min(due_ms) from hookline_sender_deliveries where state = 'pending'"),
+        deliveries={str(state): int(count) for state, count in counts},
+        attempts=number(f"select count(*) from hookline_sender_attempts where {tried}"),
+        attempts_failed=number(failed),
+        next_due_ms=seen.rows(due, *values)[0][0],
         last_attempts=tuple(_last_attempts(seen, last)) if last else (),
     )
 

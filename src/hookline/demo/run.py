@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hookline.demo import example
 from hookline.demo.company import Company
@@ -22,7 +22,7 @@ from hookline.demo.ends import ReceiverEnd, SenderEnd
 from hookline.demo.figures import ReceiverFigures, SenderFigures, receiver_figures, sender_figures
 from hookline.demo.look import look, look_at
 from hookline.demo.register import register
-from hookline.demo.serving import loopback
+from hookline.demo.serving import Served, loopback
 from hookline.demo.truth import Truth, truth_of
 from hookline.demo.view import Handlers, Phase, Report, Snapshot
 from hookline.demo.wire import Habits, Wire
@@ -31,12 +31,18 @@ from hookline.storage import connect
 from hookline.wire.catalogue import WEBHOOK_TYPES
 from hookline.wire.signature import sign
 
+if TYPE_CHECKING:
+    from hookline.demo.stage import Stage
+
 T = TypeVar("T")
 
 DRAIN_S: Final = 60.0
 CHECK_S: Final = 0.1
 LINES_SHOWN: Final = 40
 REST_PER_LOOK: Final = 5
+# When one row of the mirror is changed, to be found; and how often a company that rests looks whether it may go on.
+PLANTED_AFTER_S: Final = 4.0
+PAUSED_LOOK_S: Final = 0.2
 # How old the signature of a replayed request is: far outside the receiver's window.
 REPLAYED_AFTER_MS: Final = 3_600_000
 
@@ -63,6 +69,7 @@ class Options:
         port: of the sender's API; 0 for any free one.
         api_key: for that API; None makes one nobody knows.
         habits: how bad the wire is.
+        has_dashboard: whether there is one, on the sender's port, with what it shows laid out.
     """
 
     duration_s: float | None
@@ -75,6 +82,7 @@ class Options:
     port: int = 0
     api_key: str | None = field(default=None, repr=False)
     habits: Habits = Habits()  # noqa: RUF009 - frozen
+    has_dashboard: bool = False
 
     def urls(self) -> tuple[str, str]:
         """The sender's database and the receiver's."""
@@ -90,15 +98,24 @@ class Demo:
 
     Args:
         show: called with a snapshot every `every_s` seconds.
+        lead: called once with the URL that leads into the dashboard, where there is one.
     """
 
     def __init__(
-        self, options: Options, *, show: Callable[[Snapshot], None], every_s: float, clock: Clock | None = None
+        self,
+        options: Options,
+        *,
+        show: Callable[[Snapshot], None],
+        every_s: float,
+        clock: Clock | None = None,
+        lead: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._options = options
         self._show = show
         self._every_s = every_s
         self._clock = clock or SystemClock()
+        self._lead = lead
+        self._stage: Stage | None = None
         self._stop = asyncio.Event()
         self._phase: Phase = "publishing"
         self._happening = ""
@@ -145,10 +162,13 @@ class Demo:
             )
             target = f"http://127.0.0.1:{wire.port}/webhooks"
             secret = await register(sender.base_url, sender.api_key, target, PUBLISHED_TYPES)
-            await ends.enter_async_context(
-                _in_thread(ReceiverEnd(receiver_url, secret=secret, clock=self._clock, listening=door))
+            source = (sender.base_url, sender.api_key) if options.has_dashboard else None
+            receiver = await ends.enter_async_context(
+                _in_thread(ReceiverEnd(receiver_url, secret=secret, clock=self._clock, listening=door, source=source))
             )
-            readings = _Readings(sender_url, receiver_url)
+            if options.has_dashboard:
+                await self._open_dashboard(ends, sender, receiver, wire, target)
+            readings = _Readings(sender_url, receiver_url, self._failing_url)
             ends.callback(readings.close)
             self._started_s = loop.time()
             over = asyncio.Event()
@@ -157,6 +177,10 @@ class Demo:
                 rng = random.Random(f"company {options.seed}")  # noqa: S311 - a simulation, not a secret
                 await self._publish(Company(rng, sender.directories))
                 published_s = loop.time() - self._started_s
+                if self._stage is not None:
+                    # What somebody rotated is to arrive, and what was planted is no fault of the mirror's.
+                    await asyncio.to_thread(self._stage.give_secrets)
+                    await asyncio.to_thread(self._stage.take_back)
                 self._phase = "draining"
                 # Said at once: what drains may be over before anybody looks again.
                 self._show(self._snapshot(wire, *await asyncio.to_thread(readings.figures, last=LINES_SHOWN)))
@@ -170,13 +194,62 @@ class Demo:
             self._show(self._snapshot(wire, *await asyncio.to_thread(readings.figures)))
         return self._report(wire, published_s, drained_s, drained=drained)
 
+    @property
+    def _failing_url(self) -> str | None:
+        """Of the endpoint that is not the company's app: its deliveries are left out of the figures."""
+        return None if self._stage is None else self._stage.consumer_url
+
+    async def _open_dashboard(
+        self, ends: AsyncExitStack, sender: SenderEnd, receiver: ReceiverEnd, wire: Wire, target: str
+    ) -> None:
+        # Not at the top: a demo without does not wait for it to load.
+        from hookline.demo.pages import open_dashboard
+        from hookline.demo.stage import Consumer, Stage
+
+        consumer, listening = Consumer(), loopback()
+        ends.callback(listening.close)
+        await ends.enter_async_context(_in_thread(Served(consumer, listening, name="demo-billing")))
+        consumer_url = f"http://127.0.0.1:{listening.getsockname()[1]}/webhooks"
+        self._stage = stage = Stage(
+            sender=sender,
+            receiver=receiver,
+            wire=wire,
+            consumer=consumer,
+            consumer_url=consumer_url,
+            endpoint_url=target,
+            rate=self._options.rate,
+        )
+        database = connect(self._options.urls()[0])
+        ends.callback(database.close)
+        await asyncio.to_thread(stage.lay_out)
+        dashboard, way_in = await asyncio.to_thread(open_dashboard, database, sender, receiver, stage, self._clock)
+
+        def close() -> None:
+            sender.dashboard = None
+            dashboard.close()
+
+        # Before the receiver, which it reads.
+        ends.push_async_callback(asyncio.to_thread, close)
+        sender.dashboard = dashboard
+        self._lead(sender.base_url + way_in)
+
     async def _publish(self, company: Company) -> None:
         """Let the company act, so often that its events keep the rate, until the time is up or `stop` is called."""
         loop, rate, duration_s = asyncio.get_running_loop(), self._options.rate, self._options.duration_s
+        stage = self._stage
         ends_s = None if duration_s is None else self._started_s + duration_s
         paced_s, told = self._started_s, 0
         while not self._stop.is_set():
             now_s = loop.time()
+            if stage is not None:
+                if stage.planted is None and now_s - self._started_s > PLANTED_AFTER_S:
+                    await asyncio.to_thread(stage.plant)
+                if stage.rate != rate or stage.is_paused:
+                    # As if it had begun just now: what another rate owes is not made up for.
+                    rate, paced_s, told = stage.rate, now_s, 0
+                if stage.is_paused and (ends_s is None or now_s < ends_s):
+                    await self._stop_or(PAUSED_LOOK_S)
+                    continue
             if ends_s is not None and now_s >= ends_s:
                 # What the rate owes for the whole time is made up for, and no more.
                 due = round((ends_s - paced_s) * rate) - told
@@ -196,6 +269,11 @@ class Demo:
             happening = await _to_its_end(company.act)
             self._happening = happening.summary
             told += happening.events
+
+    async def _stop_or(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     async def _drain(self, readings: _Readings) -> bool:
         """Wait until nothing waits anywhere; False where that takes longer than DRAIN_S."""
@@ -249,7 +327,7 @@ class Demo:
                 published_s=published_s,
                 drained_s=drained_s,
                 drained=drained,
-                sender=sender_figures(sender),
+                sender=sender_figures(sender, besides=self._failing_url),
                 wire=wire.figures(),
                 receiver=receiver_figures(receiver),
                 handlers=Handlers(
@@ -290,12 +368,13 @@ async def _in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
 class _Readings:
     """Both databases, open to look into from any thread."""
 
-    def __init__(self, sender_url: str, receiver_url: str) -> None:
+    def __init__(self, sender_url: str, receiver_url: str, besides: str | None) -> None:
+        self._besides = besides
         self._sender, self._receiver = connect(sender_url), connect(receiver_url)
 
     def figures(self, *, last: int = 0) -> tuple[SenderFigures, ReceiverFigures]:
         with look(self._sender) as sender, look(self._receiver) as receiver:
-            return sender_figures(sender, last=last), receiver_figures(receiver, last=last)
+            return sender_figures(sender, last=last, besides=self._besides), receiver_figures(receiver, last=last)
 
     def close(self) -> None:
         self._sender.close()

@@ -50,6 +50,7 @@ class Served:
         self._server = _Server(
             uvicorn.Config(
                 app,
+                interface="asgi3",
                 ws="none",
                 lifespan="on",
                 log_config=None,

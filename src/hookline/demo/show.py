@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -23,6 +23,7 @@ from hookline.demo.view import Report, Snapshot, picture, plain_line, print_summ
 PICTURE_EVERY_S: Final = 0.25
 LINE_EVERY_S: Final = 1.0
 LOG_NAME: Final = "demo.log"
+_LED: Final = "the dashboard, for this run: {}"
 
 
 def play(options: Options, *, as_json: bool) -> Report | None:
@@ -34,12 +35,24 @@ def play(options: Options, *, as_json: bool) -> Report | None:
     console = Console(highlight=False)
     with _log_to_file(options):
         if as_json:
-            report = _run(options, lambda moment: print(plain_line(moment), file=sys.stderr, flush=True), LINE_EVERY_S)
+            report = _run(
+                options,
+                lambda moment: _tell(plain_line(moment), sys.stderr),
+                LINE_EVERY_S,
+                lambda url: _tell(_LED.format(url), sys.stderr),
+            )
         elif console.is_terminal:
             with Live(console=console, auto_refresh=False, transient=True) as live:
-                report = _run(options, lambda moment: _redraw(live, moment), PICTURE_EVERY_S)
+                report = _run(
+                    options,
+                    lambda moment: _redraw(live, moment),
+                    PICTURE_EVERY_S,
+                    lambda url: live.console.print(_LED.format(url), soft_wrap=True),
+                )
         else:
-            report = _run(options, lambda moment: print(plain_line(moment), flush=True), LINE_EVERY_S)
+            report = _run(
+                options, lambda moment: _tell(plain_line(moment)), LINE_EVERY_S, lambda url: _tell(_LED.format(url))
+            )
     if report is None:
         return None
     if as_json:
@@ -49,9 +62,15 @@ def play(options: Options, *, as_json: bool) -> Report | None:
     return report
 
 
-def _run(options: Options, show: Callable[[Snapshot], None], every_s: float) -> Report | None:
+def _tell(line: str, file: TextIO | None = None) -> None:
+    print(line, file=file or sys.stdout, flush=True)
+
+
+def _run(
+    options: Options, show: Callable[[Snapshot], None], every_s: float, lead: Callable[[str], None]
+) -> Report | None:
     async def conduct() -> Report | None:
-        demo = Demo(options, show=show, every_s=every_s)
+        demo = Demo(options, show=show, every_s=every_s, lead=lead)
         running = asyncio.create_task(demo.run())
 
         def interrupted() -> None:

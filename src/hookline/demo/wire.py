@@ -158,6 +158,9 @@ class Wire:
             it: what a captured request looks like when it is replayed too late. Without it such copies only
             carry another `t`.
         habits: how bad the wire is.
+
+    Attributes:
+        habits: the same, for the next request: may be set from any thread.
     """
 
     def __init__(
@@ -175,7 +178,7 @@ class Wire:
         self._outage_rng = random.Random(rng.random())  # noqa: S311 - a simulation, not a secret
         self._clock = clock
         self._sign_old = sign_old
-        self._habits = habits or Habits()
+        self.habits = habits or Habits()
         self._counts: Counter[str] = Counter()
         self._deeds: deque[Deed] = deque(maxlen=200)
         self._deed_number = 0
@@ -192,8 +195,8 @@ class Wire:
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=HEAD_MAX)
-        if self._habits.outage_every_s is not None:
-            self._outages = asyncio.create_task(self._break_down_now_and_then(self._habits.outage_every_s))
+        if self.habits.outage_every_s is not None:
+            self._outages = asyncio.create_task(self._break_down_now_and_then(self.habits.outage_every_s))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -281,7 +284,7 @@ class Wire:
 
     async def _carry(self, request: _Message) -> _Message | None:
         """The receiver's answer, or None where the sender gets none."""
-        fate = Fate(0.0, 0, None, None, None) if self._calm.is_set() else draw_fate(self._habits, self._rng)
+        fate = Fate(0.0, 0, None, None, None) if self._calm.is_set() else draw_fate(self.habits, self._rng)
         subject = request.subject()
         if fate.forgery is not None:
             self._send_copy(self._forged(request, fate.forgery), 0.0, "forged", f"{subject} ({fate.forgery})")
@@ -307,7 +310,7 @@ class Wire:
         return answer
 
     def _break(self, verb: Literal["reset before", "reset after"], subject: str) -> None:
-        self._flapping_until = asyncio.get_running_loop().time() + self._habits.flap_s
+        self._flapping_until = asyncio.get_running_loop().time() + self.habits.flap_s
         self._note(verb, subject)
 
     async def _exchange(self, request: _Message) -> _Message | None:
@@ -339,7 +342,7 @@ class Wire:
         entry = (before + others, free)
         self._waiting.append(entry)
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._habits.hold_most_s):
+            async with asyncio.timeout(self.habits.hold_most_s):
                 await free.wait()
         with suppress(ValueError):
             self._waiting.remove(entry)
@@ -394,13 +397,25 @@ class Wire:
             await self._rest(rng.uniform(*every_s))
             if self._calm.is_set():
                 return
-            self._up.clear()
-            seconds = rng.uniform(*self._habits.outage_s)
-            self._note("down", f"for {seconds:.1f} s")
-            for writer in list(self._connections):
-                _reset(writer)
-            await self._rest(seconds)
-            self._come_up()
+            # Drawn in any case: what somebody turns meanwhile does not move what comes after.
+            seconds = rng.uniform(*self.habits.outage_s)
+            if self.habits.outage_every_s is not None:
+                await self._stay_down(seconds)
+
+    async def _stay_down(self, seconds: float) -> None:
+        self._up.clear()
+        self._note("down", f"for {seconds:.1f} s")
+        for writer in list(self._connections):
+            _reset(writer)
+        await self._rest(seconds)
+        self._come_up()
+
+    def break_down(self, seconds: float) -> None:
+        """Be down for a while from now on, unless it is or behaves: on the wire's own loop."""
+        if self._up.is_set() and not self._calm.is_set():
+            task = asyncio.create_task(self._stay_down(seconds))
+            self._copies.add(task)
+            task.add_done_callback(self._copies.discard)
 
     def _come_up(self) -> None:
         if not self._up.is_set():
