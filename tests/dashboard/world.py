@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,9 +31,7 @@ from hookline.testing.due import has_due_deliveries
 
 from .people import CHEAP
 
-# 2026-03-02T09:00:00Z: far from the machine's own clock, by which the sender's server dates its answers. One within a
-# day of it would be taken for a drift to be made up for.
-START_MS: Final = 1_772_442_000_000
+START_MS: Final = 1_795_770_000_000  # 2026-11-27T09:00:00Z
 KEY: Final = "1xvn2kqS9ZrCqTqNf2H8F1pVYlpHPbZ4BqpDYZgKf8E="
 PATIENCE_S: Final = 30.0
 
@@ -139,7 +138,7 @@ class World:
         self.accounts = Accounts(self.database, clock=self.clock, hasher=CHEAP)
         self.accounts.open()
         self.dashboard = Dashboard(accounts=self.accounts, sender=self.sender, receiver=self.receiver, clock=self.clock)
-        parts.enter_context(Served(self, listening, name="world"))
+        parts.enter_context(Served(self, listening, name="world", is_dated=False))
         self.door = Door(receiver_url, self.clock)
         parts.callback(self.door.close)
         door, consumer = loopback(), loopback()
@@ -151,10 +150,17 @@ class World:
         self.worker.register()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        async def dated(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(self.clock.now_ms() / 1000, usegmt=True).encode()
+                message["headers"] = [*message["headers"], (b"date", date)]
+            await send(message)
+
+        # By the turned clock, as whoever reads the API puts it in order with the events.
         if scope["type"] == "http" and scope["path"].startswith("/dashboard"):
-            await self.dashboard(scope, receive, send)
+            await self.dashboard(scope, receive, dated)
         else:
-            await self.sender(scope, receive, send)
+            await self.sender(scope, receive, dated)
 
     def drain(self) -> None:
         """Let everything happen that is due by the clock: attempts, applying, handlers."""

@@ -43,9 +43,13 @@ def loopback(port: int = 0) -> socket.socket:
 
 
 class Served:
-    """An application being served, from entering to leaving the context; the socket is closed at the end."""
+    """An application being served, from entering to leaving the context; the socket is closed at the end.
 
-    def __init__(self, app: AsgiApp, listening: socket.socket, *, name: str) -> None:
+    Args:
+        is_dated: whether answers get the `Date` of the machine's clock; the application gives them its own else.
+    """
+
+    def __init__(self, app: AsgiApp, listening: socket.socket, *, name: str, is_dated: bool = True) -> None:
         self._listening = listening
         self._server = _Server(
             uvicorn.Config(
@@ -56,6 +60,7 @@ class Served:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                date_header=is_dated,
                 proxy_headers=False,
                 timeout_graceful_shutdown=STOP_S,
             )
