@@ -148,6 +148,8 @@ class MirrorSearch:
         elif wanted.shown is not None:
             which = "exists" if wanted.shown == "live" else "not exists"
             live = f"select 1 from {table_of(resource)}_live v where v.source = r.source and {_same(resource, 'v')}"
+            # Row by row, as in mirror_find.sql.
+            live += " limit 1 offset 0"
             looking.append(f"{which} ({live})")
         if wanted.text:
             first = key_of(resource)[0]

@@ -51,7 +51,7 @@ def _source(name: str, one: Source | None, passes: Sequence[Pass]) -> dict[str, 
 
 def _has_worker(call: Call) -> bool:
     """Whether anybody would do a pass that is begun."""
-    return bool(call.receiver.status().running_workers)
+    return bool(call.receiver.status(counts_mirror=False).running_workers)
 
 
 def _pass(one: Pass) -> dict[str, Any]:
