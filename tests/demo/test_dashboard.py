@@ -109,6 +109,11 @@ def test_a_visitor_tries_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             visitor.post("/dashboard/demo/turn", rate="many", **zero)
         assert "it answers 200" in visitor.post("/dashboard/demo/act", act="fix")
         assert "by 1 secret" in visitor.post("/dashboard/demo/act", act="secrets")
+        rotate = Page()
+        at = visitor.data("/dashboard/demo")["app"]["href"]
+        rotate.feed(visitor.get(at))
+        visitor.post(at, **dict(rotate.form("otate").fields))
+        assert "by 2 secrets" in visitor.post("/dashboard/demo/act", act="secrets")
         assert "The wire is down" in visitor.post("/dashboard/demo/act", act="outage")
         assert "The company rests" in visitor.post("/dashboard/demo/act", act="pause")
         forms = [one for one in read.forms if one.action.endswith("/explain")]

@@ -11,7 +11,7 @@ from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from hookline.demo.wire import CALM, Habits
+from hookline.demo.wire import Habits
 from hookline.sender.model import Endpoint
 
 if TYPE_CHECKING:
@@ -52,9 +52,10 @@ class Stage:
     """The demo while it runs, to be turned from its pages.
 
     Attributes:
-        rate: events a second. is_paused: whether the company rests.
-        endpoint_id: of the app that is kept in step. failing_id: of the consumer that fails.
-        planted: the user whose row was changed here, and by whom it was not; None before.
+        rate: events a second; may be set.
+        is_paused: whether the company rests; may be set.
+        consumer, consumer_url, failing_id: somebody else's app, where it is, and its endpoint once that is laid out.
+        planted: the user whose row of the mirror was changed, and the address it had; None before.
     """
 
     def __init__(
@@ -90,12 +91,8 @@ class Stage:
         return self._wire.habits
 
     def set_habits(self, **changed: float) -> None:
-        """Change what befalls the next requests; 0 of everything is calm but for outages."""
+        """Change how likely it is, from 0 to 1, that each of these befalls a request from now on."""
         self._wire.habits = replace(self._wire.habits, **changed)  # type: ignore[arg-type]
-
-    def calm(self) -> None:
-        """Let the wire behave, with no outage of its own either."""
-        self._wire.habits = CALM
 
     def outage(self) -> None:
         """Take the wire down for a while."""
