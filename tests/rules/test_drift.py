@@ -47,3 +47,6 @@ def test_fields_that_differ() -> None:
     assert differing("directory_user", here, {**there, "custom_attributes": {"a": 2}}) == ["custom_attributes", "state"]
     assert differing("directory", {"metadata": {"users": 1}}, {"metadata": {"users": 2}}) == []
     assert differing("directory_user", {"email": "a"}, {}) == ["email"]
+    # `dsync.activated` tells of domains, which the API's directory does not have.
+    assert differing("directory", {"name": "a", "domains": [{"domain": "a.example"}]}, {"name": "a"}) == []
+    assert differing("directory", {"domains": [{"domain": "a.example"}]}, {"domains": []}) == ["domains"]

@@ -15,6 +15,8 @@ Cause: TypeAlias = Literal["never_received", "rejected", "dead_lettered", "stale
 
 # What changes at the source without any event.
 _UNTOLD: Final[Mapping[str, frozenset[str]]] = {"directory": frozenset({"metadata"})}
+# What events tell and the API does not: its silence is no difference.
+_UNLISTED: Final[Mapping[str, frozenset[str]]] = {"directory": frozenset({"domains"})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def differing(resource: str, here: Mapping[str, Any], there: Mapping[str, Any]) 
     Null equals absent, as in `same_content`. A field that the mirror's copy does not mention is not compared: events
     carry fewer than the API.
     """
-    untold = _UNTOLD.get(resource, frozenset())
+    untold = _UNTOLD.get(resource, frozenset()) | (_UNLISTED.get(resource, frozenset()) - there.keys())
     return sorted(
         name
         for name in here
