@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hookline.cli.serve import _Plan, _plan
+from hookline.cli.serve import _Plan, _plan, _WhenAsked
 from hookline.config import load
 from hookline.dashboard.app import Dashboard
 
@@ -31,8 +31,8 @@ def planned(tmp_path: Path) -> Iterator[Planned]:
 
 def dashboard_of(plan: _Plan) -> Dashboard:
     found: Any = plan.dashboard
-    assert isinstance(found, Dashboard)
-    return found
+    assert isinstance(found, _WhenAsked)
+    return found.load()
 
 
 def test_it_can_be_left_out(planned: Planned) -> None:

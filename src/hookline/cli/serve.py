@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,7 +29,10 @@ from hookline.cli.sender_app import sender_of
 from hookline.cli.server import (
     DASHBOARD_PATH,
     AsgiApp,
+    AsgiReceive,
+    AsgiSend,
     Background,
+    Scope,
     Switch,
     ThreadedLoop,
     bind,
@@ -55,6 +60,7 @@ from hookline.rules.redaction import Places
 from hookline.storage import connect, database_file, is_postgres
 
 if TYPE_CHECKING:
+    from hookline.dashboard.app import Dashboard
     from hookline.sender.app import SenderApp
 
 log = logging.getLogger("hookline.serve")
@@ -245,7 +251,6 @@ def _add_dashboard(
         # The app's own database, or the one its Receiver was built with, is not for our accounts.
         return
     from hookline.dashboard.accounts import Accounts
-    from hookline.dashboard.app import Dashboard
 
     database = connect(url, setting=SETTINGS["database_url"].variable)
     ends.callback(database.close)
@@ -264,14 +269,21 @@ def _add_dashboard(
             "HOOKLINE_TLS_CERT and _KEY, or put a proxy that speaks TLS in front and say so by "
             "HOOKLINE_DASHBOARD_PUBLIC_URL and HOOKLINE_TRUSTED_PROXIES"
         )
-    plan.dashboard = dashboard = Dashboard(
-        accounts=accounts,
-        sender=sender,
-        receiver=receiver,
-        redact=None if config.dashboard.redact is None else Places(config.dashboard.redact),
-        trusted_proxies=config.receiver.trusted_proxies or (),
-        extra=extra,
-    )
+    redact = None if config.dashboard.redact is None else Places(config.dashboard.redact)
+
+    def make() -> Dashboard:
+        from hookline.dashboard.app import Dashboard
+
+        return Dashboard(
+            accounts=accounts,
+            sender=sender,
+            receiver=receiver,
+            redact=redact,
+            trusted_proxies=config.receiver.trusted_proxies or (),
+            extra=extra,
+        )
+
+    plan.dashboard = dashboard = _WhenAsked(make)
     ends.callback(dashboard.close)
     plan.drains.append(dashboard.end_streams)
     token = accounts.first_link()
@@ -280,6 +292,36 @@ def _add_dashboard(
         "public_url": config.dashboard.public_url,
         "first_sign_in": None if token is None else f"{DASHBOARD_PATH}/first?token={token}",
     }
+
+
+class _WhenAsked:
+    """The dashboard, loaded when somebody first looks: templates, highlighter and pages take a third of the start."""
+
+    def __init__(self, make: Callable[[], Dashboard]) -> None:
+        self._make = make
+        self._made: Dashboard | None = None
+        self._lock = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
+        dashboard = self._made if self._made is not None else await asyncio.to_thread(self.load)
+        await dashboard(scope, receive, send)
+
+    def load(self) -> Dashboard:
+        """It, made now unless somebody has looked already. Takes a while the first time."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def end_streams(self) -> None:
+        """What is streamed to browsers ends now."""
+        if self._made is not None:
+            self._made.end_streams()
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        if self._made is not None:
+            self._made.close()
 
 
 def _receiver(plan: _Plan, settings: Settings, config: ReceiverConfig) -> Receiver:
