@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from hookline.errors import ConfigError, RequestError
 from hookline.receiver.mirror_queries import Difference, check_resource
 from hookline.sender.model import ENVIRONMENTS
@@ -130,9 +132,12 @@ def difference_data(call: Call, resource: str, differences: Iterable[Difference]
 
 
 def cut(value: Any) -> Any:
-    """A value for a cell of a table: a long text is cut, and says so."""
-    if isinstance(value, str) and len(value) > _MOST_SHOWN:
-        return f"{value[:_MOST_SHOWN]}… ({len(value):,} characters)"
+    """A value for a cell of a table: a long text is cut, and says so; so is a long list or object, as JSON text."""
+    text = value
+    if isinstance(value, (dict, list)):
+        text = msgspec.json.encode(value).decode()
+    if isinstance(text, str) and len(text) > _MOST_SHOWN:
+        return f"{text[:_MOST_SHOWN]}… ({len(text):,} characters)"
     return value
 
 
