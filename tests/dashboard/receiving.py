@@ -13,6 +13,7 @@ from hookline.dashboard.viewer import ROLES, Viewer
 from hookline.receiver.app import Receiver
 from hookline.testing import FakeWorkOS, TurnedClock
 from hookline.testing.signed import Signing, signed_request
+from tests.receiver.company import wait_for
 
 from .browser import Browser
 
@@ -94,6 +95,17 @@ class Scene:
             request = signed_request(b'{"id":"event_x","event":"x.y","data":{}}', secret, timestamp_ms=at_ms)
             status, _, _ = self.receiver.receive("POST", "/webhooks", request.headers, request.body, "203.0.113.9")
             assert status == 401
+        self.written()
+
+    def written(self) -> None:
+        """What was refused and kept is counted in the tables. A flush begun by itself may be under way."""
+
+        def is_written() -> bool:
+            self.receiver.flush()
+            with self.receiver.look() as (queries, connection):
+                return len(queries.refused(connection, since_ms=0)) == 2
+
+        wait_for(is_written)
 
     def drain(self) -> None:
         """Apply and run handlers until nothing is due, and try what fails until it is dead."""
