@@ -34,7 +34,7 @@ PARTS: Final = {
     "publishing": Part(publishing.measure, "events published through the API, beside calls that are refused", 0.1),
     "hanging": Part(hanging.measure, "healthy deliveries while other endpoints hang, beside a run without those", 0.1),
     "memory": Part(memory.measure, "memory while it delivers, with a thousand waiting and with a million", 0.01),
-    "lists": Part(lists.measure, "first pages of the dashboard's lists over a million events, and their plans", 0.01),
+    "lists": Part(lists.measure, "first pages of the dashboard's lists over a million events, and their plans", 0.002),
     "statements": Part(statements.measure, "statements per delivery and while idle", 0.05),
 }
 
