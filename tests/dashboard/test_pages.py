@@ -25,7 +25,7 @@ from .world import World
 SIZES: Final = ((1440, 900), (390, 844))
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 # So that no part comes near the time a test may take.
-PARTS: Final = 8
+PARTS: Final = 12
 OF_AN_ERROR: Final = re.compile(r"answered 4|console: Failed to load resource: the server responded with a status of 4")
 
 
