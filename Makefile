@@ -10,7 +10,7 @@ MEMORY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR == 2 { prin
 NODE_PACKAGES := tests/node/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test bench soak docs lock clean
+.PHONY: help install demo check test tour bench soak docs lock clean
 
 help: ## list these verbs
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r verb text; do \
@@ -29,6 +29,9 @@ check: $(READY) ## format, lint, types, and who may import whom
 
 test: $(READY) node-packages ## run the test suite; ARGS='-k signature'; says at the end what it skipped and why
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+tour: $(READY) node-packages ## judge every page of the dashboard in every state, theme and width in a real Chromium
+	WHOLE_TOUR=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/dashboard/test_pages.py $(ARGS)
 
 bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
 	$(BIN)/python -m bench $(ARGS)

@@ -36,7 +36,9 @@ def install() -> None:
 def _copying(original: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(original)
     def migrate(database: Any, part: str, package: str, *, up_to: int | None = None) -> int:
-        if up_to is not None or not isinstance(database, SqliteDatabase) or database.path.exists():
+        # Where there is no folder to copy to, the database says so itself.
+        is_new = isinstance(database, SqliteDatabase) and not database.path.exists() and database.path.parent.is_dir()
+        if up_to is not None or not is_new:
             return original(database, part, package, up_to=up_to)
         if (part, package) not in _made:
             count = original(database, part, package)

@@ -64,9 +64,9 @@ def test_the_inbox_is_listed_by_source_or_whole(capsys: pytest.CaptureFixture[st
     ]
     rejected = told(capsys, "inbox", "rejected", "--since", "2020-01-01T00:00:00Z")
     assert [(row["source"], row["reason"]) for row in rejected] == [
-        ("", "path"),
-        ("production", "missing"),
         ("staging", "missing"),
+        ("production", "missing"),
+        ("", "path"),
     ]
     stats = [told(capsys, "inbox", "stats", *source)["entries"] for source in ((), ("--source", "staging"))]
     assert stats == [5, 3]

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -88,6 +88,12 @@ class Watched:
     def go(self, path: str) -> None:
         """Load a page of ours."""
         self.page.goto(self.url + path, wait_until="load")
+
+    def look(self, scheme: Literal["light", "dark"], width: int, height: int) -> None:
+        """Have the page in a theme and a size, and drawn so: what it does when resized it does before a frame."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
 
     def overflowing(self) -> list[str]:
         """What is cut, or reaches out of the window."""
