@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 
 from hookline.dashboard.app import Dashboard
 from hookline.dashboard.live_lanes import BATCH, MOST_BEHIND, ReceiverLane
-from hookline.dashboard.live_model import Chosen, Cursor, Window, object_of
+from hookline.dashboard.live_model import Chosen, Cursor, Window
 from hookline.dashboard.live_source import LOOK_EVERY_MS, WINDOW, Listener, LiveSource
 from hookline.dashboard.live_stream import BEAT_EVERY_MS, CHECKED_EVERY_MS
 from hookline.receiver.app import Receiver
@@ -446,26 +446,6 @@ def test_filters(chosen: Chosen, is_wanted: bool) -> None:
     window.add_entry(entry(1, 1), 3)
     [row] = window
     assert chosen.takes(row) is is_wanted
-
-
-@pytest.mark.parametrize(
-    ("body", "object_id"),
-    [
-        (b'{"data": {"id": "u1", "more": [1, {}]}}', "u1"),
-        (b'{"data": {"id": 5}}', None),
-        (b'{"data": {"group": {"id": "g1"}, "user": {"id": "u1"}}}', "g1/u1"),
-        (b'{"data": {"group": {"id": "g1"}, "user": 5}}', None),
-        (b'{"data": ["id"]}', None),
-        (b'{"data": null}', None),
-        (b"[]", None),
-        (b"", None),
-        (b'{"data": {"id": "\xff"}}', None),
-        (b"[" * 100_000, None),
-        (None, None),
-    ],
-)
-def test_the_object_of_whatever_comes(body: bytes | None, object_id: str | None) -> None:
-    assert object_of(body) == object_id
 
 
 @pytest.mark.parametrize("text", ["", "1-2", "1-2-x", "1-2-3-4", "-1-2-3", "9" * 30 + "-1-1", None])

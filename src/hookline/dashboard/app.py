@@ -122,7 +122,7 @@ class Dashboard:
                 Route(f"{ROOT}/static/{{mark}}/{{name:path}}", self._asset, methods=["GET"]),
                 Route(REPORT_PATH, self._report, methods=["POST"]),
             ],
-            exception_handlers={HTTPException: self._no_page},  # type: ignore[dict-item]
+            exception_handlers={HTTPException: self._no_page},
         )
         self._app.router.redirect_slashes = False
 
@@ -227,11 +227,12 @@ class Dashboard:
         )
         if reveals:
             await run_in_threadpool(call.audit, "payload.revealed", request.url.path[:500])
+        function: Callable[[Call], Any] = served.function
         answered: Answered
-        if inspect.iscoroutinefunction(served.function):
-            answered = await served.function(call)
+        if inspect.iscoroutinefunction(function):
+            answered = await function(call)
         else:
-            answered = await run_in_threadpool(served.function, call)  # type: ignore[arg-type]
+            answered = await run_in_threadpool(function, call)
         if isinstance(answered, Response):
             return answered
         if isinstance(answered, SeeOther):
@@ -337,8 +338,9 @@ class Dashboard:
         )
         return Response(html, error.status, media_type="text/html")
 
-    async def _no_page(self, request: Request, error: HTTPException) -> Response:
-        if error.status_code == 405:
+    async def _no_page(self, request: Request, error: Exception) -> Response:
+        """What Starlette answers by itself: of a method or an address that there is no route for."""
+        if isinstance(error, HTTPException) and error.status_code == 405:
             return await self._refused(request, RequestError(405, None, "This address is not asked like that."))
         if await self._viewer_or_none(request) is None:
             # Says nothing of which pages there are.

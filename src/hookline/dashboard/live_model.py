@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from hookline.wire.catalogue import matches
+from hookline.wire.object_ids import object_of
 
 if TYPE_CHECKING:
     from hookline.receiver.live import LiveEntry
@@ -26,7 +25,6 @@ _OPEN: Final = frozenset({"retrying", "held", "running", "pending"})
 SENT_WORDS: Final = (*_WORDS, "no endpoint")
 GOT_WORDS: Final = ("waiting", "applied", "stale", "noop", "fact", "ignored", "dead")
 # An id longer than this is not shown in a row.
-_MOST_ID: Final = 500
 _CURSOR = re.compile(r"(\d{1,18})-(\d{1,18})-(\d{1,15})")
 
 
@@ -158,18 +156,17 @@ class Window:
     def add_event(self, event: FedEvent, seen_ms: int | None) -> None:
         """An event of the feed: joins the entry that came first, if one did."""
         held = self._rows.get(event.id)
-        object_id = held.object_id if held is not None and held.object_id else object_of(event.body)
-        common = {
-            "environment": event.environment,
-            "at_ms": event.published_ms,
-            "changed_ms": seen_ms or event.published_ms,
-        }
-        placed = {"feed_seq": event.seq, "event_row": event.row_id, "object_id": object_id}
-        row = (
-            Row(event_id=event.id, type=event.type, **common, **placed)  # type: ignore[arg-type]
-            if held is None
-            else replace(held, **common, **placed)  # type: ignore[arg-type]
+        changed_ms = seen_ms or event.published_ms
+        row = replace(
+            held or Row(event.id, event.type, None, None, event.published_ms, changed_ms),
+            environment=event.environment,
+            at_ms=event.published_ms,
+            changed_ms=changed_ms,
+            feed_seq=event.seq,
+            event_row=event.row_id,
         )
+        if row.object_id is None and event.body is not None:
+            row = replace(row, object_id=object_of(event.type, event.body))
         self._by_event_row[event.row_id] = event.id
         self._put(row)
 
@@ -182,7 +179,7 @@ class Window:
             row = Row(
                 event_id=entry.event_id,
                 type=entry.type or "",
-                object_id=object_of(entry.body),
+                object_id=None if entry.body is None else object_of(entry.type, entry.body),
                 environment=None,
                 at_ms=entry.received_ms,
                 changed_ms=changed_ms,
@@ -248,34 +245,3 @@ def sent_word(one: LastTry) -> str:
     if one.state == "pending" and one.attempt:
         return "retrying"
     return one.state
-
-
-def object_of(body: bytes | None) -> str | None:
-    """The id of what an event is about, a membership's as the mirror writes it; None where it has none.
-
-    A body that cannot be read has none, either.
-    """
-    if body is None:
-        return None
-    data = _members(body).get("data")
-    members = {} if data is None else _members(data)
-    if (found := _text(members.get("id"))) is not None:
-        return found
-    group, user = (_text(_members(members[name]).get("id")) if name in members else None for name in ("group", "user"))
-    return f"{group}/{user}" if group and user else None
-
-
-def _members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """Of a JSON object, each as it is written; none of what is no object."""
-    try:
-        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return {}
-
-
-def _text(raw: msgspec.Raw | None) -> str | None:
-    try:
-        value = None if raw is None else msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        return None
-    return value if isinstance(value, str) and len(value) <= _MOST_ID else None

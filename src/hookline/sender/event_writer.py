@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from hookline.errors import RequestError
 from hookline.sender.drafts import EventDraft, compose_body
-from hookline.sender.event_objects import object_of
 from hookline.sender.event_types import SchemaWarning
 from hookline.sender.idempotency import IdempotencyKey, refuse_other_use
+from hookline.wire.object_ids import object_of
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
@@ -176,7 +176,7 @@ class EventWriter:
                     "now_ms": now_ms,
                     "traceparent": publication.traceparent,
                     "object_sequence": draft.object_sequence,
-                    "object_id": object_of(draft.type, draft.data),
+                    "object_id": object_of(draft.type, b"{" + draft.data + b"}"),
                 }
                 for publication, draft, published in fresh
             ],

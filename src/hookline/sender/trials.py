@@ -23,11 +23,11 @@ from hookline.sender.begun import awaited
 from hookline.sender.conformance import check_endpoint
 from hookline.sender.delivery_store import Claimed, ClaimedEndpoint, ClaimedEvent, DeliveryStore
 from hookline.sender.drafts import compose_body, draft_event
-from hookline.sender.event_objects import object_of
 from hookline.sender.http import TOTAL_TIMEOUT_S
 from hookline.sender.idempotency import take_key
 from hookline.sender.interventions import event_pruned
 from hookline.wire.catalogue import matches, sample, sample_context
+from hookline.wire.object_ids import object_of
 
 if TYPE_CHECKING:
     from hookline.loop import Clock
@@ -247,7 +247,7 @@ class Trials:
                         "created_ms": claimed.first_ms,
                         "now_ms": claimed.first_ms,
                         "origin": "test",
-                        "object_id": object_of(draft.type, draft.data),
+                        "object_id": object_of(draft.type, b"{" + draft.data + b"}"),
                     }
                 ],
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,7 +21,7 @@ from hookline.sender.queries import delivery_detail
 from hookline.wire.signature import HEADER
 
 if TYPE_CHECKING:
-    from hookline.storage import Connection
+    from hookline.sender.model import Delivery
 
 _HIDDEN: Final = "…"
 _SIGNED: Final = (HEADER.lower(), "webhook-signature")
@@ -74,20 +74,8 @@ def delivery(call: Call) -> Shown:
 
 def retry(call: Call) -> SeeOther:
     """One more attempt, now."""
-    sender = call.sender
-
-    def write(connection: Connection) -> None:
-        retry_delivery(
-            connection,
-            sender.store,
-            call.environment,
-            call.params["id"],
-            now_ms=call.now_ms,
-            actor=call.viewer.actor,
-        )
-
-    sender.database.run(write)
-    wake_deliveries(sender.database)
+    _intervene(call, retry_delivery)
+    wake_deliveries(call.sender.database)
     return SeeOther(call.link("delivery", id=call.params["id"]), "It is tried again now.")
 
 
@@ -109,20 +97,16 @@ def cancel_confirm(call: Call) -> Shown:
 
 def cancel(call: Call) -> SeeOther:
     """Send it no more."""
-    sender = call.sender
-
-    def write(connection: Connection) -> None:
-        cancel_delivery(
-            connection,
-            sender.store,
-            call.environment,
-            call.params["id"],
-            now_ms=call.now_ms,
-            actor=call.viewer.actor,
-        )
-
-    sender.database.run(write)
+    _intervene(call, cancel_delivery)
     return SeeOther(call.link("delivery", id=call.params["id"]), "Canceled: it is sent no more unless it is retried.")
+
+
+def _intervene(call: Call, act: Callable[..., Delivery]) -> None:
+    """One of interventions.py, in a transaction of its own, for who asks."""
+    sender, delivery_id, by = call.sender, call.params["id"], call.viewer.actor
+    sender.database.run(
+        lambda connection: act(connection, sender.store, call.environment, delivery_id, now_ms=call.now_ms, actor=by)
+    )
 
 
 def _word(state: str, attempts: int) -> str:

@@ -75,7 +75,8 @@ def _wanted(call: Call, given: dict[str, str], problems: dict[str, str]) -> Inbo
     until_ms = moment_of(call, given["until"], "until", problems)
     if given["state"] and given["state"] not in STATES:
         problems["state"] = f"expected one of {', '.join(STATES)}"
-    via: Via | None = given["via"] if given["via"] in get_args(Via) else None  # type: ignore[assignment]
+    ways: tuple[Via, ...] = get_args(Via)
+    via = next((one for one in ways if one == given["via"]), None)
     if given["via"] and via is None:
         problems["via"] = f"expected one of {', '.join(get_args(Via))}"
     wanted = InboxFilter(

@@ -72,7 +72,8 @@ def rows(call: Call) -> Shown:
     """The rows of one resource, narrowed by what the query says."""
     source, resource = call.params["source"], known_resource(call.params["resource"])
     given = query_of(call, "q", "shown", "parent", "after")
-    shown: Seen | None = given["shown"] if given["shown"] in get_args(Seen) else None  # type: ignore[assignment]
+    ways: tuple[Seen, ...] = get_args(Seen)
+    shown = next((one for one in ways if one == given["shown"]), None)
     problems: dict[str, str] = {}
     if given["shown"] and shown is None:
         problems["shown"] = f"expected one of {', '.join(get_args(Seen))}"

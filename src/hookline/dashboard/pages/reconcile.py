@@ -8,7 +8,7 @@ from typing import Any, Final, get_args
 from hookline.dashboard.frame import Action, Call, FormProblems, Page, SeeOther, Shown
 from hookline.dashboard.receiving import cut, number_of, query_of, sources_of
 from hookline.errors import RequestError, SourceError
-from hookline.receiver.drift import DriftItem
+from hookline.receiver.drift import DriftItem, DriftState
 from hookline.receiver.drift_words import cause_of, progress_in_words, summary
 from hookline.receiver.listing import MassDelete
 from hookline.receiver.pass_store import Mode, Pass
@@ -20,8 +20,8 @@ PAGE: Final = 20
 PASSES: Final = 20
 MOST_NOTE: Final = 500
 # What a report may be narrowed to.
-_KINDS: Final = get_args(Kind)
-_STATES: Final = ("open", "healed", "ignored")
+_KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+_STATES: Final[tuple[DriftState, ...]] = ("open", "healed", "ignored")
 
 
 def reconcile(call: Call) -> Shown:
@@ -166,12 +166,12 @@ def drift(call: Call) -> Shown:
     """One pass: how it stands, and what it found."""
     findings, one = _pass_of(call)
     given = query_of(call, "kind", "state", "after", "values")
-    kind: Kind | None = given["kind"] if given["kind"] in _KINDS else None  # type: ignore[assignment]
-    state = given["state"] if given["state"] in _STATES else None
+    kind = next((one for one in _KINDS if one == given["kind"]), None)
+    state = next((one for one in _STATES if one == given["state"]), None)
     report = findings.report(one)
     progress = findings.progress(one.row_id)
     after = number_of(given["after"], "after") or 0
-    items = findings.page(one.row_id, state=state, kind=kind, after=after, limit=PAGE + 1)  # type: ignore[arg-type]
+    items = findings.page(one.row_id, state=state, kind=kind, after=after, limit=PAGE + 1)
     shown = items[:PAGE]
     has_key = any(of.name == one.source and of.api_key is not None for of in call.receiver.sources)
     data = {

@@ -24,23 +24,23 @@ _decode_id = msgspec.json.Decoder(_Member).decode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def object_of(event_type: str, data: bytes) -> str | None:
+def object_of(event_type: str | None, raw: bytes) -> str | None:
     """The id of the object that an event is about; both ends' ids of a relation, joined by a slash; None of neither.
 
-    Slashes within are escaped as the mirror of the receiver does it, so that one id is one object at both ends.
+    Slashes within are escaped as the mirror of the receiver does it, so that one id is one object at both ends. A type
+    that is not known names its object by `data.id`. What cannot be read is about nothing.
 
     Args:
-        data: canonical bytes of the member, as in `"data":…`.
+        raw: the event, or any JSON object with its member `data`.
     """
-    known = CATALOGUE.get(event_type)
+    known = None if event_type is None else CATALOGUE.get(event_type)
     key = _ID if known is None else known.key
     if not key:
         return None
-    if key == _ID:
-        found = [_decode_id(b"{" + data + b"}").data.id]
-    else:
-        value = _decode(b"{" + data + b"}")["data"]
-        found = [_at(value, place) for place in key]
+    try:
+        found = [_decode_id(raw).data.id] if key == _ID else [_at(_decode(raw).get("data"), place) for place in key]
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
     ids = [one for one in found if isinstance(one, str) and one]
     if len(ids) != len(key):
         return None
