@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hookline.adapters.dbapi import SqliteTransactions
+from hookline.dashboard.app import Dashboard
+from hookline.receiver.app import Receiver
+from hookline.receiver.sources import Source
+from hookline.testing import TurnedClock
+from hookline.testing.signed import Signing
+
 from ..receiver.company import Company
 from .browser import Answer, Browser
-from .receiving import PERSON, Scene
+from .receiving import PERSON, START_MS, Scene, Trail
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +268,60 @@ def test_where_nothing_has_arrived_yet(tmp_path: Path) -> None:
                 assert (answer.status, words in answer.page.text) == (200, True), path
     finally:
         scene.close()
+
+
+PLACES = ("inbox", "inbox-rejected?since=1d", "dead-letters", "inbox-replays", "mirror", "reconcile", "handlers")
+
+
+def test_on_the_apps_own_transactions(tmp_path: Path) -> None:
+    """The same pages over a database that is reached through the app alone; what is done there is done."""
+    path = str(tmp_path / "app.db")
+    transactions = SqliteTransactions(lambda: sqlite3.connect(path))
+    clock = TurnedClock(START_MS)
+    company = Company()
+    with Receiver(transactions=transactions, secrets=["whsec_of_the_app_00001"], clock=clock) as receiver:
+        receiver.migrate()
+        receiver.on_change("directory_user", name="access")(lambda change, tx: None)
+        dashboard = Dashboard(accounts=Trail(), receiver=receiver, clock=clock)
+        receiver.worker().register()
+        for event in (company.user("created"), company.user("updated", first_name="Ida")):
+            request = Signing.of(receiver)(json.dumps(event).encode())
+            assert receiver.receive("POST", request.path, request.headers, request.body, None)[0] == 200
+        receiver.drain()
+        with Browser(dashboard) as browser:
+            browser.cookies["hookline_session"] = "admin"
+            for place in PLACES:
+                assert browser.get(f"/dashboard/{place}").status == 200, place
+            row = browser.get(browser.get("/dashboard/mirror/default/directory_user").page.link("user_1"))
+            assert "Why is this row so?" in row.page.text
+            entry = browser.get(row.page.link("event_000002"))
+            assert "access" in entry.page.text
+            begun = browser.submit(browser.get(entry.page.link("Replay…")), "inbox-replay", mode="all")
+            assert "Begun" in begun.page.text
+            receiver.drain()
+            assert as_json(browser, begun.path).json["runs"] == 1
+
+
+def test_several_sources_are_kept_apart(tmp_path: Path) -> None:
+    """One id that two sources have is two entries and two objects; every list can be narrowed to one of them."""
+    clock = TurnedClock(START_MS)
+    sources = [Source("one", ["whsec_of_source_one_01"]), Source("other", ["whsec_of_source_two_02"])]
+    made = json.dumps(Company().user("created")).encode()
+    with Receiver(f"sqlite:///{tmp_path / 'many.db'}", sources=sources, clock=clock) as receiver:
+        dashboard = Dashboard(accounts=Trail(), receiver=receiver, clock=clock)
+        for source in sources:
+            request = Signing.of(receiver, source.name)(made)
+            assert receiver.receive("POST", request.path, request.headers, request.body, None)[0] == 200
+        receiver.drain()
+        with Browser(dashboard) as browser:
+            browser.cookies["hookline_session"] = "admin"
+            both = as_json(browser, "/dashboard/inbox?event=event_000001").json["entries"]
+            assert {one["source"] for one in both} == {"one", "other"}
+            [alone] = as_json(browser, "/dashboard/inbox?source=other").json["entries"]
+            assert alone["source"] == "other"
+            assert [one["source"] for one in as_json(browser, "/dashboard/mirror").json["sources"]] == ["one", "other"]
+            for name in ("one", "other"):
+                assert browser.get(f"/dashboard/mirror/{name}/directory_user/user_1").status == 200
+            confirm = browser.get("/dashboard/inbox-replay?type=dsync.user.*")
+            assert as_json(browser, confirm.path).json["counts"] == {"one": 1, "other": 1}
+            assert "2 replays, one for each source" in browser.submit(confirm, "inbox-replay").page.text
