@@ -7,6 +7,8 @@ UV     := $(shell command -v uv 2>/dev/null)
 PIP    := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 # Where tests write: in memory, where there is plenty of it. Thousands of commits would else wait for a disk.
 MEMORY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR == 2 { print $$4 }')" -gt 4000000 ] && echo /dev/shm)
+# One more than there are cores: tests wait for processes, databases and deadlines for a fifth of their time.
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1 )))
 NODE_PACKAGES := tests/node/node_modules/.ready
 
 .DEFAULT_GOAL := help
@@ -28,7 +30,7 @@ check: $(READY) ## format, lint, types, and who may import whom
 	$(BIN)/lint-imports
 
 test: $(READY) node-packages ## run the test suite; ARGS='-k signature'; says at the end what it skipped and why
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 tour: $(READY) node-packages ## judge every page of the dashboard in every state, theme and width in a real Chromium
 	WHOLE_TOUR=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/dashboard/test_pages.py $(ARGS)
