@@ -95,7 +95,7 @@ def test_the_wheel_names_the_command_and_one_dependency(wheel: Path) -> None:
 
     assert "hookline = hookline.cli:main" in scripts
     assert "[pytest11]\nhookline = hookline.testing.plugin" in scripts
-    assert extras == {"all", "django", "fastapi", "flask", "oidc", "otel", "postgres", "server"}
+    assert extras == {"all", "django", "fastapi", "flask", "oidc", "otel", "parquet", "postgres", "server"}
     assert [line.split()[1].split(">")[0] for line in required] == ["msgspec"]
 
 

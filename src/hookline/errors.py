@@ -13,6 +13,7 @@
     ├── SourceError                 the source's API gave no answer to go by; .reason says of what kind
     ├── RequestError                an API call is refused; .status .code .message .errors make the answer
     │   └── SignInRefused           a sign-in to the dashboard is; .wait_s says how long to wait before the next
+    ├── InvalidFrame                the other end of a relay says what its protocol does not know
     └── TransactionMisuse           a handler ended the transaction it was lent; an event was to be published in none
 
 A class exists where a caller would act differently. Messages say what was expected, what came and what to do;
@@ -125,6 +126,10 @@ class SignInRefused(RequestError):
     def __init__(self, message: str, *, wait_s: int = 0) -> None:
         super().__init__(429 if wait_s else 401, "wait" if wait_s else "not_signed_in", message)
         self.wait_s = wait_s
+
+
+class InvalidFrame(HooklineError):
+    """A message of a relay's other end is not what the protocol says (relay/frames.py)."""
 
 
 class TransactionMisuse(HooklineError):
