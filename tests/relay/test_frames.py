@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hookline.errors import InvalidFrame
 from hookline.relay.frames import (
     MOST_FRAME_BYTES,
+    MOST_FROM_LISTENER_BYTES,
     Answer,
     Beat,
     Begin,
@@ -61,9 +62,18 @@ def test_what_a_server_says(frame: FromServer) -> None:
         (b'{"type":"launch"}', "Invalid value 'launch'"),
         (b'{"type":"begin","after":"\xff"}', "utf-8|UTF-8"),
         (b"[" * 100_000, "Expected `object`|recursion"),
-        (b" " * (MOST_FRAME_BYTES + 1), "at most"),
+        (b" " * (MOST_FROM_LISTENER_BYTES + 1), "at most"),
+        (b'{"type":"start","name":"a/b"}', r"matching regex .* at `\$.name`"),
+        (b'{"type":"answer","cursor":"7","event_id":"event_1","status":99}', r">= 100 - at `\$.status`"),
     ],
 )
 def test_what_is_no_message_says_why(data: bytes, told: str) -> None:
     with pytest.raises(InvalidFrame, match=told):
         decode_from_listener(data)
+
+
+def test_the_server_may_say_more_at_once() -> None:
+    sent = Delivery("7", "event_1", "dsync.user.created", "2026-01-01T00:00:00.000Z", HEADERS, b"x" * 2 * 1024 * 1024)
+    assert decode_from_server(encode(sent)) == sent
+    with pytest.raises(InvalidFrame, match="at most"):
+        decode_from_server(b" " * (MOST_FRAME_BYTES + 1))

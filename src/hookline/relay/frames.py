@@ -12,15 +12,24 @@
 
 A cursor is a place in the sender's feed, opaque to the listener. The server keeps, per listener, the cursor up to
 which everything was answered: whoever comes back is told how much was missed since, and chooses where to begin.
-Over HTTP the same messages travel by `POST /relay/start`, `GET /relay/stream` (SSE) and `POST /relay/answer`, for
-proxies that let no WebSocket through.
+Over a WebSocket each message is one text message; who asks names `SUBPROTOCOL`, and is refused with an HTTP answer
+(401, 429, 503) before the connection is made.
+
+Over HTTP the same messages travel for proxies that let no WebSocket through, in this order:
+
+    POST /relay/start                         a `start`; answered 200 with the `hello`
+    GET  /relay/stream?session=…&after=…      `begin`: the messages of the server as SSE, each the `data` of one event
+    POST /relay/answer?session=…              one or more `answer`, one a line; answered 204
+
+A stream that has ended ends its session: start anew. Refusals are problem details: 400 `invalid_frame`, 401, 409
+`session_over`, 429, 503. All three go to the same process.
 
 Pure: bytes in, messages out; a message that is not as it should be is an `InvalidFrame` that names the field.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -28,25 +37,39 @@ from hookline.errors import InvalidFrame
 
 SUBPROTOCOL: Final = "hookline-relay.v1"
 PATH: Final = "/relay"
+START_PATH: Final = f"{PATH}/start"
+STREAM_PATH: Final = f"{PATH}/stream"
+ANSWER_PATH: Final = f"{PATH}/answer"
+NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}"
+"""What a listener may be called: it is part of a URL and of commands."""
 MOST_FRAME_BYTES: Final = 4 * 1024 * 1024
 """A delivery of 2 MiB in base64, with its headers."""
+MOST_FROM_LISTENER_BYTES: Final = 256 * 1024
+"""A start with all the patterns that there may be."""
 WINDOW: Final = 64
 """So many deliveries are under way to a listener at once."""
 BEAT_EVERY_S: Final = 15.0
 """A connection on which nothing came for three of these is dead."""
 
-ByeReason: TypeAlias = Literal["stopping", "elsewhere", "revoked", "expired_cursor", "unanswered"]
+UNANSWERED_S: Final = 900.0
+"""A listener that owes answers and has said nothing for so long gets `bye unanswered`. Who pauses for longer goes away
+and comes back: what was not answered comes again."""
+# changed: the secret was rotated, come back for the new one. refused: what was asked is not to be had, or what was said
+# is no message; over a WebSocket that closes with 1008. expired_cursor: events after the place asked for are past their
+# retention, or it is no place of this feed: come back, `Hello` says what there is.
+ByeReason: TypeAlias = Literal["stopping", "elsewhere", "revoked", "changed", "expired_cursor", "unanswered", "refused"]
+_Cursor: TypeAlias = Annotated[str, msgspec.Meta(max_length=40)]
 
 
 class Start(msgspec.Struct, frozen=True, tag="start", forbid_unknown_fields=False):
     """Who listens, and for what.
 
     Attributes:
-        name: of the listener, the same each time: the server keeps its secret and its place under it.
+        name: of the listener, as `NAME`, the same each time: the server keeps its secret and its place under it.
         events: patterns as of an endpoint (`dsync.user.created`, `dsync.*`, `*`).
     """
 
-    name: str
+    name: Annotated[str, msgspec.Meta(pattern=f"^{NAME}$")]
     events: tuple[str, ...] = ("*",)
 
 
@@ -60,6 +83,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
         cursor: up to which everything was answered; None for a listener that is new.
         missed: how many matching events came since `cursor`, counted up to `missed_most`.
         missed_since_ms: when the first of them was created.
+        gone: how many more of them are past their retention, counted likewise: they cannot be had any more.
     """
 
     session: str
@@ -72,12 +96,13 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     missed: int = 0
     missed_most: int = 1000
     missed_since_ms: int | None = None
+    gone: int = 0
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """Where to go on: after this place. `Hello.cursor` takes what was missed, `Hello.head` only what is new."""
 
-    after: str
+    after: _Cursor
 
 
 class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
@@ -87,6 +112,7 @@ class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
         headers: in order, duplicates kept, signed with the listener's secret when it was written to the connection.
         body: the event's bytes as they are, base64 on the wire.
         is_missed: it was in the feed before the listener began.
+        origin: `replay` where somebody sent it once more: it may have come before, and has a cursor of its own.
     """
 
     cursor: str
@@ -96,6 +122,7 @@ class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
     headers: tuple[tuple[str, str], ...]
     body: bytes
     is_missed: bool = False
+    origin: Literal["published", "replay"] = "published"
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
@@ -105,11 +132,11 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
         error: why no answer came, a word of `sender.http.ErrorCode`; or `dropped`, where it was not to be sent.
     """
 
-    cursor: str
-    event_id: str
-    status: int | None = None
-    duration_ms: int = 0
-    error: str | None = None
+    cursor: _Cursor
+    event_id: Annotated[str, msgspec.Meta(max_length=200)]
+    status: Annotated[int, msgspec.Meta(ge=100, le=999)] | None = None
+    duration_ms: Annotated[int, msgspec.Meta(ge=0)] = 0
+    error: Annotated[str, msgspec.Meta(max_length=100)] | None = None
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
@@ -143,17 +170,17 @@ def encode(frame: FromListener | FromServer) -> bytes:
 
 def decode_from_listener(data: bytes | str) -> FromListener:
     """A message of the listener. InvalidFrame where it is none."""
-    return _decoded(_from_listener, data)
+    return _decoded(_from_listener, data, MOST_FROM_LISTENER_BYTES)
 
 
 def decode_from_server(data: bytes | str) -> FromServer:
     """A message of the server. InvalidFrame where it is none."""
-    return _decoded(_from_server, data)
+    return _decoded(_from_server, data, MOST_FRAME_BYTES)
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | str) -> T:
-    if len(data) > MOST_FRAME_BYTES:
-        raise InvalidFrame(f"expected a message of at most {MOST_FRAME_BYTES} bytes, got {len(data)}")
+def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | str, most_bytes: int) -> T:
+    if len(data) > most_bytes:
+        raise InvalidFrame(f"expected a message of at most {most_bytes} bytes, got {len(data)}")
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
