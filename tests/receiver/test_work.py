@@ -121,13 +121,55 @@ def test_an_entry_that_kills_its_worker_is_found(desk: Desk, company: Company, m
     for _ in range(10):
         try:
             desk.new_worker().drain()
-            break
         except Killed:
             deaths += 1
+        desk.clock.advance(60_000)
 
     assert deaths == poison.tries == 4
     assert desk.rows("select seq, outcome from hookline_inbox_outcomes where outcome <> 'applied'") == [(121, "dead")]
     assert len(desk.ids("directory_users")) == 129
+
+
+def test_an_entry_that_another_worker_tries_is_left_to_it(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that start together find each other's marks: no try of a worker that lives is taken for its end."""
+    users = [company.user("created", f"user_{number}") for number in range(3)]
+    desk.put(*users)
+    with monkeypatch.context() as patch:
+        Poison(patch, users[1]["id"], Killed)
+        for _ in range(2):  # the first leaves marks; the second is at the entry on its own, and stays there
+            with pytest.raises(Killed):
+                desk.new_worker().drain()
+    for _ in range(5):
+        desk.new_worker().drain()
+    assert (desk.ids("directory_users"), waiting(desk)) == (["user_0", "user_2"], 1)
+
+    desk.clock.advance(60_000)
+    desk.new_worker().drain()
+    assert desk.outcomes() == ["applied"] * 3
+
+
+def test_a_storage_that_is_away_is_no_try(desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that is tried on its own may be so as often as it takes the storage to come back."""
+    [user] = [company.user("created")]
+    desk.put(user)
+    with monkeypatch.context() as patch:
+        Poison(patch, user["id"], Killed)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                desk.new_worker().drain()
+    desk.clock.advance(60_000)
+    worker = desk.new_worker()
+    with monkeypatch.context() as patch:
+        away = Poison(patch, user["id"], StorageUnavailable)
+        for _ in range(6):
+            with pytest.raises(StorageUnavailable):
+                worker.step()
+    worker.drain()
+
+    assert away.tries == 6
+    assert desk.outcomes() == ["applied"]
 
 
 def test_a_crash_in_a_batch_leaves_nothing_half_done(

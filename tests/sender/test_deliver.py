@@ -1183,7 +1183,8 @@ def test_late_worker_does_not_overwrite(world: World) -> None:
     frozen, successor = Scripted(before=freeze), Scripted()
 
     async def work() -> None:
-        async with running(a_deliverer(world, frozen)):
+        # With the clock that the successor sees, it might wake first, and keep what is its own.
+        async with running(a_deliverer(world, frozen, clock=TurnedClock(world.clock.now_ms()))):
             await until(lambda: len(frozen.sent) == 1, "the frozen attempt")
             world.clock.advance(LEASE_MS)
             async with running(a_deliverer(world, successor)):

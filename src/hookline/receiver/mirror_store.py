@@ -32,6 +32,20 @@ EdgeKey: TypeAlias = tuple[str, tuple[str, str]]
 LONGEST_WALK_WAIT_MS: Final = 3_660_000
 
 
+MARKED: Final = 1
+"""The `attempt` of an entry that was in the first batch of a process; more than that are tries on its own."""
+
+
+class TriedBefore(Exception):
+    """Entries among those to be claimed were tried on their own before: together with others they would undo these,
+    and what ends the process would not be counted.
+    """
+
+    def __init__(self, seqs: list[int]) -> None:
+        super().__init__(f"{len(seqs)} entries were tried on their own")
+        self.seqs = seqs
+
+
 class Claimed(NamedTuple):
     """An entry taken out of the queue. `reason` is what the door knew to be wrong with it.
 
@@ -307,9 +321,15 @@ class MirrorStore:
     # -- entries -----------------------------------------------------------------------------------------------
 
     def claim(self, connection: Connection, now_ms: int, limit: int) -> list[Claimed]:
-        """Take up to `limit` due entries out of the queue, oldest first."""
+        """Take up to `limit` due entries out of the queue, oldest first.
+
+        Raises:
+            TriedBefore: some of them were tried on their own, and are to be tried so again.
+        """
         taken = self._verbs["apply_claim"].run(connection, {"now_ms": now_ms, "limit": limit})
-        return self._entries(connection, [seq for (seq,) in taken])
+        if again := [seq for seq, attempt in taken if attempt > MARKED]:
+            raise TriedBefore(again)
+        return self._entries(connection, [seq for seq, _ in taken])
 
     def claim_one(self, connection: Connection, seq: int) -> list[Claimed]:
         """Take one entry out of the queue; an empty list if it is not there."""
@@ -332,10 +352,17 @@ class MirrorStore:
         """Note that these are about to be applied for the first time."""
         self._verbs["apply_mark"].run(connection, {"seqs": json.dumps(list(seqs))})
 
-    def count_try(self, connection: Connection, seq: int) -> int | None:
-        """Count a try of one entry on its own: how many it are now, or None if it is not waiting."""
-        rows = self._verbs["apply_try"].run(connection, {"seq": seq})
+    def count_try(self, connection: Connection, seq: int, now_ms: int, leased_until_ms: int) -> int | None:
+        """Count a try of one entry on its own, which is this worker's until its lease ends: how many it are now, or
+        None if it is not waiting or another worker tries it.
+        """
+        named = {"seq": seq, "now_ms": now_ms, "leased_until_ms": leased_until_ms}
+        rows = self._verbs["apply_try"].run(connection, named)
         return rows[0][0] if rows else None
+
+    def take_try_back(self, connection: Connection, seq: int, due_ms: int) -> None:
+        """Let a try not count that the storage's being away ended."""
+        self._verbs["apply_untry"].run(connection, {"seq": seq, "due_ms": due_ms})
 
     def postpone(self, connection: Connection, seq: int, due_ms: int) -> None:
         """Let an entry wait until `due_ms`."""

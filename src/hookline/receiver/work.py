@@ -55,7 +55,7 @@ from hookline.receiver.handlers import (
     idempotency_key,
 )
 from hookline.receiver.mirror import Applied, apply
-from hookline.receiver.mirror_store import Claimed, MirrorStore, Outcome
+from hookline.receiver.mirror_store import Claimed, MirrorStore, Outcome, TriedBefore
 from hookline.receiver.model import shown_id
 from hookline.receiver.replay import Mode, Replay, Replays, Selection
 from hookline.receiver.retention import Pruned, Pruner, latest_ms
@@ -204,6 +204,8 @@ class Worker:
         self.wake = threading.Event()
         self._is_registered = False
         self._is_first_batch = True
+        # The entry whose try on its own the storage's being away ended: it is not to count.
+        self._cut_short: int | None = None
         self._walker = Walker(access, self._mirror, asking=self._asking)
         self._given_back: dict[int, int] = {}
         self._extended_ms = 0
@@ -435,6 +437,9 @@ class Worker:
         if now_ms < self._latest_ms - AHEAD_MS:
             self._clock_set_back(now_ms)
         self._latest_ms = now_ms
+        if (seq := self._cut_short) is not None:
+            self._access.run(lambda connection: self._mirror.take_try_back(connection, seq, now_ms))
+            self._cut_short = None
         # What is committed after this look sets `wake`, and `run_loop` comes again.
         with self._access.read() as connection:
             due = self._runs.due(connection, names, now_ms, sources=self._kept_sources)
@@ -494,7 +499,7 @@ class Worker:
             suspects = self._mark_first(now_ms)
             self._is_first_batch = False
             if suspects:
-                return self._apply_each(suspects, now_ms)
+                return self._apply_each(suspects)
         entries: list[Claimed] = []
         began_ns = time.time_ns()
 
@@ -509,11 +514,13 @@ class Worker:
             return self._counted(done, entries) if entries else None
         except (StorageUnavailable, OutcomeUnknown):
             raise
+        except TriedBefore as error:
+            return self._apply_each(error.seqs)
         except Exception as error:
             if not entries:
                 raise
             log.warning("a batch of %d entries failed (%s), trying them one by one", len(entries), place_of(error))
-        return self._apply_each([entry.seq for entry in entries], now_ms)
+        return self._apply_each([entry.seq for entry in entries])
 
     def _apply_claimed(self, connection: Connection, entries: Sequence[Claimed], now_ms: int) -> Applied:
         if not entries:
@@ -559,18 +566,20 @@ class Worker:
 
         return self._access.run(work)
 
-    def _apply_each(self, seqs: Sequence[int], now_ms: int) -> Applied:
+    def _apply_each(self, seqs: Sequence[int]) -> Applied:
         together = Applied()
         for seq in seqs:
-            done = self._apply_alone(seq, now_ms)
+            done = self._apply_alone(seq)
             together.outcomes += done.outcomes
             together.changes += done.changes
             together.runs += done.runs
             together.cascades += done.cascades
         return together
 
-    def _apply_alone(self, seq: int, now_ms: int) -> Applied:
-        tries = self._access.run(lambda connection: self._mirror.count_try(connection, seq))
+    def _apply_alone(self, seq: int) -> Applied:
+        now_ms = self._clock.now_ms()  # those before it may have taken their time
+        leased_until_ms = now_ms + LEASE_S * 1000
+        tries = self._access.run(lambda connection: self._mirror.count_try(connection, seq, now_ms, leased_until_ms))
         if tries is None:
             return Applied()
         if tries > ENTRY_TRIES:
@@ -584,6 +593,7 @@ class Worker:
         try:
             return self._counted(self._access.run(work), entries)
         except (StorageUnavailable, OutcomeUnknown):
+            self._cut_short = seq
             raise
         except Exception as error:
             place = place_of(error)

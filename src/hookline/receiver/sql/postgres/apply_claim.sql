@@ -4,4 +4,4 @@ delete from hookline_inbox_queue
 where seq = any (array(
     select seq from hookline_inbox_queue where due_ms <= :now_ms order by due_ms, seq limit :limit for update skip locked
 ))
-returning seq
+returning seq, attempt
