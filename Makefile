@@ -38,10 +38,12 @@ tour: $(READY) node-packages ## judge every page of the dashboard in every state
 bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
 	$(BIN)/python -m bench $(ARGS)
 
-docs: $(READY) ## write what of docs/ is made from the code
+docs: $(READY) ## write what of docs/ is made from the code, and build the site into docs/_build
 	$(BIN)/python -m docs.events
 	$(BIN)/python -m docs.openapi
 	$(BIN)/python -m docs.configuration
+	$(BIN)/python -m docs.pictures
+	@$(BIN)/python -m docs.site
 
 soak: $(READY) ## run the tests' models at their large sizes, for minutes; ARGS='--help'
 	@$(BIN)/python -m soak $(ARGS)

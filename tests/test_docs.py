@@ -20,67 +20,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from docs import configuration
+from docs import configuration, pictures
+from docs.blocks import DOCUMENTS, ROOT, blocks, count
+from docs.site import foreign_requests
 
 from hookline.config import SETTINGS, SOURCE_SETTINGS
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [
-    ROOT / "README.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-    *sorted((ROOT / "examples").rglob("README.md")),
-]
-FENCE = re.compile(
-    r"(?P<not_run><!-- not run: [^\n]+ -->\n)?(?P<soon><!-- soon -->\n)?"
-    r"^```(?P<language>\w*)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-SHOWN = {"mermaid", "text", "sql"}
 BLOCK_TIMEOUT_S = 40
-
-
-@dataclass(frozen=True)
-class Block:
-    """One fenced block: `line` is where its text begins."""
-
-    language: str
-    file: str | None
-    text: str
-    line: int
-    is_run: bool
-    is_soon: bool
-    expected: str | None
-
-
-def blocks(path: Path) -> list[Block]:
-    """The fenced blocks of a document, each with the output that the next one promises."""
-    document = path.read_text(encoding="utf-8")
-    matches = list(FENCE.finditer(document))
-    found = []
-    for match, following in zip_longest(matches, matches[1:]):
-        is_output = (
-            following is not None
-            and following["language"] == "text"
-            and not following["not_run"]
-            and not document[match.end() : following.start()].strip()
-        )
-        found.append(
-            Block(
-                match["language"],
-                match["file"],
-                match["text"],
-                document.count("\n", 0, match.start("text")) + 1,
-                match["not_run"] is None,
-                match["soon"] is not None,
-                following["text"] if is_output and following is not None else None,
-            )
-        )
-    return found
 
 
 def free_port() -> int:
@@ -180,7 +129,7 @@ def test_a_document_does_what_it_says(path: Path, shell: Shell) -> None:
     if path.is_relative_to(ROOT / "examples"):
         shutil.copytree(path.parent, shell.folder, dirs_exist_ok=True)
     for block in blocks(path):
-        if not block.is_run or block.language in SHOWN:
+        if not block.is_run:
             continue
         text = shell.translate(block.text)
         if block.file is not None:
@@ -237,6 +186,43 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8"))
 
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_block_is_run_or_shown_or_says_why_not() -> None:
+    """What the site counts is all there is."""
+    found = [block for path in DOCUMENTS for block in blocks(path)]
+    counts = count(found)
+
+    assert counts.run + counts.shown + counts.not_run == len(found)
+    assert counts.compared <= counts.run
+    assert [block for block in found if block.reason is not None and len(block.reason.split()) < 3] == []
+
+
+def test_the_site_can_be_built(tmp_path: Path) -> None:
+    """Every page is in the tree of pages and can be read, and every link between pages leads somewhere."""
+    site = subprocess.run(
+        [sys.executable, "-m", "docs.site", "--check", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+
+    assert (site.returncode, site.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", pictures.PICTURES)
+def test_pictures_are_what_the_rules_say(name: str) -> None:
+    """Where this fails: `make docs`, and look at them."""
+    assert (pictures.IMAGES / f"{name}.svg").read_text(encoding="utf-8") == pictures.PICTURES[name]()
+
+
+def test_pages_that_ask_other_hosts_are_found(tmp_path: Path) -> None:
+    """What a browser fetches by itself, in tags and in styles; not what a reader may click on."""
+    (tmp_path / "page.html").write_text(
+        '<a href="https://1.example"><img src="here.png"><script src="https://2.example/a.js"></script>'
+        '<link href="//3.example/a.css"><p style="background: url(http://4.example/a.png)">',
+        encoding="utf-8",
+    )
+    (tmp_path / "look.css").write_text('@import "https://5.example/a.css"; a { src: url(here.woff) }', encoding="utf-8")
+
+    assert [found.rpartition("//")[2][0] for found in foreign_requests(tmp_path)] == ["5", "2", "3", "4"]
 
 
 def test_the_configuration_page_has_every_setting() -> None:

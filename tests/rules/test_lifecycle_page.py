@@ -1,4 +1,4 @@
-"""docs/lifecycle.md says what the rules do: its picture and tables are made from them."""
+"""docs/lifecycle.md says what the rules do: its tables are made from them, as its picture is (tests/test_docs.py)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "lifecycle.md").read_text(encoding="utf-8")
 
 
-def picture() -> str:
-    """The state diagram in Mermaid; what no transition leaves is an end."""
-    arrows = [f"    {before} --> {after}" for before, row in TRANSITIONS.items() for after in row]
-    ends = [f"    {state} --> [*]" for state, row in TRANSITIONS.items() if not row]
-    return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> pending", *arrows, *ends, "```"])
-
-
 def words() -> str:
-    """Every transition with its occasion."""
-    rows = [f"| {before} | {after} | {why} |" for before, row in TRANSITIONS.items() for after, why in row.items()]
-    return "\n".join(["| from | to | when |", "|---|---|---|", *rows])
+    """Every transition with its number in the picture and its occasion."""
+    ways = [(before, after, why) for before, row in TRANSITIONS.items() for after, why in row.items()]
+    rows = [f"| {number} | {before} | {after} | {why} |" for number, (before, after, why) in enumerate(ways, 1)]
+    return "\n".join(["| | from | to | when |", "|---|---|---|---|", *rows])
 
 
 def clock(seconds: float) -> str:
@@ -53,7 +47,7 @@ def schedules() -> str:
     )
 
 
-@pytest.mark.parametrize("part", [picture, words, schedules], ids=["picture", "words", "schedules"])
+@pytest.mark.parametrize("part", [words, schedules], ids=["words", "schedules"])
 def test_the_page_shows_what_the_rules_say(part: object) -> None:
     """Where this fails, copy the expected part into docs/lifecycle.md."""
     assert callable(part)
