@@ -12,7 +12,7 @@ WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 NODE_PACKAGES := tests/node/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test tour bench soak docs lock clean
+.PHONY: help install demo check test tour pictures bench soak docs lock clean
 
 help: ## list these verbs
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r verb text; do \
@@ -34,6 +34,12 @@ test: $(READY) node-packages ## run the test suite; ARGS='-k signature'; says at
 
 tour: $(READY) node-packages ## judge every page of the dashboard in every state, theme and width in a real Chromium
 	WHOLE_TOUR=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/dashboard/test_pages.py $(ARGS)
+
+pictures: $(READY) node-packages ## take the pictures in docs/images anew, on the tour
+	folder=$$(mktemp -d) && HOOKLINE_SCREENSHOTS=$$folder $(MAKE) --no-print-directory tour && cd $$folder && \
+	cp overview-light-1440.png $(CURDIR)/docs/images/overview.png && \
+	cp delivery-light-1440.png $(CURDIR)/docs/images/delivery.png && \
+	cp mirror_row-light-1440.png $(CURDIR)/docs/images/mirror-row.png && rm -rf $$folder
 
 bench: $(READY) ## measure speed beside the machine's own limit; ARGS='--help'
 	$(BIN)/python -m bench $(ARGS)

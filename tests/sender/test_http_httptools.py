@@ -30,7 +30,7 @@ from hookline.sender.http_connection import (
 from hookline.sender.http_dial import EgressProxy
 from hookline.sender.http_httptools import IDLE_PER_DESTINATION, HttptoolsExchange
 from hookline.testing.authority import Authority
-from hookline.testing.sink import Sink
+from hookline.testing.sink import Sink, SinkRequest
 from tests.sender.test_http import OK, a_request, allow, broken_answers, names, only_loopback_one
 
 T = TypeVar("T")
@@ -457,8 +457,15 @@ def test_idle_connections_are_bounded_per_destination(run: Run[tuple[int, int]])
 
     async def work() -> tuple[int, int]:
         async with Sink() as sink, an_exchange(max_idle=10_000) as exchange:
-            count = IDLE_PER_DESTINATION + 40
-            await asyncio.gather(*(exchange.send(a_request(sink.url("/slow/0.5"))) for _ in range(count)))
+            count, all_in = IDLE_PER_DESTINATION + 40, asyncio.Event()
+
+            async def hold(_: SinkRequest) -> None:
+                if len(sink.seen) == count:
+                    all_in.set()
+                await all_in.wait()  # so that none finds a connection that another has left
+
+            sink.before = hold
+            await asyncio.gather(*(exchange.send(a_request(sink.url())) for _ in range(count)))
             await until(lambda: sink.open_now <= IDLE_PER_DESTINATION)
             return sink.connections, sink.open_now
 
