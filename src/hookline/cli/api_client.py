@@ -85,6 +85,10 @@ class ApiClient:
         """One read; None values of `query` are left out, lists become repeated parameters."""
         return self._call("GET", path, query=query)
 
+    def bytes_of(self, path: str) -> bytes:
+        """What a read answers, as it is."""
+        return self._answer("GET", path).body
+
     def post(self, path: str, body: object = None, *, idempotency_key: str | None = None) -> Any:
         """One action. It carries an idempotency key, so that whoever repeats the request repeats nothing else."""
         return self._call("POST", path, body=body, headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())})
@@ -120,6 +124,25 @@ class ApiClient:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
+        answer = self._answer(method, path, query=query, body=body, headers=headers)
+        if not answer.body:
+            return None
+        try:
+            return json.loads(answer.body)
+        except ValueError:
+            raise HooklineError(
+                f"expected JSON from {method} {path}, got {answer.content_type or 'something else'}: is this Hookline?"
+            ) from None
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         target = path + ("?" + urlencode(given, doseq=True) if given else "")
         sent = {"Accept": "application/json", "User-Agent": f"hookline/{hookline.__version__}", **(headers or {})}
@@ -130,14 +153,7 @@ class ApiClient:
         answer = self._transport.send(method, target, sent, content)
         if answer.status >= 400:
             raise _refusal(answer)
-        if not answer.body:
-            return None
-        try:
-            return json.loads(answer.body)
-        except ValueError:
-            raise HooklineError(
-                f"expected JSON from {method} {path}, got {answer.content_type or 'something else'}: is this Hookline?"
-            ) from None
+        return answer
 
 
 def segment(text: str) -> str:

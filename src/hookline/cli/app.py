@@ -52,6 +52,11 @@ app.command("hookline.cli.inbox:inbox", name="inbox", help="What arrived, what b
 app.command("hookline.cli.handlers:handlers", name="handlers", help="The app's handlers: pause, resume, forget.")
 app.command("hookline.cli.sign:sign", name="sign", help="Sign a body as the sender does.")
 app.command("hookline.cli.sign:verify", name="verify", help="Say whether a signature holds, and why not.")
+app.command(
+    "hookline.cli.explain:explain",
+    name="explain",
+    help="Say why a signature does not hold: which step, the culprit, the cure.",
+)
 app.command("hookline.cli.mirror:mirror", name="mirror", help="Show what the mirror holds, and why.")
 app.command(
     "hookline.cli.reconcile:backfill",

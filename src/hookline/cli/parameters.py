@@ -23,3 +23,19 @@ def read_body(file: str) -> bytes:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise ConfigError(file, f"cannot be read: {error.strerror}") from error
+
+
+Tolerance: TypeAlias = Annotated[str, Parameter(help="Seconds either way; none: any age will do.")]
+
+
+def seconds_of_tolerance(text: str) -> float | None:
+    """A `Tolerance` in seconds, None for any age. ConfigError for what is none."""
+    if text == "none":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise ConfigError("--tolerance", f"expected seconds, 0 or more, or none; got {text!r}")
+    return seconds

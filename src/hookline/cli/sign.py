@@ -10,12 +10,9 @@ import json
 import os
 import shlex
 import time
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from hookline.cli import Exit
-from hookline.cli.parameters import AsJson, BodyFile, read_body
+from hookline.cli.parameters import AsJson, BodyFile, Tolerance, read_body, seconds_of_tolerance
 from hookline.config import load
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature
 from hookline.wire.event import Event, decode_envelope, is_name
@@ -84,7 +81,7 @@ def verify(
     header: list[str],
     scheme: Scheme = "workos",
     secret_env: str | None = None,
-    tolerance: Annotated[str, Parameter(help="Seconds either way; none: any age will do.")] = str(TOLERANCE_S),
+    tolerance: Tolerance = str(TOLERANCE_S),
     as_json: AsJson = False,
 ) -> int:
     """Say whether the header holds for the body; exit 1 where it does not, with the reason.
@@ -99,7 +96,7 @@ def verify(
         Variable that holds the secret, or several, comma separated; else the webhook secrets in force.
     """
     now_ms = time.time_ns() // 1_000_000
-    tolerance_s = _tolerance(tolerance)
+    tolerance_s = seconds_of_tolerance(tolerance)
     raw = read_body(body)
     secrets = _secrets(secret_env)
     verified: Verified | StandardVerified
@@ -162,15 +159,3 @@ def _pair(text: str) -> tuple[bytes, bytes]:
     if not colon:
         raise ConfigError("--header", "expected each header as 'name: value'")
     return name.strip().lower().encode(), value.strip().encode()
-
-
-def _tolerance(text: str) -> float | None:
-    if text == "none":
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise ConfigError("--tolerance", f"expected seconds, 0 or more, or none; got {text!r}")
-    return seconds

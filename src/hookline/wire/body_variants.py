@@ -84,7 +84,11 @@ _BOM: Final = b"\xef\xbb\xbf"
 _LOST: Final = "\ufffd".encode()
 # As Python's repr of bytes writes them.
 _ESCAPE: Final = re.compile(rb"\\(x[0-9a-f]{2}|[nrt\\'\"])")
-_BYTES_LITERAL: Final = re.compile(rb"""b'((?:[^'\\\n]++|\\.)*+)'|b"((?:[^"\\\n]++|\\.)*+)\"""")
+_BYTES_LITERAL: Final = re.compile(rb"""(?:bytearray\()?(?:b'((?:[^'\\\n]++|\\.)*+)'|b"((?:[^"\\\n]++|\\.)*+)")\)?""")
+# The order of an event's members as senders write them: ours; and that of PostgreSQL's jsonb, which WorkOS's have at
+# every level (reference: bodies captured in the field).
+_OWN_ORDER: Final = ("object", "id", "event", "data", "created_at", "context")
+_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{3})\d{0,3})?(?:Z|\+00:00)", re.ASCII)
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/\r\n]+={0,2}\s*")
 
 
@@ -124,7 +128,19 @@ def likely_change(body: bytes) -> LikelyChange | None:
     if how is not None and how != _FORMS[0].how:
         said = f"the body was read and written again: it is JSON {how}, and webhooks are sent without spaces"
         return LikelyChange("body_rewritten", said)
+    if _is_reordered(body):
+        said = "the body was read and written again: its members are in another order than WorkOS and Hookline write"
+        return LikelyChange("body_rewritten", said)
     return None
+
+
+def _is_reordered(body: bytes) -> bool:
+    text = _small_text(body)
+    value = None if text is None else _or_none(_loads, text)
+    if not isinstance(value, dict) or not {"event", "data"} <= value.keys():
+        return False
+    top = dict.fromkeys(value)
+    return list(top) not in (list(_in_own_order(top)), list(_in_jsonb_order(top)))
 
 
 def written_as(body: bytes) -> str | None:
@@ -141,6 +157,7 @@ def _all(body: bytes) -> Iterator[BodyVariant]:
     yield from _line_ends(body)
     yield from _wrapped(body)
     yield from _rewritten(body)
+    yield from _modelled(body)
     yield from _charsets(body)
     yield BodyVariant(b"", "body_emptied", "what was signed is an empty body, and this one is not")
 
@@ -193,6 +210,61 @@ def _rewritten(body: bytes) -> Iterator[BodyVariant]:
     if (value := _or_none(_loads, text)) is not None:
         for form in _SORTED_FORMS:
             yield from _with_ends(_sorted(value, form), f"{form.how}, its keys in order")
+
+
+def _modelled(body: bytes) -> Iterator[BodyVariant]:
+    """What went through a model with fields, or a writer that sorts: order, times and members without a value."""
+    text = _small_text(body)
+    value = None if text is None else _or_none(_loads, text)
+    if not isinstance(value, dict):
+        return
+    orders: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+        ("", lambda value: value),
+        ("its members in another order", _in_own_order),
+        ("its members in another order, at every level", _in_jsonb_order),
+    )
+    for how, ordered in orders:
+        for times in (False, True):
+            for emptied in (False, True):
+                if not (how or times or emptied):
+                    continue
+                members = {name: one for name, one in value.items() if not emptied or one is not None}
+                again = _or_none(ordered, _with_milliseconds(members) if times else members)
+                written = None if again is None else _or_none(_compact, again)
+                if written is None or len(written) > MOST_VARIANT_BYTES:
+                    continue
+                parts = (how, "its times with milliseconds" * times, "no members that are null" * emptied)
+                said = " and ".join(filter(None, parts))
+                change = f"the JSON was read into a model and written again; what was signed has {said}"
+                yield BodyVariant(_bytes_of(written), "body_rewritten", change)
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _in_own_order(value: dict[str, Any]) -> dict[str, Any]:
+    ranks = {name: rank for rank, name in enumerate(_OWN_ORDER)}
+    return dict(sorted(value.items(), key=lambda member: ranks.get(member[0], len(ranks))))
+
+
+def _in_jsonb_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        members = sorted(value.items(), key=lambda member: (len(member[0].encode(errors="surrogatepass")), member[0]))
+        return {name: _in_jsonb_order(one) for name, one in members}
+    return [_in_jsonb_order(one) for one in value] if isinstance(value, list) else value
+
+
+def _with_milliseconds(value: dict[str, Any]) -> dict[str, Any]:
+    """Its own times and those of its data, as `datetime` fields of a model change them."""
+
+    def again(one: Any) -> Any:
+        if isinstance(one, str) and (time := _TIME.fullmatch(one)) is not None:
+            return f"{time[1]}.{time[2] or '000'}Z"
+        return {name: again(inner) for name, inner in one.items()} if isinstance(one, dict) else one
+
+    found = _or_none(again, value)
+    return value if found is None else dict(found)
 
 
 def _with_ends(written: str | None, how: str) -> Iterator[BodyVariant]:
