@@ -67,10 +67,12 @@ class Start(msgspec.Struct, frozen=True, tag="start", forbid_unknown_fields=Fals
     Attributes:
         name: of the listener, as `NAME`, the same each time: the server keeps its secret and its place under it.
         events: patterns as of an endpoint (`dsync.user.created`, `dsync.*`, `*`).
+        since_ms: asks where in the feed that time is, in Unix milliseconds, to begin there.
     """
 
     name: Annotated[str, msgspec.Meta(pattern=f"^{NAME}$")]
     events: tuple[str, ...] = ("*",)
+    since_ms: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -84,6 +86,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
         missed: how many matching events came since `cursor`, counted up to `missed_most`.
         missed_since_ms: when the first of them was created.
         gone: how many more of them are past their retention, counted likewise: they cannot be had any more.
+        since: the place before the first event created at `Start.since_ms` or later; None where it was not asked for.
     """
 
     session: str
@@ -97,10 +100,12 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     missed_most: int = 1000
     missed_since_ms: int | None = None
     gone: int = 0
+    since: str | None = None
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
-    """Where to go on: after this place. `Hello.cursor` takes what was missed, `Hello.head` only what is new."""
+    """Where to go on: after this place. `Hello.cursor` takes what was missed, `Hello.head` only what is new, `Hello.since`
+    what came since a time."""
 
     after: _Cursor
 
