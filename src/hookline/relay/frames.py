@@ -104,8 +104,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
-    """Where to go on: after this place. `Hello.cursor` takes what was missed, `Hello.head` only what is new, `Hello.since`
-    what came since a time."""
+    """Where to go on: after this place. `Hello.cursor` takes what was missed, `Hello.head` only what is new,
+    `Hello.since` what came since a time."""
 
     after: _Cursor
 
