@@ -24,12 +24,14 @@ _IN_STYLES: Final = re.compile(r"(?:url\(\s*|@import\s+)[\"']?([^\"')\s]+)", re.
 _FETCHED: Final = {"src", "srcset", "data", "poster", "background", "action"}
 
 
-def build(builder: str, out: Path, doctrees: Path) -> int:
-    """Run Sphinx; its exit code. `dummy` only reads and resolves links, `html` writes pages."""
+def build(builder: str, out: Path, doctrees: Path, *tags: str) -> int:
+    """Run Sphinx; its exit code. `dummy` only reads and follows links, `html` writes pages; tags are for conf.py."""
     from sphinx.cmd.build import main
 
     flags = ["--quiet", "--fail-on-warning", "--conf-dir", str(FOLDER), "--builder", builder]
-    return main([*flags, "--doctree-dir", str(doctrees), str(FOLDER.parent), str(out)])
+    return main(
+        [*flags, *(f"--tag={tag}" for tag in tags), "--doctree-dir", str(doctrees), str(FOLDER.parent), str(out)]
+    )
 
 
 def foreign_requests(folder: Path) -> list[str]:
@@ -76,10 +78,10 @@ def decisions() -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build, look, and say where it is; with `--check FOLDER` only read all pages and follow their links."""
+    """Build, look, and say where it is; with `--check FOLDER` only read pages and follow their links."""
     if arguments[:1] == ["--check"]:
         scratch = Path(arguments[1])
-        return build("dummy", scratch / "site", scratch / "doctrees")
+        return build("dummy", scratch / "site", scratch / "doctrees", "links")
     code = build("html", BUILT / "site", BUILT / "doctrees")
     if code:
         return code
