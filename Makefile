@@ -9,10 +9,12 @@ PIP    := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python
 MEMORY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR == 2 { print $$4 }')" -gt 4000000 ] && echo /dev/shm)
 # One more than there are cores: tests wait for processes, databases and deadlines for a fifth of their time.
 WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1 )))
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) \
+	--maxprocesses 4 --dist worksteal
 NODE_PACKAGES := tests/node/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test tour pictures bench soak docs lock clean
+.PHONY: help install demo check test long tour pictures bench soak docs lock clean
 
 help: ## list these verbs
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r verb text; do \
@@ -30,10 +32,13 @@ check: $(READY) ## format, lint, types, and who may import whom
 	$(BIN)/lint-imports
 
 test: $(READY) node-packages ## run the test suite; ARGS='-k signature'; says at the end what it skipped and why
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+	$(PYTEST) -m 'not long' $(ARGS)
+
+long: $(READY) node-packages ## run the tests that take minutes: fuzzing by the API's description, a small run of each bench
+	$(PYTEST) -m long $(ARGS)
 
 tour: $(READY) node-packages ## judge every page of the dashboard in every state, theme and width in a real Chromium
-	WHOLE_TOUR=1 PATH="$(CURDIR)/$(BIN):$$PATH" $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 tests/dashboard/test_pages.py $(ARGS)
+	WHOLE_TOUR=1 $(PYTEST) tests/dashboard/test_pages.py $(ARGS)
 
 pictures: $(READY) node-packages ## take the pictures in docs/images anew, on the tour
 	folder=$$(mktemp -d) && HOOKLINE_SCREENSHOTS=$$folder $(MAKE) --no-print-directory tour && cd $$folder && \

@@ -52,6 +52,7 @@ CASES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)  # whole processes, which take seconds; on a machine that others use, many
 @pytest.mark.parametrize(("name", "database"), CASES)
 def test_a_measurement_reports(name: str, database: str) -> None:

@@ -16,6 +16,7 @@ SEED = 20_261_127
 DIRECTORIES = "^/(api/v1/)?(organizations|director)"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("choice", "examples"), [("--include-path-regex", 25), ("--exclude-path-regex", 80)])
 def test_every_check_holds_on_every_operation(
