@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from hookline.testing.fake_workos import FakeWorkOS
     from hookline.testing.inbox import Inbox
     from hookline.testing.samples import sample_event
+    from hookline.testing.scenarios import SCENARIOS
     from hookline.testing.signed import SignedRequest, Signing, signed_request
     from hookline.testing.sink import Sink, SinkRequest
     from hookline.testing.source_faults import SourceFaults
     from hookline.testing.story import Story
 
 __all__ = [
+    "SCENARIOS",
     "Chaos",
     "FakeWorkOS",
     "Inbox",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "SCENARIOS": "scenarios",
     "Chaos": "chaos",
     "FakeWorkOS": "fake_workos",
     "Inbox": "inbox",

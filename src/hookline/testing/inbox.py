@@ -147,6 +147,18 @@ class Inbox:
         name = self._name_of(by)
         return [run for run in reversed(found) if name is None or run.handler == name]
 
+    def live(self, resource: str, id_: str, *, source: str | None = None) -> dict[str, Any] | None:
+        """What the mirror shows as alive: the columns of an object, or of a relation (`group_id/user_id`); else None.
+
+        Args:
+            source: whose mirror, where there are several; the first one's if not given.
+
+        Raises: ConfigError: no such resource.
+        """
+        with self.receiver.look_at_mirror(source or self.receiver.sources[0].name) as mirror:
+            row = mirror.queries.row(mirror.connection, resource, id_)
+        return None if row is None or not row.is_live else dict(row.columns)
+
     def assert_handled(self, event: Event | str, *, by: By | None = None) -> None:
         """Every handler that hears of an event, or of the changes it caused, has run and succeeded; there is one.
 

@@ -62,7 +62,7 @@ def made_event(
     Raises: NotCanonical: a part is no JSON.
     """
     if event_id is None:
-        event_id = _id_of(created_us, canonical_bytes([event_type, created_us, data, context and dict(context)]))
+        event_id = made_id("event", created_us, [event_type, created_us, data, context and dict(context)])
     return Event.from_bytes(
         encode_event(event_id=event_id, event_type=event_type, data=data, created_us=created_us, context=context)
     )
@@ -76,6 +76,7 @@ def _times_us(data: Mapping[str, Any]) -> Iterator[int]:
             yield timestamps.parse_us(value)
 
 
-def _id_of(created_us: int, content: bytes) -> str:
-    number = (created_us // 1000) << 80 | int.from_bytes(hashlib.sha256(content).digest()[:10])
-    return "event_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+def made_id(prefix: str, at_us: int, content: Any) -> str:
+    """An id as WorkOS writes them, of this time, that follows from `content`. NotCanonical: that is no JSON."""
+    number = (at_us // 1000) << 80 | int.from_bytes(hashlib.sha256(canonical_bytes(content)).digest()[:10])
+    return f"{prefix}_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
