@@ -29,6 +29,7 @@ from hookline.sender.http import (
     HEADERS_KEPT,
     Answer,
     Exchange,
+    Method,
     Request,
     ThreadLookup,
     tls_context,
@@ -36,7 +37,7 @@ from hookline.sender.http import (
 from hookline.sender.http_aiohttp import AiohttpExchange
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.testing.authority import Authority
-from hookline.testing.sink import Sink
+from hookline.testing.sink import Sink, SinkRequest
 
 T = TypeVar("T")
 Make = Callable[..., Exchange]
@@ -135,6 +136,24 @@ def test_status_comes_back(make: Make, status: int) -> None:
     assert (answer.status, answer.error) == (status, None)
     assert answer.body == (b"" if status == 204 else b"noted")
     assert answer.body_end == "complete"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_other_methods_have_no_body(make: Make, method: Method) -> None:
+    """Nothing of a body is sent; the length in the answer to a HEAD is of a body that does not come."""
+
+    async def work() -> tuple[Answer, SinkRequest]:
+        async with Sink() as sink, exchange_of(make) as exchange:
+            sink.raw = {"GET": OK + b"Content-Length: 2\r\n\r\nhi", "HEAD": OK + b"Content-Length: 2\r\n\r\n"}
+            url = sink.url(f"/raw-open/{method}")
+            answer = await exchange.send(Request(url, (("X-A", "1"),), b"", 2.0, 2.0, method=method))
+            return answer, sink.seen[0]
+
+    answer, seen = run(work())
+
+    assert (answer.status, answer.error, answer.body_end) == (200, None, "complete")
+    assert answer.body == (b"hi" if method == "GET" else b"")
+    assert (seen.method, [name for name, _ in seen.headers]) == (method, ["Host", "X-A"])
 
 
 def test_redirect_is_not_followed(make: Make) -> None:

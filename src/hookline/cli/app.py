@@ -50,6 +50,16 @@ app.command("hookline.cli.status:status", name="status", help="How both ends are
 app.command("hookline.cli.doctor:doctor", name="doctor", help="Look for what keeps webhooks away, and say the cure.")
 app.command("hookline.cli.inbox:inbox", name="inbox", help="What arrived, what became of it, and once more.")
 app.command("hookline.cli.handlers:handlers", name="handlers", help="The app's handlers: pause, resume, forget.")
+app.command(
+    "hookline.cli.check:check",
+    name="check",
+    help=(
+        "Hold any endpoint, in any language, against what the guide asks of one.\n\n"
+        "Each request is signed as WorkOS signs and marked as test traffic; the users and groups in them are made up, "
+        "and deleted again at the end. Plain http and private addresses are allowed, since this is for the desk; "
+        "redirects are never followed."
+    ),
+)
 app.command("hookline.cli.sign:sign", name="sign", help="Sign a body as the sender does.")
 app.command("hookline.cli.sign:verify", name="verify", help="Say whether a signature holds, and why not.")
 app.command(

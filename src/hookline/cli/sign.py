@@ -7,13 +7,12 @@ Secrets come by environment: from the variable that `--secret-env` names, else t
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 
 from hookline.cli import Exit
 from hookline.cli.parameters import AsJson, BodyFile, Tolerance, read_body, seconds_of_tolerance
-from hookline.config import load
+from hookline.cli.signing_secrets import signing_secrets
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature
 from hookline.wire.event import Event, decode_envelope, is_name
 from hookline.wire.schemes import Scheme, signed_headers
@@ -57,7 +56,7 @@ def sign(
     if event_id is not None and not (event_id.isascii() and is_name(event_id)):
         raise ConfigError("--event-id", "expected 1 to 255 printable ASCII characters")
     try:
-        headers = signed_headers(scheme, raw, _secrets(secret_env)[0], event_id=event_id or "", now_ms=now_ms)
+        headers = signed_headers(scheme, raw, signing_secrets(secret_env)[0], event_id=event_id or "", now_ms=now_ms)
     except ValueError as error:
         raise ConfigError("--timestamp-ms", str(error)) from None
     if curl is not None and not as_json:
@@ -98,7 +97,7 @@ def verify(
     now_ms = time.time_ns() // 1_000_000
     tolerance_s = seconds_of_tolerance(tolerance)
     raw = read_body(body)
-    secrets = _secrets(secret_env)
+    secrets = signing_secrets(secret_env)
     verified: Verified | StandardVerified
     try:
         if scheme == "standard_webhooks":
@@ -129,20 +128,6 @@ def verify(
         signed_at = format_ms(verified.timestamp_ms * 1000)
         print(f"genuine: {event.type} {event.id or '(no id)'}, signed {signed_at}")
     return Exit.OK
-
-
-def _secrets(variable: str | None) -> tuple[str, ...]:
-    if variable is not None:
-        secrets = tuple(part.strip() for part in os.environ.get(variable, "").split(",") if part.strip())
-        if not secrets:
-            raise ConfigError(variable, "expected the environment variable to hold a secret; it is not set or empty")
-        return secrets
-    in_force: tuple[str, ...] | None = load()["webhook_secrets"]
-    if in_force is None:
-        raise ConfigError(
-            "--secret-env", "expected the name of a variable that holds the secret, or HOOKLINE_WEBHOOK_SECRETS set"
-        )
-    return in_force
 
 
 def _own_id(raw: bytes) -> str:

@@ -57,6 +57,7 @@ ErrorCode: TypeAlias = Literal[
 ]
 BodyEnd: TypeAlias = Literal["complete", "limit", "deadline", "broken"]
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+Method: TypeAlias = Literal["POST", "GET", "HEAD"]
 # The reason why an IP address (text) must not be dialled, or None where it may.
 Refuse: TypeAlias = Callable[[str], str | None]
 # The IP addresses (text) of a name; OSError where it has none.
@@ -64,7 +65,8 @@ Lookup: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One POST. `headers` are sent in this order and case; Host and Content-Length are added.
+    """One POST, or what a check asks beside it. `headers` are sent in this order and case; Host is added, and to a POST
+    its Content-Length; the others have no body.
 
     `connect_timeout_s` covers name, TCP and TLS; `total_timeout_s` everything up to the last byte read. The first
     `fixed` headers are the same for request after request: what they come to may be remembered.
@@ -76,6 +78,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     total_timeout_s: float = TOTAL_TIMEOUT_S
     fixed: int = 0
+    method: Method = "POST"
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False):

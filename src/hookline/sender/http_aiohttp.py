@@ -94,9 +94,10 @@ class AiohttpExchange(CoroutineExchange):
         try:
             url = _url(request.url)
             async with asyncio.timeout_at(deadline):
-                response = await session.post(
+                response = await session.request(
+                    request.method,
                     url,
-                    data=request.body,
+                    data=request.body if request.method == "POST" else None,
                     headers=request.headers,
                     allow_redirects=False,
                     timeout=_connecting_within(request.connect_timeout_s),

@@ -307,6 +307,10 @@ class Connection(asyncio.Protocol):
         self._status = status
         self._headers = headers
         self._headers_at = monotonic()
+        if self._post is not None and self._post.request.method == "HEAD":
+            # Its length speaks of a body that does not come (RFC 9110, section 9.3.2), which the parser does not know.
+            self._is_done = True
+            raise _Enough
 
     def on_body(self, piece: bytes) -> None:
         size = self._body_bytes

@@ -51,7 +51,7 @@ _CONNECT_ANSWER: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})[ \r]")
 class Destination:
     """Where a request goes. `key` tells connections apart; `literal` is the host, where it is an IP address.
 
-    `prefix` is the head's beginning: request line and Host.
+    `prefix` is the head's beginning after the method: the rest of the request line, and Host.
     """
 
     key: Key
@@ -89,7 +89,7 @@ def destination(url: str, is_proxied: bool) -> Destination:
         literal=None if target.address is None else str(target.address),
         path=target.path,
         host_header=host,
-        prefix=f"POST {line} HTTP/1.1\r\nHost: {host}\r\n",
+        prefix=f" {line} HTTP/1.1\r\nHost: {host}\r\n",
     )
 
 

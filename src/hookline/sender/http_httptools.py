@@ -100,11 +100,14 @@ class HttptoolsExchange(Exchange):
         varying, other_fault = _lines(headers[request.fixed :])
         if (fault := fault or other_fault) is not None:
             return asyncio.get_running_loop().call_soon(done, _unsent(started_at, "local", fault)).cancel
-        length = str(len(request.body))
         credentials = "" if self._proxy is None or to.is_tls else self._proxy.header
-        head = f"{to.prefix}{credentials}{lines}{varying}Content-Length: {length}\r\n\r\n".encode()
         # As evidence, and so without what the proxy is told.
-        sent_headers = (("Host", to.host_header), *headers, ("Content-Length", length))
+        sent_headers: Headers = (("Host", to.host_header), *headers)
+        if request.method == "POST":
+            length = str(len(request.body))
+            varying += f"Content-Length: {length}\r\n"
+            sent_headers += (("Content-Length", length),)
+        head = f"{request.method}{to.prefix}{credentials}{lines}{varying}\r\n".encode()
         sending = _Sending(request, head, sent_headers, started_at, started_at + request.total_timeout_s)
         sending.exchange, sending.to, sending.done = self, to, done
         kept = self._pool.take(to.key)

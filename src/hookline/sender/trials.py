@@ -32,7 +32,7 @@ from hookline.wire.object_ids import object_of
 if TYPE_CHECKING:
     from hookline.loop import Clock
     from hookline.sender.attempt import Finished, RefuseUrl
-    from hookline.sender.conformance import Conformance, Observer
+    from hookline.sender.conformance_model import Conformance, Observer
     from hookline.sender.drafts import EventDraft
     from hookline.sender.http import Exchange
     from hookline.sender.idempotency import IdempotencyKey

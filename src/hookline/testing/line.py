@@ -113,7 +113,7 @@ class Line(CoroutineExchange):
 
     def _hand_over(self, request: Request) -> tuple[int, Headers, bytes]:
         path = urlsplit(request.url).path
-        status, headers, content = self._receive("POST", path, request.headers, request.body, PEER)
+        status, headers, content = self._receive(request.method, path, request.headers, request.body, PEER)
         with self._guard:
             self.arrivals.append(Arrival(request.body, status))
         return status, tuple(headers), content
