@@ -22,6 +22,7 @@ WHOLE_TABLE = {
     "key_put_first",
     "feed_missing",
     "feed_missing_clear",
+    "listeners_sealed",
 }
 # Verbs that scan a list of their own making (a recursive walk of an index, the rows they were given).
 OWN_LIST = {
@@ -32,6 +33,7 @@ OWN_LIST = {
     "open_work": ("SCAN a", "SCAN b", "SCAN r USING INDEX hookline_sender_replays_open"),
     "endpoints_failing": ("SCAN s",),
     "endpoints_probed": ("SCAN s",),
+    "listeners_note": ("SCAN s",),
     "replay_due_count": ("SCAN w",),
     "held_count": ("SCAN b",),
     "events_newer_count": ("SCAN n",),

@@ -161,6 +161,7 @@ def serve(
             beside=(probes.alone(), side) if side is not None else None,
             drain=plan.drain,
             drain_delay_s=config.drain_delay_s,
+            has_relay=plan.relay is not None,
         )
 
 
@@ -186,6 +187,7 @@ class _Plan:
     sender: AsgiApp | None = None
     door: AsgiApp | None = None
     dashboard: AsgiApp | None = None
+    relay: AsgiApp | None = None
     is_senders: Callable[[str], bool] = lambda _: False
     background: list[Background] = field(default_factory=list)
     problems: list[Callable[[], Sequence[str]]] = field(default_factory=list)
@@ -224,6 +226,7 @@ def _plan(part: Part, settings: Settings, ends: ExitStack, *, has_worker: bool) 
 
 def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> SenderApp:
     # Not at the top: a process that only receives does without FastAPI and its memory.
+    from hookline.relay.server import Relay
     from hookline.sender.api import is_sender_path
 
     database = connect(config.database_url, setting=SETTINGS["database_url"].variable)
@@ -232,6 +235,8 @@ def _add_sender(plan: _Plan, config: SenderConfig, ends: ExitStack) -> SenderApp
     ends.callback(sender.close)
     sender.load_api()
     plan.sender, plan.is_senders = sender, is_sender_path
+    plan.relay = relay = Relay(sender)
+    plan.drains.append(relay.drain)
     plan.background.append(sender)
     plan.problems.append(sender.problems)
     plan.metrics.append(SenderMetrics(sender))
@@ -394,6 +399,7 @@ def _switch(plan: _Plan, probes: Probes) -> Switch:
         sender=plan.sender,
         is_senders=plan.is_senders if plan.door is not None else lambda _: True,
         dashboard=plan.dashboard,
+        relay=plan.relay,
         probes=probes,
     )
 

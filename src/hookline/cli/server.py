@@ -18,7 +18,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import uvicorn
 
@@ -26,6 +26,7 @@ from hookline.cli import Exit
 from hookline.cli.head_limits import LimitedProtocol
 from hookline.cli.probes import PATHS, Probes
 from hookline.errors import ConfigError
+from hookline.relay import frames
 
 log = logging.getLogger("hookline.serve")
 
@@ -38,6 +39,7 @@ DASHBOARD_PATH: Final = "/dashboard"
 SAME_STOP_S: Final = 0.5  # wrappers such as timeout(1) and make send one stop twice: to us, and to our whole group
 DRAIN_S: Final = 20  # an attempt takes up to 15 s, a body up to 10 s
 _BACKLOG: Final = 2048
+_PING_EVERY_S: Final = 20.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -49,6 +51,7 @@ class Switch:
         sender: the sender's application.
         is_senders: whether a path is the sender's; asked where there are both.
         dashboard: answers everything below `/dashboard`, where there is one.
+        relay: answers everything below `/relay`, WebSockets too, where there is one.
         probes: answers `probes.PATHS` for all of them.
     """
 
@@ -59,12 +62,13 @@ class Switch:
         sender: AsgiApp | None,
         is_senders: Callable[[str], bool] = lambda _: True,
         dashboard: AsgiApp | None = None,
+        relay: AsgiApp | None = None,
         probes: Probes,
     ) -> None:
         self._sender = sender or door
         self._door = door or sender
         self._is_senders = is_senders
-        self._dashboard = dashboard
+        self._beside = {DASHBOARD_PATH: dashboard, frames.PATH: relay}
         self._probes = probes
 
     async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
@@ -72,9 +76,10 @@ class Switch:
         if scope["type"] == "http" and path in PATHS:
             await self._probes(scope, receive, send)
             return
-        app = self._sender if self._is_senders(path) else self._door
-        if self._dashboard is not None and (path == DASHBOARD_PATH or path.startswith(f"{DASHBOARD_PATH}/")):
-            app = self._dashboard
+        first, _, _ = path[1:].partition("/")
+        app = self._beside.get(f"/{first}")
+        if app is None:
+            app = self._sender if self._is_senders(path) else self._door
         if app is not None:
             await app(scope, receive, send)
 
@@ -208,6 +213,7 @@ def serve_until_told(
     beside: tuple[AsgiApp, Listener] | None = None,
     drain: Callable[[], None] = lambda: None,
     drain_delay_s: float = 0.0,
+    has_relay: bool = False,
 ) -> int:
     """Run until a signal, or until something that should run on does not.
 
@@ -219,6 +225,7 @@ def serve_until_told(
         beside: what answers on a port of its own, in plain http, until everything else has stopped.
         drain: called at the first signal.
         drain_delay_s: how long after that the port is still open, for balancers that ask before they send.
+        has_relay: `app` takes WebSockets at `/relay`; anywhere else, and without it, a call to upgrade is a plain one.
 
     Returns:
         0 after a signal; 1 when something ended by itself, which is logged.
@@ -226,7 +233,7 @@ def serve_until_told(
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(app, listener, background, tls, started, beside, drain, drain_delay_s))
+        return runner.run(_serve(app, listener, background, tls, started, beside, drain, drain_delay_s, has_relay))
 
 
 async def _serve(
@@ -238,6 +245,7 @@ async def _serve(
     beside: tuple[AsgiApp, Listener] | None,
     drain: Callable[[], None],
     drain_delay_s: float,
+    has_relay: bool,
 ) -> int:
     told, stop = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -256,7 +264,7 @@ async def _serve(
         watched |= sides
         await _listening(side, watched)
     if app is not None and listener is not None:
-        server = _server(app, tls)
+        server = _server(app, tls, has_relay=has_relay)
         watched.add(asyncio.create_task(server.serve(sockets=[listener.socket])))
         await _listening(server, watched)
     if not any(task.done() for task in watched):
@@ -311,13 +319,26 @@ class _Teller:
             os._exit(Exit.INTERRUPTED)
 
 
-def _server(app: AsgiApp, tls: tuple[Path, Path] | None) -> _Server:
+def _server(app: AsgiApp, tls: tuple[Path, Path] | None, *, has_relay: bool = False) -> _Server:
+    http: type[LimitedProtocol] = LimitedProtocol
+    ws: type[asyncio.Protocol] | Literal["none"] = "none"
+    if has_relay:
+        # Not at the top: a process that only receives does without.
+        from hookline.cli.relay_socket import RelayingProtocol, RelaySocket
+
+        http, ws = RelayingProtocol, RelaySocket
     return _Server(
         uvicorn.Config(
             app,
-            http=LimitedProtocol,
+            http=http,
             loop="uvloop",
-            ws="none",
+            ws=ws,
+            ws_max_size=frames.MOST_FROM_LISTENER_BYTES,
+            # Bodies come in base64, one by one: a dictionary per connection costs more than it saves.
+            ws_per_message_deflate=False,
+            # So that proxies see traffic (nginx gives up after 60 s without), and a laptop that sleeps is noticed.
+            ws_ping_interval=_PING_EVERY_S,
+            ws_ping_timeout=_PING_EVERY_S,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -186,8 +186,8 @@ class SenderApi:
         scope = call.scope
         if is_keyed(call.path):
             if holder is None:
-                holder = await self._authenticate(call)
-                self._refuse_too_many(holder)
+                holder = await self.authenticate(call.header(b"authorization"))
+                self.refuse_too_many(holder)
             scope["hookline.environment"], scope["hookline.actor"] = holder.environment, holder.actor
         if scope["method"] == "OPTIONS":
             await self._answer_options(call)
@@ -218,8 +218,9 @@ class SenderApi:
                 ],
             )
 
-    async def _authenticate(self, call: _Call) -> KeyHolder:
-        scheme, _, key = call.header(b"authorization").decode("latin-1").partition(" ")
+    async def authenticate(self, authorization: bytes) -> KeyHolder:
+        """Whose key an `Authorization` header names. RequestError 401 where it names no valid one."""
+        scheme, _, key = authorization.decode("latin-1").partition(" ")
         if scheme.lower() == "bearer" and (key := key.strip()):
             keys = self._context.keys
             holder = keys.known(key) or await asyncio.to_thread(keys.find, key)
@@ -230,12 +231,17 @@ class SenderApi:
                 return holder
         raise RequestError(401, None, "Unauthorized")
 
-    def _refuse_too_many(self, holder: KeyHolder) -> None:
+    def refuse_too_many(self, holder: KeyHolder) -> None:
+        """Count a call. TooManyCalls (429) where the key may not call so often."""
         if self._limit is None:
             return
         wait_ms = self._limit.wait_ms(holder.key_hash, self._context.clock.now_ms())
         if wait_ms:
             raise TooManyCalls(max(1, math.ceil(wait_ms / 1000)))
+
+    def refusal(self, error: RequestError) -> Response:
+        """The answer to a request that was refused beside the API, with an id of its own."""
+        return error_response(error, "own", self._context.ids.make("req", self._context.clock.now_ms()))
 
     async def _answer_options(self, call: _Call) -> None:
         allowed = _allowed_methods(self._app, call.path)
@@ -570,8 +576,12 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _error_response(request: Request, error: RequestError) -> Response:
-    dialect = dialect_of(request.url.path)
-    body = error_body(error, dialect, request.scope["hookline.request_id"])
+    return error_response(error, dialect_of(request.url.path), request.scope["hookline.request_id"])
+
+
+def error_response(error: RequestError, dialect: Dialect, request_id: str) -> Response:
+    """The answer that a refusal is."""
+    body = error_body(error, dialect, request_id)
     return JSONResponse(body, error.status, _error_headers(error), _media_type(dialect))
 
 

@@ -37,6 +37,8 @@ from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
 from hookline.sender.jobs import JobRunner
 from hookline.sender.keys import ApiKeys, KeyHolder, KeyRing, make_missing_keys
+from hookline.sender.listener_store import ListenerStore
+from hookline.sender.listeners import Listeners
 from hookline.sender.live import LiveFeed
 from hookline.sender.model import ENVIRONMENTS, Environment
 from hookline.sender.publish import Publisher
@@ -124,6 +126,7 @@ class SenderApp:
         egress: where deliveries come from, as it is published; empty where nothing is.
         store: the verbs, for whoever reads.
         live_feed: what is newest in the feed, for whoever watches.
+        listeners: who hears the feed over a relay, and how far they came.
         retention: to remove what is past its time without waiting for the next round.
         counters: what this process has counted.
         statistics: what pages show of how much is sent and how it goes.
@@ -201,6 +204,9 @@ class SenderApp:
             database, self.store, self._box, self._holding, clock=self._clock, ids=ids, check_url=self.targets
         )
         self.live_feed = LiveFeed(database.dialect)
+        self.listeners = Listeners(
+            database, self.store, ListenerStore(database.dialect), self.live_feed, self._box, clock=self._clock
+        )
         self.api_keys = ApiKeys(database, self.store, self._box, clock=self._clock, ids=ids, changed=self._keys.forget)
         self.replays = Replays(database, self.store, self._jobs, clock=self._clock, ids=ids)
         self.trials = Trials(
@@ -251,6 +257,11 @@ class SenderApp:
                 "private targets are allowed: endpoints may be plain http and lead to loopback and inner networks. "
                 "For development only"
             )
+
+    @property
+    def clock(self) -> Clock:
+        """What time it is in here."""
+        return self._clock
 
     @property
     def database(self) -> Database:
@@ -314,6 +325,10 @@ class SenderApp:
     def key_holder(self, key: str) -> KeyHolder | None:
         """Whose API key this is; None for one that is not valid. May read the database."""
         return self._keys.find(key)
+
+    def is_valid(self, holder: KeyHolder) -> bool:
+        """Whether the key of somebody who is connected is still valid. May read the database."""
+        return self._keys.is_valid(holder)
 
     @contextlib.contextmanager
     def look(self) -> Iterator[Connection]:

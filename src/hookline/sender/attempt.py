@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from hookline.rules.schedule import Schedule
     from hookline.sender.delivery_store import Claimed, ClaimedEndpoint
     from hookline.sender.http import Exchange, Timings
-    from hookline.sender.model import AttemptKind, Environment
+    from hookline.sender.model import AttemptKind, DeliveryOrigin, Environment
 
 log = logging.getLogger("hookline.sender")
 
@@ -373,13 +373,7 @@ class Attempter:
         if claimed.endpoint.standard_webhooks:
             keys = [signer.secret.encode() for signer in (first, second) if signer is not None]
             headers += standard.headers(event.body, event.id, keys, now_ms=now_ms)
-        if claimed.origin != "published":
-            headers.append((ORIGIN_HEADER, claimed.origin))
-        if traceparent is not None:
-            headers.append((TRACEPARENT_HEADER, traceparent))
-        if event.object_sequence is not None:
-            headers.append((SEQUENCE_HEADER, str(event.object_sequence)))
-        return tuple(headers)
+        return (*headers, *last_headers(claimed.origin, traceparent, event.object_sequence))
 
     # -- secrets -------------------------------------------------------------------------------------------------
 
@@ -527,6 +521,18 @@ def first_headers(own: Headers) -> Headers:
     if not any(name.lower() == "user-agent" for name, _ in own):
         first.append(("User-Agent", USER_AGENT))
     return (*first, *own)
+
+
+def last_headers(origin: DeliveryOrigin, traceparent: str | None, object_sequence: int | None) -> Headers:
+    """What comes after the signature: what tells of the delivery and is not signed."""
+    headers: list[tuple[str, str]] = []
+    if origin != "published":
+        headers.append((ORIGIN_HEADER, origin))
+    if traceparent is not None:
+        headers.append((TRACEPARENT_HEADER, traceparent))
+    if object_sequence is not None:
+        headers.append((SEQUENCE_HEADER, str(object_sequence)))
+    return tuple(headers)
 
 
 def _keep(kept: dict[int, Any], endpoint_row: int, value: object, most: int) -> None:

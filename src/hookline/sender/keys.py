@@ -256,7 +256,17 @@ class KeyRing:
 
     def known(self, key: str) -> KeyHolder | None:
         """The holder without asking the database; None means: ask `find`."""
-        key_hash = hash_api_key(key)
+        return self._known(hash_api_key(key))
+
+    def find(self, key: str) -> KeyHolder | None:
+        """The holder, reading the stored keys anew at most every 5 s; None for a key that is not valid."""
+        return self._find(hash_api_key(key))
+
+    def is_valid(self, holder: KeyHolder) -> bool:
+        """Whether the key of a holder found before is still valid, for who stays connected. May read the database."""
+        return self._find(holder.key_hash) is not None
+
+    def _known(self, key_hash: str) -> KeyHolder | None:
         holder = self._configured.get(key_hash)
         if holder is None and self._is_fresh():
             holder = self._stored.get(key_hash)
@@ -264,9 +274,8 @@ class KeyRing:
                 self._used[key_hash] = self._clock.now_ms()
         return holder
 
-    def find(self, key: str) -> KeyHolder | None:
-        """The holder, reading the stored keys anew at most every 5 s; None for a key that is not valid."""
-        holder = self.known(key)
+    def _find(self, key_hash: str) -> KeyHolder | None:
+        holder = self._known(key_hash)
         if holder is not None:
             return holder
         with self._lock:
@@ -278,7 +287,7 @@ class KeyRing:
                     for key_hash, (environment, key_id) in valid.items()
                 }
                 self._read_ms = self._clock.now_ms()
-        holder = self._stored.get(hash_api_key(key))
+        holder = self._stored.get(key_hash)
         if holder is not None:
             self._used[holder.key_hash] = self._clock.now_ms()
         return holder

@@ -134,6 +134,33 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Listener:
+    """Somebody who hears the feed over a relay, under a name of their own.
+
+    Attributes:
+        secret_enc: signs what they get; only `secrets.SecretBox` opens it.
+        events: names and patterns they asked for last; empty before that.
+        place: in the feed, up to which everything was answered; None before they first began.
+        session: of the connection they have; it may be one whose process was killed: see `seen_ms`.
+        seen_ms: when a process last had a connection of theirs; None: never.
+        answered, succeeded: how many answers they gave, and how many of those were 2xx.
+    """
+
+    row_id: int
+    environment: Environment
+    name: str
+    secret_enc: str
+    events: tuple[str, ...]
+    place: int | None
+    session: str | None
+    seen_ms: int | None
+    answered: int
+    succeeded: int
+    answered_ms: int | None
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """A published event. `body` is the canonical bytes: sent on every attempt, answered by `GET /events`."""
 

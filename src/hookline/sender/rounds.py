@@ -18,6 +18,7 @@ from hookline.rules.rate import taken
 from hookline.sender.attempt import Finished, lost, next_of
 from hookline.sender.claiming import Claim, Claims, Leases, Schedules
 from hookline.sender.delivery_store import OPEN_AND_WELL, Claimed, Discovery, EndpointState, Settlement
+from hookline.sender.listeners import CHANNEL as LISTENERS_CHANNEL
 from hookline.sender.operational import Happening, delivery_failed, endpoint_disabled, endpoint_failing, tell
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Rounds:
     def transact(self, finished: Sequence[Finished], slots: Mapping[int, int], tasks: Tasks) -> Cycle:
         """One round. Raises what the database raises: then nothing of it was done."""
         told: list[bool] = []
+        fed: list[int] = []
 
         def work(connection: Connection) -> Cycle:
             now_ms = self._clock.now_ms()
@@ -150,7 +152,7 @@ class Rounds:
             if lapsed:
                 self._settle(connection, lapsed, done, now_ms)
             # What an app published in its own transaction enters the feed before its first attempt.
-            self._store.feed_missing(connection)
+            fed[:] = [self._store.feed_missing(connection)]
             claim = self._claims.take(connection, slots, now_ms=now_ms) if slots else Claim()
             done.settlements += claim.late
             done.happenings += [
@@ -164,6 +166,9 @@ class Rounds:
         cycle = self._database.run(work)
         if told[0]:
             self._database.notify(CHANNEL)
+        if fed[0]:
+            # Whoever reads the feed was woken, if at all, by the app's commit: too early.
+            self._database.notify(LISTENERS_CHANNEL)
         return cycle
 
     def read_lapsed(self, mine: Collection[int]) -> list[Finished]:

@@ -362,7 +362,7 @@ class SenderStore:
         return True
 
     def reseal(self, connection: Connection, reseal: Callable[[str], str]) -> None:
-        """Writes everything that is kept encrypted anew: secrets, headers, API keys; of deleted endpoints too.
+        """Writes everything that is kept encrypted anew: secrets, headers, API keys; deleted endpoints' too.
 
         Args:
             reseal: the same text under the newest key.
@@ -380,6 +380,8 @@ class SenderStore:
             )
         for key_hash, key_enc in self._verbs["keys_sealed"].run(connection):
             self._verbs["key_sealed_put"].run(connection, {"key_hash": key_hash, "key_enc": reseal(key_enc)})
+        for row_id, secret_enc in self._verbs["listeners_sealed"].run(connection):
+            self._verbs["listener_sealed_put"].run(connection, {"row_id": row_id, "secret_enc": reseal(secret_enc)})
 
     def _subscribe(self, connection: Connection, endpoint_row: int, events: Sequence[str]) -> None:
         rows = [{"event_type": name, "endpoint_row": endpoint_row} for name in sorted(set(events))]
