@@ -33,6 +33,8 @@ from hookline.rules.schedule import Schedule, parse_schedule
 
 PREFIX = "HOOKLINE_"
 FILE_NAME = "hookline.toml"
+# Not settings of a project, but of whoever types: how the command talks. The command reads them itself.
+COMMAND_VARIABLES = ("HOOKLINE_OUTPUT", "HOOKLINE_DEBUG")
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
@@ -1081,7 +1083,7 @@ def load(
     variables = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     table = _toml(directory / FILE_NAME)
     sources = _tables(table.pop("sources", {}))
-    known = {known for s in _TABLE for known in _names(s, s.variable, "_FILE")}
+    known = {*COMMAND_VARIABLES, *(known for s in _TABLE for known in _names(s, s.variable, "_FILE"))}
     for name in sources:
         known |= {known for s in SOURCE_SETTINGS.values() for known in _names(s, _variable_of(name, s), "_FILE")}
     refuse_unknown(variables, known, "variable")

@@ -13,6 +13,7 @@
     ├── SourceError                 the source's API gave no answer to go by; .reason says of what kind
     ├── RequestError                an API call is refused; .status .code .message .errors make the answer
     │   └── SignInRefused           a sign-in to the dashboard is; .wait_s says how long to wait before the next
+    ├── ServerUnreachable           the server that a command asks gives no answer
     ├── InvalidFrame                the other end of a relay says what its protocol does not know
     └── TransactionMisuse           a handler ended the transaction it was lent; an event was to be published in none
 
@@ -126,6 +127,10 @@ class SignInRefused(RequestError):
     def __init__(self, message: str, *, wait_s: int = 0) -> None:
         super().__init__(429 if wait_s else 401, "wait" if wait_s else "not_signed_in", message)
         self.wait_s = wait_s
+
+
+class ServerUnreachable(HooklineError):
+    """The server that a command asks gives no answer, or none that Hookline would give."""
 
 
 class InvalidFrame(HooklineError):

@@ -70,7 +70,7 @@ def test_usage_errors_exit_2(arguments: list[str], capsys: pytest.CaptureFixture
 
     captured = capsys.readouterr()
     assert (code, captured.out) == (Exit.USAGE, "")
-    assert captured.err.startswith("error: ")
+    assert captured.err.startswith("error[")
 
 
 def test_json_errors_are_one_object_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -439,7 +439,7 @@ def test_a_file_that_is_no_database_is_said(tmp_path: Path, part: str) -> None:
     )
 
     assert (result.returncode, result.stdout) == (Exit.FAILED, "")
-    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert "\nerror[" in f"\n{result.stderr}"
     assert "Traceback" not in result.stderr
 
 
@@ -481,11 +481,11 @@ def test_every_part_stops_cleanly(start: Callable[..., Served], part: str, numbe
 def test_what_is_wrong_is_said_before_anything_starts(
     tmp_path: Path, arguments: list[str], settings: dict[str, str], named: str
 ) -> None:
-    """A wrong setting, part or app exits 2 with one line that names it; no file is made."""
+    """A wrong setting, part or app exits 2 with one line that names it, and one that says what to do."""
     errors = refused(tmp_path, *arguments, **settings)
 
     assert named in errors
-    assert len(errors.splitlines()) == 1
+    assert [line[:6] for line in errors.splitlines()] in (["error["], ["error[", "  to d"])
 
 
 def test_a_taken_port_is_said(start: Callable[..., Served]) -> None:

@@ -22,8 +22,9 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from cyclopts import Parameter
 
 import hookline
+from hookline.cli import MANNER, talk
 from hookline.config import SETTINGS, Settings, load
-from hookline.errors import ConfigError, HooklineError, MigrationError, RequestError
+from hookline.errors import ConfigError, MigrationError, RequestError, ServerUnreachable
 from hookline.storage import connect, database_file
 from hookline.storage.migrate import migrations_missing
 
@@ -69,10 +70,13 @@ class Answer:
 
 
 class Transport(Protocol):
-    """A way to make a request of the API."""
+    """A way to make a request of the API, and whom it is made of, for people."""
+
+    @property
+    def whom(self) -> str: ...
 
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Make one request; `target` is path and query. HooklineError where there is no answer."""
+        """Make one request; `target` is path and query. ServerUnreachable where there is no answer."""
 
 
 class ApiClient:
@@ -130,7 +134,7 @@ class ApiClient:
         try:
             return json.loads(answer.body)
         except ValueError:
-            raise HooklineError(
+            raise ServerUnreachable(
                 f"expected JSON from {method} {path}, got {answer.content_type or 'something else'}: is this Hookline?"
             ) from None
 
@@ -151,6 +155,8 @@ class ApiClient:
             content = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
             sent["Content-Type"] = "application/json"
         answer = self._transport.send(method, target, sent, content)
+        if MANNER.get().verbose:
+            talk(f"{method} {target}: {answer.status}, {len(answer.body)} bytes, from {self._transport.whom}")
         if answer.status >= 400:
             raise _refusal(answer)
         return answer
@@ -188,7 +194,7 @@ def _transport(place: Place, settings: Settings, ends: ExitStack) -> Transport:
             "not_logged_in",
             f"{SETTINGS[_KEYS[place.env]].variable} is not set: a server is asked with the API key of {place.env}",
         )
-    return _Remote(url, key)
+    return _Remote(url, key, "--url" if place.url is not None else settings.resolved["url"].origin)
 
 
 def _local(place: Place, settings: Settings, ends: ExitStack) -> Transport:
@@ -232,12 +238,14 @@ def open_sender_database(settings: Settings, database_url: str | None, ends: Exi
 class _Remote:
     """A server over HTTP or HTTPS, a connection per request. Proxies of the environment are not used."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, origin: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ConfigError("--url", "expected the root of a server, as https://hooks.example.com")
+            raise ConfigError(origin, "expected the root of a server, as https://hooks.example.com")
         if parts.username is not None or parts.password is not None:
-            raise ConfigError("--url", "expected no user or password in it: the API key is HOOKLINE_API_KEY")
+            raise ConfigError(origin, "expected no user or password in it: the API key is HOOKLINE_API_KEY")
+        self._origin = origin
+        self.whom = f"{parts.scheme}://{parts.netloc} ({origin})"
         self._parts = parts
         self._key = key
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
@@ -257,7 +265,10 @@ class _Remote:
             return Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise HooklineError(f"cannot reach {parts.scheme}://{parts.netloc}: {why}") from None
+            raise ServerUnreachable(
+                f"cannot reach {parts.scheme}://{parts.netloc}, which {self._origin} names: {why}. "
+                "Does `hookline serve` run there?"
+            ) from None
         finally:
             connection.close()
 
@@ -273,6 +284,7 @@ class _InMemory:
 
     def __init__(self, app: AsgiApp, ends: ExitStack) -> None:
         self._app = app
+        self.whom = "the database of the settings"
         self._runner = ends.enter_context(asyncio.Runner())
 
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -333,11 +345,12 @@ def _refusal(answer: Answer) -> RequestError:
         )
     errors = told.get("errors")
     message = str(told.get("detail") or told.get("message") or f"the server answered {answer.status}")
+    code = told.get("code")
     if answer.status == 401:
-        message = "the API key is not valid for this server"
+        code, message = "not_logged_in", "the API key is not valid for this server"
     return RequestError(
         answer.status,
-        told.get("code"),
+        code,
         message,
         [error for error in errors if isinstance(error, dict)] if isinstance(errors, Sequence) else None,
     )

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import functools
+import os
+from collections.abc import Iterator, Sequence
 
 import cyclopts
-from cyclopts.exceptions import CycloptsError
+from cyclopts.exceptions import (
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 import hookline
-from hookline.cli import Exit, fail
-from hookline.config import refuse_secret_flags
-from hookline.errors import ConfigError, HooklineError, RequestError, StorageError
+from hookline.cli import EVERYWHERE, Exit, Manner, fail, tell_traceback
+from hookline.config import FILE_NAME, PREFIX, refuse_secret_flags
+from hookline.errors import (
+    ConfigError,
+    HooklineError,
+    MigrationError,
+    RequestError,
+    ServerUnreachable,
+    SourceError,
+    StorageError,
+)
 
 app = cyclopts.App(
     name="hookline",
     help=(
         "Sync data with webhooks, both ends of the line.\n\n"
         "Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not logged in, 5 drift, 6 partly done, "
-        "130 interrupted."
+        "130 interrupted (`hookline help exit-codes`); codes of errors: `hookline help errors`.\n\n"
+        "Every command takes, wherever they stand: --quiet, --verbose, --no-input, --debug. HOOKLINE_OUTPUT=json is "
+        "--json, NO_COLOR=1 no colour."
     ),
     version=hookline.__version__,
     help_format="markdown",
@@ -79,25 +98,137 @@ app.command(
     help="Compare the mirror with the source's API, say where and why they differ, and put it right.",
 )
 app.command("hookline.cli.config:config", name="config", help="Show the settings in force.")
+app.command("hookline.cli.help:help_", name="help", help="Help for a command; exit-codes; errors.")
+app.command(
+    "hookline.cli.completion:completion", name="completion", help="Completion for bash, zsh and fish: print, install."
+)
 app.command("hookline.cli.version:version", name="version", help="Print the version.")
 
 
-def run(arguments: Sequence[str], *, as_json: bool) -> int:
-    """Parse and run one command; an expected error becomes a line on stderr and its exit code."""
+def run(arguments: Sequence[str], manner: Manner) -> int:
+    """Parse and run one command; an expected error becomes lines on stderr and its exit code."""
+    told = functools.partial(fail, as_json=manner.as_json)
     try:
         refuse_secret_flags(arguments)
-        result = app(list(arguments), exit_on_error=False, print_error=False)
+        _check_environment()
+        result = app(
+            with_json(arguments) if manner.as_json else list(arguments), exit_on_error=False, print_error=False
+        )
     except CycloptsError as error:
-        return fail("usage", str(error), Exit.USAGE, as_json=as_json)
+        return told("usage", usage_of(error), Exit.USAGE, to_do=_help_of(error.command_chain or ()))
     except ConfigError as error:
-        return fail("config", str(error), Exit.USAGE, as_json=as_json)
-    except StorageError as error:
-        return fail("storage", str(error), Exit.FAILED, as_json=as_json)
-    except RequestError as error:
-        return fail(error.code or "refused", _told(error), exit_of(error), as_json=as_json)
+        tell_traceback()
+        return told("config", str(error), Exit.USAGE, to_do=_cure_of(error, arguments))
     except HooklineError as error:
-        return fail("failed", str(error), Exit.FAILED, as_json=as_json)
+        tell_traceback()
+        code, exit_code = _told_as(error)
+        return told(code, _text_of(error), exit_code)
     return result if isinstance(result, int) else Exit.OK
+
+
+def _told_as(error: HooklineError) -> tuple[str, Exit]:
+    """The code of an error, and what the caller is left with."""
+    if isinstance(error, MigrationError):
+        return "migrations", Exit.FAILED
+    if isinstance(error, StorageError):
+        return "storage", Exit.FAILED
+    if isinstance(error, ServerUnreachable):
+        return "unreachable", Exit.FAILED
+    if isinstance(error, SourceError):
+        return "source", Exit.FAILED
+    if isinstance(error, RequestError):
+        return error.code or "refused", exit_of(error)
+    return "failed", Exit.FAILED
+
+
+def _text_of(error: HooklineError) -> str:
+    return _told(error) if isinstance(error, RequestError) else str(error)
+
+
+def _check_environment() -> None:
+    given = os.environ.get("HOOKLINE_OUTPUT", "")
+    if given not in ("", "json", "text"):
+        raise ConfigError("HOOKLINE_OUTPUT", f"expected json or text; got {given[:40]!r}")
+
+
+def with_json(arguments: Sequence[str]) -> list[str]:
+    """The same with `--json`, where the command knows it and it is not there: for `HOOKLINE_OUTPUT=json`."""
+    given = list(arguments)
+    if {"--json", "--help", "-h"} & set(given):
+        return given
+    chain, apps, _ = app.parse_commands(given)
+    if apps[-1].default_command is None:
+        return given
+    takes = apps[-1].assemble_argument_collection()
+    if not any("--json" in argument.names for argument in takes):
+        return given
+    return [*given[: len(chain)], "--json", *given[len(chain) :]]
+
+
+def usage_of(error: CycloptsError) -> str:
+    """What is wrong with a command line, in one line, with the nearest that is right."""
+    if isinstance(error, UnknownCommandError) and error.unused_tokens:
+        return _unknown_command(error.unused_tokens[0], error)
+    if isinstance(error, UnknownOptionError):
+        return _unknown_option(error)
+    if isinstance(error, MissingArgumentError) and error.argument is not None and not error.tokens_so_far:
+        return f"expected {error.argument.name}" + (", and a value for it" if error.keyword else "")
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"expected no more, got {error.unused_tokens[0]!r}"
+    return str(error)
+
+
+def _unknown_command(given: str, error: CycloptsError) -> str:
+    if given.startswith("-"):
+        options = difflib.get_close_matches(given, [*EVERYWHERE, "--help", "--version"], n=1, cutoff=0.5)
+        return f"there is no option {given} here" + "".join(f"; did you mean {name}?" for name in options)
+    known = _commands_of(error.app or app)
+    nearest = difflib.get_close_matches(given, known, n=3, cutoff=0.6)
+    if nearest:
+        said = " or ".join(f"`{' '.join(('hookline', *(error.command_chain or ()), name))}`" for name in nearest)
+        return f"there is no command {given!r}; did you mean {said}?"
+    elsewhere = [f"`hookline {' '.join(chain)}`" for chain, _ in command_tree() if chain[-1] == given]
+    if elsewhere:
+        return f"there is no command {given!r} here; did you mean {' or '.join(elsewhere[:4])}?"
+    return f"there is no command {given!r}; there are {', '.join(known)}"
+
+
+def _unknown_option(error: UnknownOptionError) -> str:
+    given = (error.token.keyword or error.token.value).partition("=")[0]
+    known = [name for argument in error.argument_collection for name in argument.names if name.startswith("--")]
+    all_known = [*known, *EVERYWHERE, "--help"]
+    nearest = difflib.get_close_matches(given, all_known, n=1, cutoff=0.8)
+    if nearest := nearest or difflib.get_close_matches(given, all_known, n=2, cutoff=0.5):
+        return f"there is no option {given}; did you mean {' or '.join(nearest)}?"
+    return f"there is no option {given}" + (f"; there are {', '.join(known[:12])}" if known else " here, nor any other")
+
+
+def _help_of(chain: Sequence[str]) -> str:
+    return f"`{' '.join(('hookline', *chain))} --help` says what it takes"
+
+
+def _cure_of(error: ConfigError, arguments: Sequence[str]) -> str:
+    """Where to look: at the settings for one of them, else at what the command takes."""
+    if error.setting.startswith(PREFIX) or FILE_NAME in error.setting:
+        return "`hookline config show --origins` lists every setting and where it comes from"
+    return _help_of(app.parse_commands(list(arguments))[0])
+
+
+def command_tree() -> Iterator[tuple[tuple[str, ...], cyclopts.App]]:
+    """Every command that can be called, and the words that call it; all their modules are imported."""
+
+    def within(chain: tuple[str, ...], parent: cyclopts.App) -> Iterator[tuple[tuple[str, ...], cyclopts.App]]:
+        for name in _commands_of(parent):
+            one = parent[name]
+            if one.default_command is not None:
+                yield (*chain, name), one
+            yield from within((*chain, name), one)
+
+    return within((), app)
+
+
+def _commands_of(parent: cyclopts.App) -> list[str]:
+    return [name for name in parent.resolved_commands() if not name.startswith("-")]
 
 
 def exit_of(error: RequestError) -> Exit:

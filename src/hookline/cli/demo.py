@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from hookline.cli import Exit
+from hookline.cli import Exit, talk
 from hookline.cli.parameters import AsJson
 from hookline.config import load
 from hookline.errors import ConfigError
@@ -88,7 +88,7 @@ def demo(
         )
         report = play(options, as_json=as_json)
     if report is None:
-        print("given up: not everything had arrived", file=sys.stderr)
+        talk("given up: not everything had arrived")
         return Exit.INTERRUPTED
     return Exit.OK if report.is_good else Exit.FAILED
 
@@ -124,7 +124,7 @@ def _api_key(port: int) -> str:
 
     key = configured or make_api_key("production")
     told = "key HOOKLINE_API_KEY" if configured else f"key {key}, for this run only"
-    print(f"the sender's API is at http://127.0.0.1:{port}, {told}", file=sys.stderr)
+    talk(f"the sender's API is at http://127.0.0.1:{port}, {told}")
     return key
 
 

@@ -7,6 +7,7 @@ Tracebacks are plain: a renderer that prints local variables would print payload
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -27,7 +28,9 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     renderer: list[Any] = (
         [
             structlog.dev.ConsoleRenderer(
-                colors=is_terminal, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+                colors=is_terminal and not os.environ.get("NO_COLOR"),
+                exception_formatter=structlog.dev.plain_traceback,
+                pad_event_to=0,
             )
         ]
         if for_people

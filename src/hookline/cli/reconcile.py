@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import cyclopts
 from cyclopts import Parameter
 
-from hookline.cli import Exit, fail
+from hookline.cli import Exit, fail, talk
 from hookline.cli.parameters import AsJson
 from hookline.cli.receiver_app import AppName, DatabaseUrl, receiver_in_force
 from hookline.cli.reconciling import (
@@ -286,10 +285,9 @@ def _run(
     try:
         return reconciler.follow(pass_id, tell=None if as_json else Follower().tell)
     except KeyboardInterrupt:
-        print(
+        talk(
             f"\ninterrupted; a worker goes on with pass {pass_id} where it stands, or: "
-            f"hookline {kind} --resume {pass_id}",
-            file=sys.stderr,
+            f"hookline {kind} --resume {pass_id}"
         )
         raise
 

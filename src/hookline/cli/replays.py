@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import cyclopts
 from cyclopts import Parameter
 
-from hookline.cli import Exit
+from hookline.cli import Exit, talk
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.parameters import AsJson
 from hookline.cli.sender_commands import (
@@ -163,7 +163,7 @@ def start(api: ApiClient, flags: ReplayFlags, *, since: str | None, states: Sequ
     _print(replay, as_json=as_json)
     if not flags.wait:
         if not as_json:
-            print(f"a running server does it; look at it with: hookline replays show {replay['id']}", file=sys.stderr)
+            talk(f"a running server does it; look at it with: hookline replays show {replay['id']}")
         return Exit.OK
     return Exit.OK if replay["state"] == "succeeded" and not replay["skipped"] else Exit.PARTLY_DONE
 
@@ -180,7 +180,7 @@ def _followed(api: ApiClient, replay: dict[str, Any]) -> dict[str, Any]:
                 end = "\r" if sys.stderr.isatty() else "\n"
                 print(f"{replay['made']} of {replay['total']} made", end=end, file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        print(f"\nit goes on; look at it with: hookline replays show {replay['id']}", file=sys.stderr)
+        talk(f"\nit goes on; look at it with: hookline replays show {replay['id']}")
         raise
     return replay
 

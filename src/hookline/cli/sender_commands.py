@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 from cyclopts import Parameter
 
-from hookline.cli import Exit, fail
+from hookline.cli import Exit, fail, may_ask, talk
 from hookline.cli.app import exit_of
 from hookline.cli.parameters import read_body
 from hookline.cli.tables import print_json, print_table
@@ -74,7 +74,7 @@ def show_list(
             return
         print_rows(page["data"], columns, empty=empty)
         if (following := page.get("list_metadata", {}).get("after")) is not None:
-            print(f"there is more: --after {following}, or --all", file=sys.stderr)
+            talk(f"there is more: --after {following}, or --all")
         return
     rows: list[dict[str, Any]] = []
     for page in api.pages(path, {**asked, "limit": PAGE}):
@@ -167,7 +167,7 @@ def is_sure(question: str, *, yes: bool) -> bool:
     """
     if yes:
         return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not may_ask():
         raise ConfigError("--yes", f"{question} Expected --yes, since nobody is there to ask")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import cyclopts
 from cyclopts import Parameter
 
-from hookline.cli import Exit
+from hookline.cli import MANNER, Exit
 from hookline.cli.parameters import AsJson
 from hookline.cli.sender_commands import Yes, is_sure
 from hookline.cli.tables import print_json, print_table, time_of
@@ -300,6 +300,8 @@ def _password() -> str:
     """A password, from a terminal twice, else the first line of standard input. Never a flag: those are seen."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\r\n")
+    if not MANNER.get().asks:
+        raise ConfigError("--no-input", "expected a password on standard input: nobody may be asked")
     first = getpass.getpass(f"Password, {LEAST_PASSWORD} characters or more: ", stream=sys.stderr)
     if getpass.getpass("Once more: ", stream=sys.stderr) != first:
         raise ConfigError("password", "the two are not the same; nothing was changed")
