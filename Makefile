@@ -17,7 +17,7 @@ NODE_PACKAGES := tests/node/node_modules/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test long tour pictures bench soak docs lock clean
+.PHONY: help install demo check test long tour examples pictures bench soak docs lock clean
 
 help: ## list these verbs
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r verb text; do \
@@ -42,6 +42,9 @@ long: $(READY) node-packages ## run the tests that take minutes: fuzzing by the 
 
 tour: $(READY) node-packages ## judge every page of the dashboard in every state, theme and width in a real Chromium
 	WHOLE_TOUR=1 $(PYTEST) tests/dashboard/test_pages.py $(ARGS)
+
+examples: $(READY) ## start each of examples/ and check it as a sender would (Node 20, Ruby with Sinatra, Rails and Puma)
+	$(PYTEST) --dist loadgroup tests/examples $(ARGS)
 
 pictures: $(READY) node-packages ## take the pictures in docs/images anew, on the tour
 	folder=$$(mktemp -d) && HOOKLINE_SCREENSHOTS=$$folder $(MAKE) --no-print-directory tour && cd $$folder && \
