@@ -46,6 +46,9 @@ app = cyclopts.App(
 app.command("hookline.cli.demo:demo", name="demo", help="Watch both ends at work, with a bad wire in between.")
 app.command("hookline.cli.serve:serve", name="serve", help="Run the sender, the receiver, or both.")
 app.command(
+    "hookline.cli.listen:listen", name="listen", help="Bring events to an app on this machine, without a tunnel."
+)
+app.command(
     "hookline.cli.endpoints:endpoints",
     name="endpoints",
     help="Who wants which events: create, pause, rotate secrets, test.",

@@ -67,6 +67,7 @@ class Sink:
 
     Args:
         tls: a server's context (`hookline.testing.authority` makes some, good and bad): then it speaks HTTPS.
+        port: to listen on, as where a server comes back; a free one by default.
 
     Attributes:
         seen: the requests so far, in the order in which they were complete.
@@ -75,13 +76,13 @@ class Sink:
         before: awaited with each request before it is answered, on the sink's event loop.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.seen: list[SinkRequest] = []
         self.connections = 0
         self.open_now = 0
         self.raw: dict[str, bytes] = {}
         self.before: Callable[[SinkRequest], Awaitable[None]] | None = None
-        self.port = 0
+        self.port = port
         self._tls = tls
         self._expected: list[str] = []
         self._server: asyncio.Server | None = None
@@ -147,7 +148,7 @@ class Sink:
             self._thread.stop()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
