@@ -35,7 +35,7 @@ from hookline.relay.frames import (
 )
 from hookline.sender.http import Headers
 
-KEY = "sk_test"
+KEY = "sk_live_of_a_test_only"
 SECRET = "whsec_listener"
 
 

@@ -28,18 +28,19 @@ def set_variable(file: Path, name: str, value: str) -> Literal["added", "changed
     line = re.compile(rb"^([ \t]*(?:export[ \t]+)?" + re.escape(name.encode()) + rb"[ \t]*=)([^\r\n]*)", re.MULTILINE)
     try:
         before = target.read_bytes() if target.exists() else b""
-        *_, last = (None, *line.finditer(before))
-        if last is None:
+        found = list(line.finditer(before))
+        if not found:
             gap = b"" if not before or before.endswith(b"\n") else b"\n"
             after = before + gap + f"{name}={value}\n".encode()
         else:
+            last = found[-1]
             after = before[: last.start(2)] + value.encode() + before[last.end(2) :]
         if after == before:
             return "unchanged"
         _replace(target, after)
     except OSError as error:
         raise ConfigError(str(file), f"cannot be written: {error.strerror}") from None
-    return "added" if last is None else "changed"
+    return "changed" if found else "added"
 
 
 def variable_in(file: Path, name: str) -> str | None:

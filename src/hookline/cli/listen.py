@@ -92,7 +92,7 @@ def listen(
         forward_url(forward_to),
         what.plan(waits=reach.wait),
         ends.until(),
-        resigning.secret(settings),
+        resigning.secret(),
     )
     as_json = as_json or output == "json"
     with _server(place, settings, plan.start.name) as server:

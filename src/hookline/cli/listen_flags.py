@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import os
 import re
 import socket
 import sys
@@ -18,7 +17,7 @@ from cyclopts.validators import Number
 from hookline.cli.env_file import NAME as VARIABLE
 from hookline.cli.env_file import set_variable
 from hookline.cli.sender_commands import moment, seconds, words
-from hookline.config import Settings
+from hookline.cli.signing_secrets import signing_secrets
 from hookline.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
@@ -118,12 +117,12 @@ class Resigning:
 
     resign: Flag = False
     secret_env: str | None = None
-    secret_file: Path | None = None
+    secret_file: str | None = None
 
-    def secret(self, settings: Settings) -> str | None:
+    def secret(self) -> str | None:
         """The app's secret; None where nothing is signed anew. ConfigError where there is none."""
         if self.resign:
-            return app_secret(settings, self.secret_env, self.secret_file)
+            return signing_secrets(self.secret_env, self.secret_file)[0]
         if self.secret_env is not None or self.secret_file is not None:
             raise ConfigError("--secret-file" if self.secret_env is None else "--secret-env", "goes with --resign")
         return None
@@ -207,34 +206,6 @@ class Reach:
     def ways(self) -> tuple[Way, ...]:
         """The ways to try, in order."""
         return ("websocket", "http") if self.via == "auto" else (self.via,)
-
-
-def app_secret(settings: Settings, variable: str | None, file: Path | None) -> str:
-    """What the app verifies with: of a variable or a file, else the first webhook secret in force.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if variable is not None and file is not None:
-        raise ConfigError("--secret-file", "says which secret, and so does --secret-env; keep one")
-    if file is not None:
-        try:
-            found = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError("--secret-file", f"cannot be read: {getattr(error, 'strerror', 'no UTF-8')}") from None
-        if not found:
-            raise ConfigError("--secret-file", f"expected a secret in {file}, which is empty")
-        return found
-    if variable is not None:
-        if not (found := os.environ.get(variable, "").strip()):
-            raise ConfigError(variable, "expected the environment variable to hold a secret; it is not set or empty")
-        return found
-    in_force: tuple[str, ...] | None = settings["webhook_secrets"]
-    if not in_force:
-        raise ConfigError(
-            "--secret-env", "expected the name of a variable that holds the secret, or HOOKLINE_WEBHOOK_SECRETS set"
-        )
-    return in_force[0]
 
 
 def _own_name() -> str:

@@ -159,8 +159,8 @@ class LinesView:
     def item(self, item: Item) -> None:
         delivery = item.delivery
         match item.state:
-            case "queued" | "sending":
-                self._row(item.arrived_ms, "→", delivery.event_type, delivery.event_id, kind_of(item))
+            case "sending":
+                self._row(item.sent_ms or 0, "→", delivery.event_type, delivery.event_id, kind_of(item))
             case "waiting":
                 self._hint(item)
             case "dropped":

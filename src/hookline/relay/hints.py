@@ -162,14 +162,14 @@ def _of_status(url: str, status: int, answer: Answer) -> Hint:
             return Hint(
                 "signature",
                 "most likely the signature does not hold for the app",
-                "x explains it; --print-secret prints the secret that signs, --write-env .env writes it where apps "
-                "read it",
+                "--write-env .env writes the secret that signs where apps read it, --print-secret prints it; on the "
+                "full screen x explains it",
             )
         case 403:
             return Hint(
                 "forbidden",
                 "refused: a wrong signature in some apps, else an address list or a firewall",
-                "x explains the signature; where it holds, let 127.0.0.1 call this route",
+                "on the full screen x explains the signature; where it holds, let 127.0.0.1 call this route",
             )
         case 404:
             return Hint("not_found", f"no route {path}", "check the path of --forward-to, and the app's prefix")

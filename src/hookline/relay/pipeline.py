@@ -246,7 +246,9 @@ class Pipeline:
         while True:
             item.sent_ms = self._clock.now_ms()
             headers = self._headers(item, item.sent_ms)
-            item.state = "sending" if item.state == "queued" else item.state
+            if item.state == "queued":
+                item.state = "sending"
+                self._watcher.item(item)
             answer = await self._forwarder.post(headers, item.delivery.body)
             item.sent, item.answer = answer.sent_headers or headers, answer
             item.hint = hint(self._forwarder.url, answer)

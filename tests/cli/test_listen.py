@@ -1,0 +1,195 @@
+"""`hookline listen` as a command: what it prints, what it leaves its caller with, what it does with the secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookline.cli import Exit, main
+from hookline.relay import following, pipeline
+from hookline.relay.frames import Bye
+from hookline.testing import Sink
+from hookline.wire.signature import HEADER, verify_signature
+
+from ..relay.feed_server import KEY, SECRET, FeedServer
+
+
+@contextmanager
+def serving(server: FeedServer) -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
+    """Runs the server in a thread; gives a way to have something done there."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def there(work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
+
+    there(server.start())
+    try:
+        yield there
+    finally:
+        there(server.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FeedServer]:
+    """A relay that has three events for ada, which she has missed; and the settings that lead to it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(following, "BACKOFF_FIRST_MS", 1)
+    monkeypatch.setattr(pipeline, "LOOK_FIRST_MS", 1)
+    made = FeedServer()
+    with serving(made) as there:
+        made.kept_of().place = 0
+        for body in (b'{"data":{"id":"user_1"}}', b"{}", b"{}"):
+            there(made.publish(body))
+        monkeypatch.setenv("HOOKLINE_URL", made.url)
+        monkeypatch.setenv("HOOKLINE_API_KEY", KEY)
+        yield made
+
+
+def listen(*arguments: str) -> int:
+    """Run the command as ada."""
+    return main(["listen", "--name", "ada", *arguments])
+
+
+def test_lines_for_people(server: FeedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows on stdout, the head and what to do on stderr; no secret in clear on either."""
+    with Sink() as app:
+        app.expect("status/200", "status/404", "status/200")
+        assert listen("--forward-to", app.url("/hooks"), "--exit-after", "3", "--events", "all,dsync.*") == Exit.FAILED
+    out, err = capsys.readouterr()
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[1] for row in rows] == ["→", "←"] * 3
+    assert [row[2] for row in rows if row[1] == "←"] == ["200", "404", "200"]
+    assert rows[0][2:] == ["dsync.user.created", "event_1", "missed"]
+    assert rows[1][5:] == ["event_1", "user_1"]
+    assert f"Sender   {server.url}  (production)" in err
+    assert "no route /hooks: check the path" in err
+    assert "3 events missed since 2023-11-14T22:13:20.000Z: all" in err
+    assert "2 answered 2xx, 1 failed" in err
+    assert SECRET not in out + err
+    assert server.starts[0].events == ("*", "dsync.*")
+
+
+def test_objects_for_machines(server: FeedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    with Sink() as app:
+        app.expect("status/200", "status/500")
+        assert listen("--forward-to", app.url(), "--until-idle", "0s", "--missed", "all", "--json") == Exit.FAILED
+    out, err = capsys.readouterr()
+    told = [json.loads(line) for line in out.splitlines()]
+    assert [one["type"] for one in told] == ["connected", "began", "request", "request", "request", "ended"]
+    assert told[0]["missed"] == 3
+    assert told[2]["status"] == 200
+    assert told[2]["hint"] is None
+    assert told[3]["hint"]["code"] == "server_error"
+    assert {key: told[-1][key] for key in ("ending", "arrived", "answered", "failed", "dropped")} == {
+        "ending": "idle", "arrived": 3, "answered": 2, "failed": 1, "dropped": 0,
+    }  # fmt: skip
+    assert err == ""
+
+
+def test_all_2xx_is_success(server: FeedServer) -> None:
+    with Sink() as app:
+        assert listen("--forward-to", app.url(), "--exit-after", "3", "--output", "json") == Exit.OK
+        assert len(app.seen) == 3
+    assert len(server.kept_of().answers) == 3
+
+
+def test_a_listener_whose_name_is_taken_elsewhere(server: FeedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    server.bye = Bye("elsewhere", "another connection came")
+    with Sink() as app:
+        assert listen("--forward-to", app.url()) == Exit.FAILED
+    assert "ada listens elsewhere now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("reason", "code"), [("revoked", Exit.NOT_LOGGED_IN), ("refused", Exit.FAILED)])
+def test_a_goodbye_for_good(server: FeedServer, reason: Any, code: Exit) -> None:
+    server.bye = Bye(reason, "no more")
+    with Sink() as app:
+        assert listen("--forward-to", app.url()) == code
+
+
+def test_no_key_or_a_wrong_one_is_not_logged_in(
+    server: FeedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOOKLINE_API_KEY", "sk_live_of_nobody_at_all")
+    assert listen("--forward-to", "localhost:9", "--json") == Exit.NOT_LOGGED_IN
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "not_logged_in"
+    monkeypatch.delenv("HOOKLINE_API_KEY")
+    assert listen("--forward-to", "localhost:9") == Exit.NOT_LOGGED_IN
+    assert "HOOKLINE_API_KEY is not set" in capsys.readouterr().err
+    monkeypatch.delenv("HOOKLINE_URL")
+    assert listen("--forward-to", "localhost:9") == Exit.NOT_LOGGED_IN
+    assert "there is no database" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_named_with_its_setting(
+    server: FeedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Sink() as gone:
+        url = gone.url("")
+    monkeypatch.setenv("HOOKLINE_URL", url)
+    assert listen("--forward-to", "localhost:9") == Exit.FAILED
+    *tries, last = capsys.readouterr().err.splitlines()
+    assert last == f"error: cannot reach {url} (HOOKLINE_URL): Connection refused"
+    assert len(tries) == following.FIRST_TRIES - 1
+
+
+def test_the_secret_is_written_into_a_file(
+    server: FeedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text("A=1\n")
+    with Sink() as app:
+        arguments = ("--forward-to", app.url(), "--exit-after", "3", "--write-env", ".env", "--env-name", "WH_SECRET")
+        assert listen(*arguments) == Exit.OK
+    assert (tmp_path / ".env").read_text() == f"A=1\nWH_SECRET={SECRET}\n"
+    out, err = capsys.readouterr()
+    assert ".env: WH_SECRET added" in err
+    assert SECRET not in out + err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "--forward-to: expected the app's URL"),
+        (("--forward-to", "ftp://x"), "--forward-to: expected https"),
+        (("--forward-to", "localhost:9", "--events", "nonsense!"), "--events: "),
+        (("--forward-to", "localhost:9", "--events", ","), "--events: expected types"),
+        (("--forward-to", "localhost:9", "--name", "a b"), "--name: expected"),
+        (("--forward-to", "localhost:9", "--since", "1h", "--missed", "all"), "--since: says where to begin"),
+        (("--forward-to", "localhost:9", "--missed", "ask"), "--missed: expected all, none or latest"),
+        (("--forward-to", "localhost:9", "--until-idle", "soon"), "--until-idle: expected a duration"),
+        (("--forward-to", "localhost:9", "--env-name", "a-b"), "--env-name: expected"),
+        (("--forward-to", "localhost:9", "--secret-env", "X"), "--secret-env: goes with --resign"),
+        (("--forward-to", "localhost:9", "--resign"), "--secret-env: expected the name"),
+        (("--forward-to", "localhost:9", "--resign", "--secret-env", "NO_SUCH"), "NO_SUCH: expected"),
+        (("--forward-to", "localhost:9", "--secret", "whsec_x"), "--secret: a secret given as a flag"),
+    ],
+)
+def test_flags_that_cannot_be_meant(
+    server: FeedServer, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: str
+) -> None:
+    assert main(["listen", *arguments]) == Exit.USAGE
+    assert told in capsys.readouterr().err
+    assert server.starts == []
+
+
+def test_resigned_with_the_secret_in_a_file(server: FeedServer, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("whsec_of_the_app\n")
+    with Sink() as app:
+        arguments = ("--exit-after", "3", "--resign", "--secret-file", "secret")
+        assert listen("--forward-to", app.url(), *arguments) == Exit.OK
+        for request in app.seen:
+            now_ms = time.time_ns() // 1_000_000
+            verify_signature(request.body, request.header(HEADER), ["whsec_of_the_app"], now_ms=now_ms)
