@@ -35,6 +35,13 @@ ERRORS: Final[Mapping[str, ErrorCode]] = {
         "The API key of the server is missing or wrong.",
         "set HOOKLINE_API_KEY, of staging HOOKLINE_STAGING_API_KEY, to a key that `hookline keys create` made there",
     ),
+    "elsewhere": ErrorCode(
+        "A listener of this name has connected from elsewhere; one connection at a time has a name.",
+        "`hookline listen --name` makes another",
+    ),
+    "revoked": ErrorCode("The API key, or the listener, was removed while it listened."),
+    "no_relay": ErrorCode("The server takes no listeners: it is none of Hookline's, or an older one."),
+    "no_since": ErrorCode("The server cannot say where in its feed a time is.", "leave --since out"),
     "source": ErrorCode(
         "The source's API gave no answer to go by.", "`hookline doctor` asks it, and says what it answers"
     ),

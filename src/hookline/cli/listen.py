@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from hookline.cli import Exit, fail
+from hookline.cli import Exit, fail, may_ask
 from hookline.cli.api_client import HERE, Place, segment, sender_api
-from hookline.cli.listen_flags import Ends, EnvFile, Reach, Resigning, What, can_ask
+from hookline.cli.listen_flags import Ends, EnvFile, Reach, Resigning, What
 from hookline.cli.parameters import AsJson
 from hookline.cli.tables import print_json
-from hookline.config import SETTINGS, Settings, load
-from hookline.errors import ConfigError, HooklineError, InvalidFrame, RequestError
+from hookline.config import SETTINGS, Settings, checked, load
+from hookline.errors import ConfigError, InvalidFrame, RequestError, ServerUnreachable
 
 if TYPE_CHECKING:
     from hookline.cli.listen_view import JsonView, LinesView
@@ -119,11 +119,10 @@ async def _listen(setup: _Setup, reach: Reach, env_file: EnvFile, *, as_json: bo
         with _ended_by_signals(listening.quit):
             try:
                 outcome = await listening.run()
-            except ChannelLost as error:
-                told = f"cannot reach {server.url} ({server.origin}): {error}"
-                return fail("unreachable", told, Exit.FAILED, as_json=as_json)
-            except InvalidFrame as error:
-                raise HooklineError(f"{server.url} ({server.origin}) is no relay: {error}") from None
+            except (ChannelLost, InvalidFrame) as error:
+                raise ServerUnreachable(
+                    f"cannot reach {server.url}, which {server.origin} names: {error}. Does `hookline serve` run there?"
+                ) from None
         view.ended(outcome)
         return _code(outcome, setup.plan.start.name, as_json=as_json)
 
@@ -135,7 +134,7 @@ async def _view(setup: _Setup, forwarder: Forwarder) -> LinesView | JsonView:
         return JsonView()
     start = setup.plan.start
     head = Head(setup.server.url, setup.environment, setup.forward, start.events, start.name)
-    return LinesView(head, is_up=await forwarder.is_up(), can_ask=can_ask())
+    return LinesView(head, is_up=await forwarder.is_up(), can_ask=may_ask())
 
 
 def _code(outcome: Outcome, name: str, *, as_json: bool) -> int:
@@ -144,12 +143,12 @@ def _code(outcome: Outcome, name: str, *, as_json: bool) -> int:
         if outcome.ending == "quit":
             return Exit.INTERRUPTED
         return Exit.FAILED if outcome.totals.failed else Exit.OK
-    told, code = outcome.bye.message, Exit.FAILED
-    if outcome.bye.reason == "elsewhere":
-        told = f"{name} listens elsewhere now, and one connection at a time has a name: {told}; --name makes another"
-    elif outcome.bye.reason == "revoked":
+    reason, told, code = outcome.bye.reason, outcome.bye.message, Exit.FAILED
+    if reason == "elsewhere":
+        told = f"{name} listens elsewhere now: {told}"
+    elif reason == "revoked":
         code = Exit.NOT_LOGGED_IN
-    return fail(outcome.bye.reason, told, code, as_json=as_json)
+    return fail(reason, told, code, as_json=as_json)
 
 
 @contextmanager
@@ -221,17 +220,18 @@ def _server(place: Place, settings: Settings, name: str) -> Iterator[Server]:
 
     variable = SETTINGS[_KEYS[place.env]].variable
     key: str | None = settings[_KEYS[place.env]]
-    url = place.url or settings["url"]
-    if url is not None:
+    named = settings.resolved["url"] if place.url is None else checked(SETTINGS["url"], place.url, "--url")
+    if named.value is not None:
         if key is None:
             told = f"{variable} is not set: a server is asked with the API key of {place.env}"
             raise RequestError(401, "not_logged_in", told)
-        yield Server(url.rstrip("/"), "--url" if place.url else settings.resolved["url"].origin, key)
+        yield Server(named.value, named.origin, key)
         return
     host = "127.0.0.1" if settings["host"] in _EVERYWHERE else settings["host"]
     scheme = "http" if settings["tls_cert"] is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings['port']}"
-    origin = f"where `hookline serve` listens by {SETTINGS['port'].variable}; HOOKLINE_URL names another server"
+    origin = settings.resolved["port"].origin
+    origin = "the default of HOOKLINE_PORT" if origin == "default" else origin
     if key is not None:
         yield Server(url, origin, key)
         return

@@ -6,7 +6,6 @@ import contextlib
 import getpass
 import re
 import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from hookline.cli import may_ask, talk
 from hookline.cli.env_file import NAME as VARIABLE
 from hookline.cli.env_file import set_variable
 from hookline.cli.sender_commands import moment, seconds, words
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
     from hookline.relay.listening import Until
 
 Flag: TypeAlias = Annotated[bool, Parameter(negative=())]
-
-
-def can_ask() -> bool:
-    """Whether somebody sits there."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 @Parameter(name="*")
@@ -86,12 +81,12 @@ class What:
         from hookline.relay.following import Plan
         from hookline.relay.frames import Start
 
-        if self.missed == "ask" and not can_ask():
+        if self.missed == "ask" and not may_ask():
             raise ConfigError("--missed", "expected all, none or latest: nobody is there to ask")
         if self.since is not None and self.missed is not None:
             raise ConfigError("--since", "says where to begin, and so does --missed; keep one")
         start = Start(self.listener(), self.patterns(), self._since_ms())
-        return Plan(start, self.missed or ("ask" if can_ask() else "all"), waits)
+        return Plan(start, self.missed or ("ask" if may_ask() else "all"), waits)
 
     def _since_ms(self) -> int | None:
         from hookline.wire.timestamps import parse_us
@@ -156,7 +151,7 @@ class EnvFile:
         """Write it, if it is to be written, and say so."""
         if self.write_env is not None:
             done = set_variable(self.write_env, self.env_name, secret)
-            print(f"{self.write_env}: {self.env_name} {done}", file=sys.stderr)
+            talk(f"{self.write_env}: {self.env_name} {done}")
 
 
 @Parameter(name="*")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.text import Text
 
+from hookline.cli import MANNER
 from hookline.cli.tables import print_json, printable, time_of
 from hookline.wire.object_ids import object_of
 
@@ -123,7 +124,7 @@ class LinesView:
         self._can_ask = can_ask
         self._told_head = False
         self._out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-        self._err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._err = Console(file=sys.stderr, highlight=False, soft_wrap=True, quiet=MANNER.get().quiet)
 
     def connected(self, channel: Channel, *, took_ms: int) -> None:
         way = "" if channel.way == "websocket" else " over SSE and POST"
