@@ -198,6 +198,14 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def test_tests_that_documents_name_exist() -> None:
+    """A promise is only as good as the test that is named for it."""
+    pages = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    named = set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", pages))
+
+    assert [f"{file}::{test}" for file, test in named if f"def {test}" not in (ROOT / file).read_text("utf-8")] == []
+
+
 def test_every_block_is_run_or_shown_or_says_why_not() -> None:
     """What the site counts is all there is."""
     found = [block for path in DOCUMENTS for block in blocks(path)]

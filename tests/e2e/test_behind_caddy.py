@@ -1,4 +1,4 @@
-"""The receiver behind a real Caddy, with the block of docs/receiving.md, changed in its addresses alone."""
+"""The receiver behind a real Caddy, with the block of docs/proxies.md, changed in its addresses alone."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ STOP_TIMEOUT_S: Final = 20.0
 
 
 def site() -> str:
-    """The site that docs/receiving.md tells people to copy."""
+    """The site that docs/proxies.md tells people to copy."""
     found = re.search(
-        r"^(hooks\.example\.com \{\n.*?^\})$", (ROOT / "docs/receiving.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+        r"^(hooks\.example\.com \{\n.*?^\})$", (ROOT / "docs/proxies.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
     assert found is not None
     return found[1]

@@ -1,7 +1,7 @@
 """The line as it is run in production: sender → nginx with TLS → receiver, and whom the receiver takes for the caller.
 
 Each party has a loopback address of its own, so that it can be told which one was believed. nginx runs with the server
-block of docs/receiving.md, changed in its addresses alone.
+block of docs/proxies.md, changed in its addresses alone.
 """
 
 from __future__ import annotations
@@ -31,10 +31,8 @@ BODY: Final = b'{"id":"event_spoofed","event":"a.b","data":{}}'
 
 
 def server_block() -> str:
-    """The block that docs/receiving.md tells people to copy."""
-    found = re.search(
-        r"^```nginx\n(.*?)^```$", (ROOT / "docs/receiving.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
+    """The block that docs/proxies.md tells people to copy."""
+    found = re.search(r"^```nginx\n(.*?)^```$", (ROOT / "docs/proxies.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert found is not None
     return found[1]
 
