@@ -166,6 +166,14 @@ def test_the_list(checked: Checked, capsys: pytest.CaptureFixture[str]) -> None:
     assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["valid", "burst"]
 
 
+def test_what_is_left_there_is_said(checked: Checked) -> None:
+    """On stderr: it is no verdict."""
+    code, out, err = checked(consumers.KeepsWhatIsDeleted, "--only=duplicate")
+
+    assert (code, out.splitlines()[-1]) == (Exit.OK, "2 checks")
+    assert err == "left there, since it could not be deleted: 2 of what was made up\n"
+
+
 # -- with what --------------------------------------------------------------------------------------------------------
 
 

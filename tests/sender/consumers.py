@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 
 from msgspec import structs
 
+from hookline.dashboard.observing import ReceiverObserver
 from hookline.errors import InvalidSignature
-from hookline.sender.http import NO_TIME, Answer, CoroutineExchange, Request, no_answer
+from hookline.receiver.model import InboxEntry
+from hookline.sender.http import NO_TIME, Answer, CoroutineExchange, Headers, Request, no_answer
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.wire.signature import TOLERANCE_S, verify_signature
 
@@ -299,6 +301,11 @@ class ParsesFirst(Consumer):
             return 400
 
 
+class KeepsWhatIsDeleted(Consumer):
+    def apply(self, event: dict[str, Any]) -> int:
+        return 500 if event["event"].endswith(".deleted") else super().apply(event)
+
+
 class WorksBeforeItAnswers(Consumer):
     work_ms = 5_000
 
@@ -346,11 +353,26 @@ class Consumers:
         await self.by_name[scope["path"].split("/")[1]](scope, receive, send)
 
 
+class Drained(ReceiverObserver):
+    """What became of events in a receiver of ours that has no worker: it is drained on the spot."""
+
+    def _entries(self, event_id: str) -> list[InboxEntry]:
+        self._receiver.drain()
+        return super()._entries(event_id)
+
+
 class Timeless(HttptoolsExchange):
     """The sender's own exchange, by whose watch nothing takes any time: a busy machine makes no verdict."""
 
     async def send(self, request: Request) -> Answer:
         return structs.replace(await super().send(request), timings=NO_TIME)
+
+
+def answered(status: int, headers: Headers = (), *, took_ms: int = 0) -> Answer:
+    """What an exchange gives that has no socket."""
+    timings = structs.replace(NO_TIME, total_ms=float(took_ms))
+    silence = no_answer("closed", "")
+    return structs.replace(silence, error=None, detail=None, status=status, headers=headers, timings=timings)
 
 
 class Simulated(CoroutineExchange):
@@ -379,12 +401,9 @@ class Simulated(CoroutineExchange):
         # Others that are asked together begin before any of them ends.
         await asyncio.sleep(0)
         self._now_ms = max(self._now_ms, begun_ms + timeout_ms if is_late else ends_ms)
-        silence = no_answer("timeout", f"no complete answer headers within {request.total_timeout_s:g} s")
         if is_late:
-            return silence
-        took = structs.replace(NO_TIME, total_ms=float(ends_ms - begun_ms))
-        found = () if to is None else (("location", to),)
-        return structs.replace(silence, error=None, detail=None, status=status, headers=found, timings=took)
+            return no_answer("timeout", f"no complete answer headers within {request.total_timeout_s:g} s")
+        return answered(status, () if to is None else (("location", to),), took_ms=ends_ms - begun_ms)
 
     async def close(self) -> None:
         """Nothing is held open."""

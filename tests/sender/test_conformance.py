@@ -24,7 +24,7 @@ from hookline.testing.line import Line
 from hookline.wire.standard import secret_form
 
 from .conftest import served
-from .consumers import NOW_MS, SECRET, Consumer, Consumers, Timeless, VerifiesNothing
+from .consumers import NOW_MS, SECRET, Consumer, Consumers, Drained, Timeless, VerifiesNothing
 
 
 @pytest.fixture(scope="module")
@@ -66,36 +66,6 @@ FORGED = ("wrong_secret", "missing_signature", "old_timestamp", "future_timestam
 # -- a receiver of ours -----------------------------------------------------------------------------------------------
 
 
-class Observed:
-    """What became of events in a receiver that is drained on the spot."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self.receiver = receiver
-
-    def _look(self, event_id: str) -> list[Any]:
-        self.receiver.drain()
-        with self.receiver.look("default") as (queries, connection):
-            return queries.entries(connection, event_id=event_id)
-
-    async def times_kept(self, event_id: str) -> int | None:
-        return len(await asyncio.to_thread(self._look, event_id)) or None
-
-    async def is_applied(self, event_id: str) -> bool | None:
-        found = await asyncio.to_thread(self._look, event_id)
-        return all(one.state != "waiting" for one in found) if found else None
-
-    async def row(self, resource: str, object_id: str) -> Mapping[str, Any] | None:
-        def look() -> Mapping[str, Any] | None:
-            database = self.receiver.database
-            assert database is not None
-            queries = MirrorQueries(Verbs("hookline.receiver", database.dialect), "default")
-            with database.read() as connection:
-                row = queries.row(connection, resource, object_id)
-            return dict(row.columns) if row is not None and row.is_live else None
-
-        return await asyncio.to_thread(look)
-
-
 @pytest.mark.parametrize("scheme", ["workos", "standard_webhooks"])
 def test_a_receiver_of_ours_passes(tmp_path: Path, scheme: Any) -> None:
     """Every line, the observed ones too; and nothing of it is left alive in its mirror."""
@@ -107,7 +77,7 @@ def test_a_receiver_of_ours_passes(tmp_path: Path, scheme: Any) -> None:
             "https://receiver.example/webhooks",
             Line(receiver.receive),
             also_standard=scheme == "standard_webhooks",
-            observer=Observed(receiver),
+            observer=Drained(receiver),
         )
         receiver.drain()
 
@@ -123,7 +93,7 @@ def test_a_receiver_of_ours_passes(tmp_path: Path, scheme: Any) -> None:
     assert live == {"directory_user": 0, "directory_group": 0}
 
 
-class Lying(Observed):
+class Lying(Drained):
     """Of a receiver that takes every event in twice, and keeps the older state."""
 
     async def times_kept(self, event_id: str) -> int | None:

@@ -144,6 +144,65 @@ def test_a_fault_of_time_is_found(kind: type[Consumer], name: str, verdict: str,
     assert came in odd[name].came
 
 
+def test_a_connection_that_is_closed_refuses_an_endless_body() -> None:
+    """By a server of a few lines that hangs up where too much is announced, with the body half on its way."""
+    consumer = Consumer()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        method, path, _ = lines[0].split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        size = int(headers.get("content-length", 0))
+        if size <= consumers.MOST_BYTES:
+            status, _ = consumer.answer(method, path, headers, await reader.readexactly(size))
+            writer.write(f"HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        writer.close()
+
+    async def run() -> Conformance:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            exchange = Timeless(refuse=lambda _: None)
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks"
+            try:
+                return await check_endpoint(url, SECRET, exchange, clock=TurnedClock(NOW_MS))
+            finally:
+                await exchange.close()
+
+    done = asyncio.run(run())
+
+    assert {name: line.verdict for name, line in odd_lines(done).items()} == {"stale": "unknown"}
+    assert next(line.came for line in done.lines if line.name == "oversize") == "the connection was closed"
+
+
+def test_what_could_not_be_deleted_is_counted() -> None:
+    """Though each line passes: whoever made the check has to know what it left."""
+    consumer = consumers.KeepsWhatIsDeleted()
+
+    done = checked("http://consumer.example/hooks", consumer, simulated=True)
+
+    assert set(odd_lines(done)) == {"stale"}
+    assert done.left_behind == len(consumer.objects) > 20
+
+
+def test_a_check_that_is_interrupted_deletes_what_it_made() -> None:
+    """As by Ctrl-C, or by a reader of its lines that has left."""
+    consumer = Consumer()
+
+    def told(line: CheckLine) -> None:
+        if line.name == "large_body":
+            raise BrokenPipeError
+
+    async def run() -> None:
+        with pytest.raises(BrokenPipeError):
+            await check_endpoint(
+                "http://consumer.example/hooks", SECRET, Simulated(consumer), clock=TurnedClock(NOW_MS), told=told
+            )
+
+    asyncio.run(run())
+
+    assert len(consumer.taken) > 10
+    assert consumer.objects == {}
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "short"),
     [
