@@ -251,16 +251,17 @@ def test_observed(
 
 
 def test_nobody_there(checked: Checked, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line: which origin, why, and what to do; the path is not shown."""
+    """Which origin, why, and what to do; the path is not shown."""
     for arguments in ([], ["--json"]):
         code = main(["check", "http://127.0.0.1:9/secret-path", "--secret-env=CHECK_SECRET", *arguments])
         out, err = capsys.readouterr()
         assert (code, out) == (Exit.FAILED, "")
-        told = json.loads(err)["error"]["message"] if arguments else err.removeprefix("error: ").strip()
-        assert told == (
-            "http://127.0.0.1:9: cannot be checked, the connection was refused: look whether the endpoint runs and the "
-            "port is right"
-        )
+        message = "http://127.0.0.1:9: cannot be checked: the connection was refused"
+        to_do = "look whether the endpoint runs and the port is right"
+        if arguments:
+            assert json.loads(err) == {"error": {"code": "unreachable", "message": message, "to_do": to_do}}
+        else:
+            assert err == f"error[unreachable]: {message}\n  to do: {to_do}\n"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from hookline.sender.conformance import CHECKS, check_endpoint
 from hookline.sender.conformance_model import CheckLine, Conformance
+from hookline.sender.http import Answer, Request
 from hookline.testing.clock import TurnedClock
 
 from . import consumers
@@ -183,21 +184,52 @@ def test_what_could_not_be_deleted_is_counted() -> None:
     assert done.left_behind == len(consumer.objects) > 20
 
 
-def test_a_check_that_is_interrupted_deletes_what_it_made() -> None:
-    """As by Ctrl-C, or by a reader of its lines that has left."""
+@pytest.mark.parametrize("requests", [7, 19, 30])
+def test_a_check_that_is_interrupted_deletes_what_it_made(requests: int) -> None:
+    """As by Ctrl-C, in the middle of a request of which nobody knows any more whether it was taken."""
+    consumer = Consumer()
+    checking: list[asyncio.Future[Conformance]] = []
+
+    class Interrupted(Simulated):
+        count = 0
+
+        async def send(self, request: Request) -> Answer:
+            self.count += 1
+            is_last = self.count == requests
+            answer = await super().send(request)
+            if is_last:
+                checking[0].cancel()
+                await asyncio.sleep(1)
+            return answer
+
+    async def run() -> None:
+        exchange = Interrupted(consumer)
+        check = check_endpoint("http://consumer.example/hooks", SECRET, exchange, clock=TurnedClock(NOW_MS))
+        checking.append(asyncio.ensure_future(check))
+        with pytest.raises(asyncio.CancelledError):
+            await checking[0]
+
+    asyncio.run(run())
+
+    assert len(consumer.taken) > requests / 3
+    assert consumer.objects == {}
+
+
+def test_lines_that_nobody_reads_end_the_check() -> None:
+    """As through a pipe whose other end has left; what was made is deleted."""
     consumer = Consumer()
 
     def told(line: CheckLine) -> None:
-        if line.name == "large_body":
+        if line.name == "duplicate":
             raise BrokenPipeError
 
     async def run() -> None:
-        with pytest.raises(BrokenPipeError):
-            await check_endpoint(
-                "http://consumer.example/hooks", SECRET, Simulated(consumer), clock=TurnedClock(NOW_MS), told=told
-            )
+        await check_endpoint(
+            "http://consumer.example/hooks", SECRET, Simulated(consumer), clock=TurnedClock(NOW_MS), told=told
+        )
 
-    asyncio.run(run())
+    with pytest.raises(BrokenPipeError):
+        asyncio.run(run())
 
     assert len(consumer.taken) > 10
     assert consumer.objects == {}

@@ -24,7 +24,6 @@ from hookline.config import load, refuse_unknown
 from hookline.errors import ConfigError
 from hookline.loop import SystemClock
 from hookline.rules.headers import headers_problems
-from hookline.sender.advice import advice_for
 from hookline.sender.conformance import CHECKS, check_endpoint
 from hookline.sender.conformance_model import Check, CheckLine, Conformance, Verdict
 from hookline.sender.http import TOTAL_TIMEOUT_S, Headers, tls_context
@@ -129,8 +128,9 @@ def check(
 
     with ExitStack() as ends:
         done = asyncio.run(run(_observer(ends) if observe else None))
-    if (unreached := _unreached(done.lines[0])) is not None:
-        return fail("unreachable", f"{_origin(url)}: {unreached}", Exit.FAILED, as_json=as_json)
+    if (to_do := _unreached(done.lines[0])) is not None:
+        message = f"{_origin(url)}: cannot be checked: {done.lines[0].came}"
+        return fail("unreachable", message, Exit.FAILED, as_json=as_json, to_do=to_do)
     counts = Counter(line.verdict for line in done.lines)
     if as_json:
         print_json(
@@ -210,11 +210,10 @@ def _origin(url: str) -> str:
 
 
 def _unreached(line: CheckLine) -> str | None:
-    """Why nobody was reached, and what to do; None where somebody answered."""
+    """What to do about that nobody was reached; None where somebody answered."""
     if line.verdict != "failed" or not line.requests or line.requests[-1].reason not in _UNREACHED:
         return None
-    advice = advice_for(line.requests[-1].reason, None)
-    return f"cannot be checked, {line.came}: {advice.to_do}"
+    return line.advice
 
 
 class _Shown:

@@ -90,6 +90,11 @@ class SentRequest:
         return self.status is not None and self.status not in _NOT_ABOUT_IT
 
     @property
+    def may_be_taken(self) -> bool:
+        """Whether the endpoint may have what was sent: it said so, or took it and said nothing."""
+        return self.is_accepted or self.reason in {"timeout", "reset"}
+
+    @property
     def came(self) -> str:
         """What came, in a word or two."""
         if self.status is None:

@@ -186,6 +186,12 @@ class Requests:
             content_type: instead of JSON's.
         """
         signature = self._signature(event.body, event.id, age_ms, secret) if is_signed else ()
+        resource, _, verb = event.type.removeprefix("dsync.").partition(".")
+        made_id = event.data["id"] if verb in {"created", "updated"} else None
+        was_there = made_id in self._made
+        if made_id is not None:
+            # Before it is sent: whoever interrupts a check does not wait for this answer.
+            self._made.setdefault(made_id, (resource, event.data))
         sent = await self._request(
             "POST",
             url or self.url,
@@ -195,9 +201,8 @@ class Requests:
             content_type=content_type,
             event=event,
         )
-        resource, _, verb = event.type.removeprefix("dsync.").partition(".")
-        if sent.is_accepted and verb in {"created", "updated"}:
-            self._made[event.data["id"]] = (resource, event.data)
+        if made_id is not None and not was_there and not sent.may_be_taken:
+            del self._made[made_id]
         return sent
 
     async def post(
@@ -219,7 +224,7 @@ class Requests:
         async def delete() -> None:
             while waiting and not self.is_late:
                 object_id, (resource, data) = waiting.pop()
-                gone = {**data, "state": "inactive"} if resource == "user" else data
+                gone = {**data, "state": "inactive", "custom_attributes": {}} if resource == "user" else data
                 sent = await self.send(self.event(f"dsync.{resource}.deleted", gone), "taken away again")
                 if sent.is_accepted:
                     del self._made[object_id]
