@@ -23,15 +23,23 @@ def commands() -> str:
     return cli.page()
 
 
+def error_codes() -> str:
+    """Imported late, as `commands` is."""
+    from docs import errors
+
+    return errors.page()
+
+
 MADE: Final[Mapping[str, Callable[[], str]]] = {
     "docs/cli": commands,
+    "docs/errors": error_codes,
     "docs/http-api": http_api.page,
     "docs/proof/blocks": blocks.page,
     "docs/decisions/index": site.decisions,
 }
 """What is put in the place of `<!-- made here -->` in a page."""
 
-SLOW: Final = {"docs/cli", "docs/python-api"}
+SLOW: Final = {"docs/cli", "docs/errors", "docs/python-api"}
 """Pages whose making loads all of Hookline; they are left as they are where only links are followed (tag `links`)."""
 
 project = "Hookline"
