@@ -182,6 +182,38 @@ def test_events_and_their_deliveries(hookline: Run, settings: Path) -> None:
     assert hookline("deliveries", "retry", "delivery_nowhere").code == Exit.NOT_FOUND
 
 
+def test_listeners_are_made_shown_and_removed(hookline: Run, settings: Path) -> None:
+    """The secret is masked but where it is revealed, and stays until it is rotated; a resend can name a listener."""
+    (settings / "data.json").write_text("{}", encoding="utf-8")
+    event = hookline("events", "publish", "invoice.paid", "data.json").out.strip()
+
+    made = hookline("listeners", "add", "ada@laptop", "--json").json
+    again = hookline("listeners", "add", "ada@laptop", "--json").json
+    secret = hookline("listeners", "reveal-secret", "ada@laptop").out.strip()
+    resent = hookline("events", "resend", event, "--listener", "ada@laptop", "--json").json
+    to_nobody = hookline("events", "resend", event)
+    rotated = hookline("listeners", "rotate-secret", "ada@laptop", "--json").json
+    listed = hookline("listeners", "list")
+    shown = hookline("listeners", "show", "ada@laptop")
+    removed = hookline("listeners", "remove", "ada@laptop", "--yes", "--json").json
+    trail = hookline("audit", "--object", "ada@laptop", "--json").json["data"]
+
+    assert made == again
+    assert (made["is_connected"], made["events"], made["missed"], made["last_seen_at"]) == (False, [], 0, None)
+    assert secret.startswith("whsec_")
+    assert made["secret"] == f"whsec_…{secret[-4:]}"
+    assert rotated["secret"] != made["secret"]
+    assert (resent["data"], resent["listeners"]) == ([], ["ada@laptop"])
+    assert "no endpoint asks for it" in to_nobody.out + to_nobody.err
+    assert "ada@laptop" in listed.out
+    assert "is_connected" in shown.out
+    assert removed == {"name": "ada@laptop", "removed": True}
+    words = ["listener.removed", "listener.secret_rotated", "listener.secret_revealed", "listener.created"]
+    assert [entry["action"] for entry in trail] == words
+    assert hookline("listeners", "show", "ada@laptop").code == Exit.NOT_FOUND
+    assert hookline("listeners", "add", "a b").code == Exit.USAGE
+
+
 def test_replays_are_counted_first(hookline: Run, settings: Path) -> None:
     """--dry-run counts; without --yes and nobody to ask nothing happens; then it is started, listed, canceled."""
     (settings / "data.json").write_text("{}", encoding="utf-8")
@@ -324,6 +356,12 @@ COMMANDS = {
     "GET /api/v1/events/{event_id}": "events show",
     "GET /api/v1/events/{event_id}/explain": "events explain",
     "POST /api/v1/events/{event_id}/resend": "events resend",
+    "GET /api/v1/listeners": "listeners list",
+    "GET /api/v1/listeners/{name}": "listeners show",
+    "PUT /api/v1/listeners/{name}": "listeners add",
+    "DELETE /api/v1/listeners/{name}": "listeners remove",
+    "POST /api/v1/listeners/{name}/reveal_secret": "listeners reveal-secret",
+    "POST /api/v1/listeners/{name}/rotate_secret": "listeners rotate-secret",
     "POST /api/v1/replays": "replays create",
     "GET /api/v1/replays": "replays list",
     "GET /api/v1/replays/{replay_id}": "replays show",

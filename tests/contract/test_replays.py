@@ -327,11 +327,11 @@ def code_of(desk: Desk, event_id: str, endpoint_id: str | None = None) -> tuple[
 
 def test_one_event_is_sent_again(history: Desk) -> None:
     """To all that ask for it now and wait for none of it, or to one; under a key once."""
-    to_all = history.replays.resend("production", "e5")
+    to_all = history.replays.resend("production", "e5").deliveries
     key = IdempotencyKey("k", "resend", "hash")
-    to_one = history.replays.resend("production", "e1", endpoint_id="we_1", idempotency=key)
-    again = history.replays.resend("production", "e1", endpoint_id="we_1", idempotency=key)
-    waiting = history.replays.resend("production", "e4")
+    to_one = history.replays.resend("production", "e1", endpoint_id="we_1", idempotency=key).deliveries
+    again = history.replays.resend("production", "e1", endpoint_id="we_1", idempotency=key).deliveries
+    waiting = history.replays.resend("production", "e4").deliveries
 
     assert [(one.event_id, one.endpoint_id, one.origin, one.state) for one in to_all] == [
         ("e5", "we_1", "replay", "pending"),

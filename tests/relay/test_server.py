@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 from workos import WorkOSClient
 
+from hookline.errors import RequestError
 from hookline.relay import hub, server
 from hookline.relay.frames import WINDOW, Answer, Beat, Bye, Delivery, Hello, Start
 from hookline.relay.server import Relay
@@ -523,3 +524,62 @@ def test_nothing_goes_on_when_nobody_listens(source: Source, line: Make, name: s
     asyncio.run(story())
     # Nobody sleeps on the clock, so nothing would be asked of the database either.
     assert source.clock.next_due_ms() is None
+
+
+def test_an_event_goes_to_a_listener_once_more(source: Source, line: Make, name: str) -> None:
+    """To whoever is connected and asks for its type, or to one by name, who may come later; until it is answered."""
+    replays = source.sender.replays
+
+    async def story() -> None:
+        made, _ = await told(line, name, events=("user.*",))
+        [event_id] = source.put(b"{ }", event_type="user.created")
+        [first] = await deliveries(made, 1)
+        await made.answer(answered(first, 500))
+        assert replays.resend("production", event_id) == ([], [name])
+        [second] = await deliveries(made, 1)
+        assert (second.event_id, second.body, second.origin, second.is_missed) == (event_id, b"{ }", "replay", False)
+        assert ("Hookline-Origin", "replay") in second.headers
+        assert "Hookline-Origin" not in dict(first.headers)
+        assert second.cursor != first.cursor
+        # Not answered: it comes again. A place of its own is one to begin at.
+        await made.leave()
+        assert replays.resend("production", event_id) == ([], [])
+        again = line()
+        hello = await again.start(Start(name, ("dsync.*",)))
+        assert (hello.cursor, hello.missed) == (first.cursor, 0)
+        await again.begin(second.cursor)
+        [third] = await deliveries(again, 1)
+        assert third.cursor == second.cursor
+        # It asks for other types now: by name it gets it all the same.
+        assert replays.resend("production", event_id) == ([], [])
+        assert replays.resend("production", event_id, listener=name) == ([], [name])
+        [fourth] = await deliveries(again, 1)
+        await again.answer(answered(third), answered(fourth))
+        await again.leave()
+        last = line()
+        await last.begin((await last.start(Start(name))).head)
+        assert await silent(last)
+        await last.leave()
+
+    asyncio.run(story())
+    with pytest.raises(RequestError, match="Listener not found"):
+        replays.resend("production", source.put(b"{}")[0], listener=f"{name}.nobody")
+
+
+def test_what_was_to_go_once_more_and_is_gone_is_left_out(source: Source, line: Make, name: str) -> None:
+    async def story() -> None:
+        source.sender.listeners.keep("production", name)
+        gone, kept = source.put(b"{}", b"{}")
+        for event_id in (gone, kept):
+            source.sender.replays.resend("production", event_id, listener=name)
+        source.prune([gone])
+        made, _ = await told(line, name)
+        [one] = await deliveries(made, 1)
+        assert one.event_id == kept
+        await made.answer(answered(one))
+        await made.leave()
+        again, _ = await told(line, name)
+        assert await silent(again)
+        await again.leave()
+
+    asyncio.run(story())

@@ -25,6 +25,9 @@ from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
 from hookline.sender.job_store import JobStore
 from hookline.sender.keys import ApiKeys, KeyRing
+from hookline.sender.listener_store import ListenerStore
+from hookline.sender.listeners import Listeners
+from hookline.sender.live import LiveFeed
 from hookline.sender.publish import Publisher
 from hookline.sender.registry import Registry
 from hookline.sender.replays import Replays
@@ -184,6 +187,9 @@ def context(database: Database, store: SenderStore, box: SecretBox, clock: Turne
         replays=Replays(database, store, JobStore(database.dialect), clock=clock, ids=ids),
         directories=Directories(database, store, clock=clock, ids=ids),
         lists=DirectoryLists(database.dialect),
+        listeners=Listeners(
+            database, store, ListenerStore(database.dialect), LiveFeed(database.dialect), box, clock=clock
+        ),
     )
     publisher.close()
 

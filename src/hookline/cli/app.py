@@ -62,6 +62,11 @@ app.command(
 app.command(
     "hookline.cli.replays:replays", name="replays", help="Send events of the past again: count, start, follow, cancel."
 )
+app.command(
+    "hookline.cli.listeners:listeners",
+    name="listeners",
+    help="Who listens on their own machine: list, show, rotate secrets, remove.",
+)
 app.command("hookline.cli.keys:keys", name="keys", help="API keys: list, create, revoke.")
 app.command("hookline.cli.keys:audit", name="audit", help="Who did what to the sender, newest first.")
 app.command(

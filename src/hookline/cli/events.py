@@ -118,10 +118,11 @@ def resend(
     /,
     *,
     endpoint: Annotated[str | None, Parameter(help="To this endpoint alone; else to all that ask for it now.")] = None,
+    listener: Annotated[str | None, Parameter(help="To this listener alone, connected or not.")] = None,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
-    """Send one event again: new deliveries with the same event id.
+    """Send one event again: new deliveries with the same event id. It also goes to whoever listens for it now.
 
     Parameters
     ----------
@@ -129,11 +130,16 @@ def resend(
         Its id.
     """
     with sender_api(place) as api:
-        made = api.post(f"{ROOT}/{segment(event)}/resend", None if endpoint is None else {"endpoint_id": endpoint})
+        given = {"endpoint_id": endpoint, "listener": listener}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        made = api.post(f"{ROOT}/{segment(event)}/resend", wanted or None)
     if as_json:
         print_json(made)
-    else:
+        return
+    if made["data"] or not made["listeners"]:
         print_rows(made["data"], DELIVERY_COLUMNS, empty="no endpoint asks for it")
+    for name in made["listeners"]:
+        print(f"goes to the listener {name}")
 
 
 @events.command

@@ -34,14 +34,14 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 import msgspec
 
 from hookline.errors import InvalidFrame
+from hookline.sender.model import LISTENER_NAME
 
 SUBPROTOCOL: Final = "hookline-relay.v1"
 PATH: Final = "/relay"
 START_PATH: Final = f"{PATH}/start"
 STREAM_PATH: Final = f"{PATH}/stream"
 ANSWER_PATH: Final = f"{PATH}/answer"
-NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}"
-"""What a listener may be called: it is part of a URL and of commands."""
+NAME: Final = LISTENER_NAME
 MOST_FRAME_BYTES: Final = 4 * 1024 * 1024
 """A delivery of 2 MiB in base64, with its headers."""
 MOST_FROM_LISTENER_BYTES: Final = 256 * 1024

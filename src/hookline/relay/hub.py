@@ -144,7 +144,7 @@ class Hub:
             await self._note([session], is_open=False)
         except StorageError as error:
             # What it answered last comes again.
-            log.warning("listener %s: how far it came is not noted: %s", session.name, error)
+            log.warning("listener %d: how far it came is not noted: %s", session.row_id, error)
         finally:
             self._sessions.pop(session.id, None)
             if not self._sessions:

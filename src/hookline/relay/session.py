@@ -112,7 +112,6 @@ class Session:
         self.id = session_id
         self.row_id = opened.listener.row_id
         self.environment = opened.listener.environment
-        self.name = opened.listener.name
         self.holder = holder
         self.asked = asked
         self.secret = opened.secret
@@ -222,7 +221,7 @@ class Session:
                 due, through, is_end = await self._next(WINDOW - len(self._owed))
             except StorageError as error:
                 if not self._is_away:
-                    log.warning("listener %s: the feed cannot be read, trying again: %s", self.name, error)
+                    log.warning("listener %d: the feed cannot be read, trying again: %s", self.row_id, error)
                 self._is_away = True
                 due, through, is_end = (), self.place, True
                 retry_ms = self._clock.now_ms() + _AWAY_MS

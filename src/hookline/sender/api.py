@@ -33,6 +33,7 @@ from hookline.sender import (
     api_event_types,
     api_explain,
     api_keys,
+    api_listeners,
     api_own,
     api_replays,
     api_trials,
@@ -526,6 +527,19 @@ async def _framework_error(request: Request, error: Exception) -> Response:
     return response
 
 
+_OWN: Final = (
+    api_endpoints,
+    api_keys,
+    api_own,
+    api_replays,
+    api_event_types,
+    api_trials,
+    api_explain,
+    api_directories,
+    api_listeners,
+)
+
+
 @functools.cache
 def _framework_app() -> FastAPI:
     """What FastAPI answers: the same in every sender of a process, since making it takes a tenth of a second."""
@@ -544,8 +558,7 @@ def _framework_app() -> FastAPI:
     )
     app.include_router(api_workos.routes)
     app.include_router(api_workos_directories.routes)
-    own = (api_endpoints, api_keys, api_own, api_replays, api_event_types, api_trials, api_explain, api_directories)
-    for part in own:
+    for part in _OWN:
         app.include_router(part.routes, dependencies=[Depends(_refuse_unknown)])
     app.include_router(_process)
     for error, answered in (

@@ -23,7 +23,7 @@ from hookline.sender.api_parts import (
     time_text,
 )
 from hookline.sender.keys import mask_api_key
-from hookline.sender.queries import audit_page, key_page
+from hookline.sender.queries import audit_page, page_of_all
 from hookline.sender.store import AuditFilter
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
 @routes.get("/api_keys", tags=["api_keys"], response_model=OwnApiKeyList, responses=answers(422))
 def list_api_keys(context: Context, environment: Caller, paging: Paging) -> dict[str, Any]:
     """List the environment's keys, revoked ones too; not those of the configuration, which are nowhere stored."""
-    page = key_page(context.api_keys.listed(environment), paging)
+    page = page_of_all(context.api_keys.listed(environment), lambda key: key.id, paging)
     return listed([_shown(item) for item in page.items], before=page.before, after=page.after)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hookline.sender.directory_lists import DirectoryLists
     from hookline.sender.ids import IdMaker
     from hookline.sender.keys import ApiKeys, KeyRing
+    from hookline.sender.listeners import Listeners
     from hookline.sender.publish import Publisher
     from hookline.sender.registry import Registry
     from hookline.sender.replays import Replays
@@ -67,6 +68,7 @@ class CallContext:
     trials: Trials
     directories: Directories
     lists: DirectoryLists
+    listeners: Listeners
     egress: bytes | None = None
     user_groups: UserGroups = "empty"
     users_limit: CallLimit | None = None

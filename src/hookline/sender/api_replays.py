@@ -20,6 +20,7 @@ from hookline.sender.api_parts import (
     ListMetadata,
     Paging,
     answers,
+    conflicting,
     listed,
     time_ms,
     time_text,
@@ -110,18 +111,22 @@ class OwnReplayList(BaseModel):
 
 
 class ResendEvent(BaseModel):
-    """To whom; every endpoint that asks for the type now, where none is named."""
+    """To whom: one endpoint or one listener. Where none is named: every endpoint that asks for the type now, and every
+    listener that is connected and asks for it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     endpoint_id: Annotated[str, Field(pattern=NO_NUL)] | None = None
+    listener: Annotated[str, Field(pattern=NO_NUL, description="A listener's name.")] | None = None
 
 
 class ResentList(BaseModel):
-    """The deliveries that were made."""
+    """The deliveries that were made, and the names of the listeners that the event goes to."""
 
     object: Literal["list"]
     data: list[OwnDelivery]
+    listeners: list[str]
 
 
 routes = APIRouter(prefix="/api/v1", dependencies=[BEARER])
@@ -189,10 +194,23 @@ def cancel_replay(context: Context, environment: Caller, replay_id: str, actor: 
 def resend_event(
     context: Context, environment: Caller, event_id: str, actor: Actor, used: Action, body: ResendEvent | None = None
 ) -> dict[str, Any]:
-    """Send one event again: a new delivery with the same event id."""
-    endpoint_id = body.endpoint_id if body is not None else None
-    made = context.replays.resend(environment, event_id, endpoint_id=endpoint_id, actor=actor, idempotency=used)
-    return {"object": "list", "data": [delivery_shown(one) for one in made]}
+    """Send one event again: a new delivery with the same event id; listeners get it without one."""
+    wanted = body or ResendEvent()
+    if wanted.endpoint_id is not None and wanted.listener is not None:
+        raise conflicting("endpoint_id", "listener")
+    made = context.replays.resend(
+        environment,
+        event_id,
+        endpoint_id=wanted.endpoint_id,
+        listener=wanted.listener,
+        actor=actor,
+        idempotency=used,
+    )
+    return {
+        "object": "list",
+        "data": [delivery_shown(one) for one in made.deliveries],
+        "listeners": made.listeners,
+    }
 
 
 def _selection(given: ReplayFilter) -> Selection:

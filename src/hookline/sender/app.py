@@ -244,6 +244,7 @@ class SenderApp:
                 replays=self.replays,
                 trials=self.trials,
                 lists=DirectoryLists(database.dialect),
+                listeners=self.listeners,
                 egress=published,
                 user_groups=user_groups,
                 users_limit=None if users_per_s is None else CallLimit(users_per_s),

@@ -209,8 +209,15 @@ class Listeners:
 
     def is_connected(self, listener: Listener) -> bool:
         """Whether it has a connection, as far as is known."""
-        seen_ms = listener.seen_ms
-        return listener.session is not None and seen_ms is not None and self._clock.now_ms() - seen_ms <= SEEN_MS
+        return is_connected(listener, now_ms=self._clock.now_ms())
+
+    def missed(self, listener: Listener) -> Missed:
+        """What came since its place that it asked for last. Nothing, for one that never began."""
+        if listener.place is None:
+            return Missed()
+        asked = Asked(frozenset(listener.events))
+        with self._database.snapshot() as connection:
+            return self._missed(connection, listener.environment, listener.place, asked)
 
     def keep(self, environment: Environment, name: str, *, actor: str = "command") -> Listener:
         """The listener of that name, made where there is none: its secret can be had before it first listens.
@@ -275,7 +282,7 @@ class Listeners:
 
         def write(connection: Connection) -> None:
             if not self._verbs.remove(connection, environment, name):
-                raise _unknown(name)
+                raise _unknown()
             self._audit(connection, environment, actor, "listener.removed", name, now_ms)
 
         self._database.run(write)
@@ -310,7 +317,7 @@ class Listeners:
     def _found(self, connection: Connection, environment: Environment, name: str) -> Listener:
         listener = self._verbs.listener(connection, environment, name)
         if listener is None:
-            raise _unknown(name)
+            raise _unknown()
         return listener
 
     def _missed(self, connection: Connection, environment: Environment, after: int, asked: Asked) -> Missed:
@@ -337,6 +344,44 @@ class Listeners:
         self._store.audit(connection, environment, actor=actor, action=action, object_id=name, now_ms=now_ms)
 
 
+def is_connected(listener: Listener, *, now_ms: int) -> bool:
+    """Whether it has a connection: its session is one, and a process had it just now."""
+    return listener.session is not None and listener.seen_ms is not None and now_ms - listener.seen_ms <= SEEN_MS
+
+
+def send_again(
+    verbs: ListenerStore,
+    connection: Connection,
+    environment: Environment,
+    name: str | None,
+    *,
+    event_row: int,
+    event_type: str,
+    now_ms: int,
+) -> list[str]:
+    """Have an event go once more to one listener, or to all who are connected and ask for its type; their names.
+
+    The caller notifies `CHANNEL` after the commit.
+
+    Raises:
+        RequestError: 404 where there is no listener of that name.
+    """
+    if name is not None:
+        found = verbs.listener(connection, environment, name)
+        if found is None:
+            raise _unknown()
+        chosen = [found]
+    else:
+        chosen = [
+            one
+            for one in verbs.listeners(connection, environment)
+            if is_connected(one, now_ms=now_ms) and Asked(frozenset(one.events)).takes(event_type)
+        ]
+    if chosen:
+        verbs.add_resends(connection, [one.row_id for one in chosen], event_row, now_ms=now_ms)
+    return [one.name for one in chosen]
+
+
 def first_request(event: HeardEvent, signer: Signer, *, now_ms: int, is_replay: bool = False) -> Headers:
     """The headers that a first attempt of this event has, signed now; `is_replay`: that of a delivery made again."""
     return (
@@ -356,5 +401,6 @@ def _walked(read: Callable[[int, int], Sequence[Row]], after: int) -> Iterator[R
         after = rows[-1][0]
 
 
-def _unknown(name: str) -> RequestError:
-    return RequestError(404, "entity_not_found", f"Listener not found: '{name[:80]}'.")
+def _unknown() -> RequestError:
+    # Without the name: many are like ada@laptop, somebody's.
+    return RequestError(404, "entity_not_found", "Listener not found: there is none of that name.")

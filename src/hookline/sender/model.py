@@ -23,6 +23,8 @@ AttemptKind: TypeAlias = Literal["scheduled", "manual", "probe"]
 SchemaMode: TypeAlias = Literal["off", "warn", "reject"]
 AttemptOutcome: TypeAlias = Literal["succeeded", "failed", "gone", "unknown"]
 
+# What a listener may be called: it is part of a URL and of commands.
+LISTENER_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}"
 # Told by the sender itself, and to those alone who ask by name or by `endpoint.*` and `delivery.*`: `*` is for events.
 OPERATIONAL_TYPES: Final = frozenset({"endpoint.failing", "endpoint.disabled", "delivery.failed"})
 

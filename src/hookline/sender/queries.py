@@ -18,7 +18,6 @@ from hookline.wire.timestamps import ulid_time_us
 if TYPE_CHECKING:
     from hookline.sender.job_store import JobStore
     from hookline.sender.model import (
-        ApiKey,
         Attempt,
         AuditEntry,
         Delivery,
@@ -208,26 +207,26 @@ def audit_page(
 
 
 @dataclass(frozen=True, slots=True)
-class _Numbered:
+class _Numbered(Generic[T]):
     row_id: int
     id: str
-    key: ApiKey
+    item: T
 
 
-def key_page(keys: Sequence[ApiKey], wanted: PageRequest) -> Page[ApiKey]:
-    """A page of keys, given all of them, oldest first: they are few. RequestError 422 `invalid_cursor`."""
-    numbered = [_Numbered(number, key.id, key) for number, key in enumerate(keys, start=1)]
+def page_of_all(items: Sequence[T], id_of: Callable[[T], str], wanted: PageRequest) -> Page[T]:
+    """A page of a list that is short, given all of it, oldest first. RequestError 422 `invalid_cursor`."""
+    numbered = [_Numbered(number, id_of(item), item) for number, item in enumerate(items, start=1)]
 
     def row_of(cursor: str) -> int | None:
-        return next((item.row_id for item in numbered if item.id == cursor), None)
+        return next((one.row_id for one in numbered if one.id == cursor), None)
 
-    def read(direction: Direction, cursor_row: int, limit: int) -> list[_Numbered]:
+    def read(direction: Direction, cursor_row: int, limit: int) -> list[_Numbered[T]]:
         if direction == "newer":
-            return [item for item in numbered if item.row_id > cursor_row][:limit]
-        return [item for item in reversed(numbered) if item.row_id < cursor_row][:limit]
+            return [one for one in numbered if one.row_id > cursor_row][:limit]
+        return [one for one in reversed(numbered) if one.row_id < cursor_row][:limit]
 
     page = _page(read, row_of, wanted)
-    return Page([item.key for item in page.items], page.before, page.after)
+    return Page([one.item for one in page.items], page.before, page.after)
 
 
 def delivery_page(

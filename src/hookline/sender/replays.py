@@ -11,12 +11,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from hookline.errors import RequestError
 from hookline.sender.idempotency import take_key
 from hookline.sender.interventions import event_pruned
 from hookline.sender.jobs import Part
+from hookline.sender.listener_store import ListenerStore
+from hookline.sender.listeners import CHANNEL as LISTENERS_CHANNEL
+from hookline.sender.listeners import send_again
 from hookline.sender.publish import DELIVERIES_CHANNEL
 from hookline.wire.catalogue import matches
 
@@ -90,6 +93,16 @@ class ReplayCount:
     skipped: Mapping[str, int]
 
 
+class Resent(NamedTuple):
+    """What came of sending an event again: deliveries that were made, and the names of listeners it goes to.
+
+    A call that repeats an idempotency key names no listeners: the first one did.
+    """
+
+    deliveries: list[Delivery]
+    listeners: list[str]
+
+
 @dataclass(slots=True)
 class _Page:
     """Pairs of one stretch of events: what to make as (event row, endpoint row, reason to hold it), what to leave."""
@@ -107,6 +120,7 @@ class Replays:
         self._database = database
         self._store = store
         self.jobs = self._jobs = jobs
+        self._listeners = ListenerStore(database.dialect)
         self._clock = clock
         self._ids = ids
 
@@ -223,10 +237,15 @@ class Replays:
         event_id: str,
         *,
         endpoint_id: str | None = None,
+        listener: str | None = None,
         actor: str = "command",
         idempotency: IdempotencyKey | None = None,
-    ) -> list[Delivery]:
-        """Send one event again: to one endpoint, or to every one that asks for its type now and waits for none of it.
+    ) -> Resent:
+        """Send one event again: to one endpoint, to one listener, or to every endpoint that asks for its type now and
+        waits for none of it, and every listener that is connected and asks for it.
+
+        Args:
+            endpoint_id, listener: one of both, or none.
 
         Raises:
             RequestError: 404; 410 `event_pruned`; 409 `endpoint_not_active`, `not_subscribed`, `delivery_open`,
@@ -234,7 +253,7 @@ class Replays:
         """
         now_ms = self._clock.now_ms()
 
-        def write(connection: Connection) -> list[Delivery]:
+        def write(connection: Connection) -> Resent:
             event = self._store.event(connection, environment, event_id)
             if event is None:
                 raise RequestError(404, "entity_not_found", f"Event not found: '{event_id[:80]}'.")
@@ -243,11 +262,14 @@ class Replays:
                 raise RequestError(409, "test_event", "this is a test event: send another test instead")
             if endpoint_id is not None:
                 _refuse_type(self._endpoint(connection, environment, endpoint_id), past.type)
-            endpoints = None if endpoint_id is None else (endpoint_id,)
-            page = self._pairs(connection, environment, Selection(endpoints=endpoints), [past], is_making=True)
+            page = _Page(event.row_id, is_last=True)
+            if listener is None:
+                endpoints = None if endpoint_id is None else (endpoint_id,)
+                page = self._pairs(connection, environment, Selection(endpoints=endpoints), [past], is_making=True)
             rows = self._rows(environment, page.pairs, now_ms=now_ms)
             ids = ",".join(str(row["id"]) for row in rows)
             made = take_key(connection, self._store, environment, idempotency, ids, now_ms=now_ms)
+            names: list[str] = []
             if made is None:
                 if page.skipped["pruned"] or not event.body:
                     raise event_pruned(event_id)
@@ -256,22 +278,34 @@ class Replays:
                         409, "delivery_open", "a delivery of this event to this endpoint still waits: retry that one"
                     )
                 self._jobs.add_replayed(connection, rows)
+                if endpoint_id is None:
+                    names = send_again(
+                        self._listeners,
+                        connection,
+                        environment,
+                        listener,
+                        event_row=event.row_id,
+                        event_type=past.type,
+                        now_ms=now_ms,
+                    )
                 self._store.audit(
                     connection,
                     environment,
                     actor=actor,
                     action="event.resent",
                     object_id=event_id,
-                    detail={"endpoint": endpoint_id, "deliveries": len(rows)},
+                    detail={"endpoint": endpoint_id, "deliveries": len(rows), "listeners": len(names)},
                     now_ms=now_ms,
                 )
                 made = ids
             found = [self._store.delivery(connection, environment, one) for one in made.split(",") if one]
-            return [one for one in found if one is not None]
+            return Resent([one for one in found if one is not None], names)
 
-        deliveries = self._database.run(write)
+        resent = self._database.run(write)
         self._database.notify(DELIVERIES_CHANNEL)
-        return deliveries
+        if resent.listeners:
+            self._database.notify(LISTENERS_CHANNEL)
+        return resent
 
     # -- the inside --------------------------------------------------------------------------------------------
 

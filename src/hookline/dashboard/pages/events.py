@@ -171,10 +171,14 @@ def event_resend(call: Call) -> SeeOther:
     made = call.sender.replays.resend(
         call.environment, call.params["id"], endpoint_id=endpoint_id, actor=call.viewer.actor
     )
-    if len(made) == 1:
-        return SeeOther(call.link("delivery", id=made[0].id), "Sent again: this is the new delivery.")
-    count = f"{len(made)} new deliveries" if made else "No delivery was made: nobody asks for this type now"
-    return SeeOther(call.link("event", id=call.params["id"]), f"{count}.")
+    heard = f" It goes to {', '.join(made.listeners)} as well." if made.listeners else ""
+    if len(made.deliveries) == 1:
+        link = call.link("delivery", id=made.deliveries[0].id)
+        return SeeOther(link, f"Sent again: this is the new delivery.{heard}")
+    count = f"{len(made.deliveries)} new deliveries"
+    if not made.deliveries:
+        count = "No delivery was made: no endpoint asks for this type now"
+    return SeeOther(call.link("event", id=call.params["id"]), f"{count}.{heard}")
 
 
 def retry_confirm(call: Call) -> Shown:
