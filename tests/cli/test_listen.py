@@ -186,6 +186,80 @@ def test_flags_that_cannot_be_meant(
     assert server.starts == []
 
 
+ODD = b'{ "id":"event_1",\t"event":"dsync.user.created",  "b":1.0,"a":1e2,\r\n"u":"\\u00e9\\/\xc3\xa9"}\n\n'
+
+
+def test_what_was_recorded_can_be_sent_again(
+    server: FeedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Byte for byte, headers in order, signed anew; a second recording goes on counting."""
+    headers = (("Content-Type", "application/json"), ("x-twice", "1"), ("X-Twice", "2"), ("X-A", "\u00e9"))
+    server.feed[0] = ("event_1", "dsync.user.created", headers, ODD)
+    with Sink() as app:
+        app.raw["no-http"] = b"what?\r\n\r\n"
+        app.expect("status/200", "status/500", "raw/no-http")
+        assert listen("--forward-to", app.url("/x?y=1"), "--exit-after", "3", "--record", "rec") == Exit.FAILED
+        first = app.seen[0]
+    names = sorted(one.name for one in (tmp_path / "rec").iterdir())
+    assert names == [f"000{number}-dsync.user.created{end}" for number in (1, 2, 3) for end in (".answer", ".http")]
+    raw = (tmp_path / "rec" / names[1]).read_bytes()
+    assert raw.startswith(b"POST /x?y=1 HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert raw.endswith(b"\r\n\r\n" + ODD)
+    assert (tmp_path / "rec" / names[0]).read_bytes().startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (tmp_path / "rec" / names[4]).read_bytes().startswith(b"no answer: protocol: ")
+    assert {one.stat().st_mode & 0o777 for one in (tmp_path / "rec").iterdir()} == {0o600}
+    monkeypatch.setenv("APP_SECRET", SECRET)
+    explain = ["explain", "--request", f"rec/{names[1]}", "--tolerance", "none", "--secret-env", "APP_SECRET"]
+    assert main(explain) == Exit.OK  # what was kept is what was signed
+    capsys.readouterr()
+
+    monkeypatch.setenv("APP_SECRET", "whsec_of_the_app")
+    with Sink() as app:
+        arguments = ("--forward-to", app.url(), "--secret-env", "APP_SECRET", "--record", "rec")
+        assert main(["replay", "rec", *arguments]) == Exit.OK
+        again = app.seen[0]
+        assert [request.body for request in app.seen] == [ODD, b"{}", b"{}"]
+    assert [name for name, _ in again.headers] == [name for name, _ in first.headers]
+    assert again.headers[1:-2] == first.headers[1:-2]
+    now_ms = time.time_ns() // 1_000_000
+    verify_signature(ODD, again.header(HEADER), ["whsec_of_the_app"], now_ms=now_ms)
+    assert (tmp_path / "rec" / "0004-dsync.user.created.http").exists()
+
+    with Sink() as app:
+        app.expect("status/404")
+        assert main(["replay", f"rec/{names[1]}", "--forward-to", app.url(), "--as-recorded"]) == Exit.FAILED
+        assert app.seen[0].header(HEADER) == first.header(HEADER)
+    assert "no route /" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "expected a folder"), (b"what?", "expected a request"), (b"POST / HTTP/1.1\r\nA: 1", "holds no body")],
+)
+def test_what_cannot_be_sent_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, told: str
+) -> None:
+    file = tmp_path / "one.http"
+    if content is not None:
+        file.write_bytes(content)
+    assert main(["replay", str(file), "--forward-to", "localhost:9", "--as-recorded"]) == Exit.USAGE
+    assert told in capsys.readouterr().err
+
+
+def test_disorder_on_purpose(server: FeedServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was dropped is no failure; the seed is said, so that the same can be had again."""
+    with Sink() as app:
+        assert listen("--forward-to", app.url(), "--exit-after", "3", "--drop", "1") == Exit.OK
+        assert app.seen == []
+    assert {answer.error for answer in server.kept_of().answers} == {"dropped"}
+    out, err = capsys.readouterr()
+    assert out.count("dropped") == 3
+    assert "disorder with --seed " in err
+    assert "0 answered 2xx, 0 failed, 3 dropped" in err
+    assert listen("--forward-to", "localhost:9", "--delay", "20m") == Exit.USAGE
+    assert "--delay: expected at most 600s" in capsys.readouterr().err
+
+
 def test_resigned_with_the_secret_in_a_file(server: FeedServer, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("whsec_of_the_app\n")
     with Sink() as app:

@@ -134,7 +134,7 @@ def test_a_missing_key_is_not_being_logged_in(
         ("endpoints lst", "did you mean `hookline endpoints list`?"),
         ("users ad", "did you mean `hookline users add`?"),
         ("retry delivery_1", "`hookline deliveries retry` or `hookline inbox retry`"),
-        ("xyzzy", "there are demo, serve, listen, endpoints"),
+        ("xyzzy", "there are demo, serve, listen, replay, endpoints"),
         ("endpoints list --jsn", "did you mean --json"),
         ("endpoints list --databse-url=x", "did you mean --database-url?"),
         ("endpoints list --debgu", "did you mean --debug?"),

@@ -49,6 +49,9 @@ app.command(
     "hookline.cli.listen:listen", name="listen", help="Bring events to an app on this machine, without a tunnel."
 )
 app.command(
+    "hookline.cli.replay:replay", name="replay", help="Send recorded requests to an app again, each signed anew."
+)
+app.command(
     "hookline.cli.endpoints:endpoints",
     name="endpoints",
     help="Who wants which events: create, pause, rotate secrets, test.",

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from hookline.cli import Exit, fail, may_ask
+from hookline.cli import Exit
 from hookline.cli.api_client import HERE, Place, segment, sender_api
-from hookline.cli.listen_flags import Ends, EnvFile, Reach, Resigning, What
+from hookline.cli.listen_flags import Ends, EnvFile, Line, Reach, Resigning, What
+from hookline.cli.listen_run import Output, Showing, View, exit_code, forwarder_to, run_listening
 from hookline.cli.parameters import AsJson
 from hookline.cli.tables import print_json
 from hookline.config import SETTINGS, Settings, checked, load
 from hookline.errors import ConfigError, InvalidFrame, RequestError, ServerUnreachable
 
 if TYPE_CHECKING:
-    from hookline.cli.listen_view import JsonView, LinesView
     from hookline.relay.client import Server
     from hookline.relay.following import Connect, Plan
-    from hookline.relay.forward import Forwarder
     from hookline.relay.frames import Start
-    from hookline.relay.listening import Outcome, Until
-
-Output: TypeAlias = Literal["compact", "json"]
+    from hookline.relay.listening import Feed
 
 _KEYS: Final = {"production": "api_key", "staging": "staging_api_key"}
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - looked for, not bound
@@ -38,21 +34,18 @@ _KEY_SEEN_S: Final = 6.0
 _WHAT: Final = What()
 _NOT_RESIGNED: Final = Resigning()
 _NO_FILE: Final = EnvFile()
+_ORDERLY: Final = Line()
 _ENDLESS: Final = Ends()
 _REACH: Final = Reach()
 
 
 @dataclass(frozen=True, slots=True)
-class _Setup:
-    """What the flags come to."""
+class _Target:
+    """Where requests go, what signs them anew if anything does, and which environment they are of."""
 
-    server: Server
-    plan: Plan
-    forward: str
-    app_secret: str | None = field(repr=False)
+    url: str
+    secret: str | None = field(repr=False)
     environment: str
-    output: Output
-    until: Until
 
 
 def listen(
@@ -61,6 +54,8 @@ def listen(
     what: What = _WHAT,
     resigning: Resigning = _NOT_RESIGNED,
     env_file: EnvFile = _NO_FILE,
+    line: Line = _ORDERLY,
+    record: Path | None = None,
     output: Output | None = None,
     ends: Ends = _ENDLESS,
     reach: Reach = _REACH,
@@ -77,6 +72,8 @@ def listen(
     forward_to:
         The app's URL, as localhost:8000/webhooks. Redirects are not followed; what comes while nobody listens there
         waits, and is delivered in order.
+    record:
+        Keep each request and its answer in this folder, for `hookline replay`.
     output:
         A line each way, or NDJSON as with --json.
     """
@@ -88,96 +85,37 @@ def listen(
         return _tell_secret(place, what.listener(), env_file, as_json=as_json)
     if forward_to is None:
         raise ConfigError("--forward-to", "expected the app's URL, as localhost:8000/webhooks")
-    url, plan, until, secret = (
-        forward_url(forward_to),
-        what.plan(waits=reach.wait),
-        ends.until(),
-        resigning.secret(),
-    )
     as_json = as_json or output == "json"
+    plan, url, secret = what.plan(waits=reach.wait), forward_url(forward_to), resigning.secret()
+    showing = Showing("json" if as_json else "compact", ends.until(), line.fate(), record)
     with _server(place, settings, plan.start.name) as server:
-        setup = _Setup(server, plan, url, secret, place.env, "json" if as_json else "compact", until)
-        return asyncio.run(_listen(setup, reach, env_file, as_json=as_json))
+        return asyncio.run(_listen(server, plan, _Target(url, secret, place.env), showing, reach, env_file))
 
 
-async def _listen(setup: _Setup, reach: Reach, env_file: EnvFile, *, as_json: bool) -> int:
+async def _listen(
+    server: Server, plan: Plan, target: _Target, showing: Showing, reach: Reach, env_file: EnvFile
+) -> int:
+    from hookline.cli.listen_view import Head
     from hookline.loop import SystemClock
     from hookline.relay.client import ChannelLost
     from hookline.relay.following import Following
-    from hookline.relay.listening import Listening
-    from hookline.relay.pipeline import Pipeline, Signing
+    from hookline.relay.pipeline import Signing
 
-    server, clock, signing = setup.server, SystemClock(), Signing(app_secret=setup.app_secret)
-    async with AsyncExitStack() as opened:
-        forwarder = await opened.enter_async_context(_forwarder(setup.forward, reach.timeout))
-        connect = await opened.enter_async_context(_connector(server, reach, env_file))
-        view = await _view(setup, forwarder)
-        jitter = random.Random()  # noqa: S311 - of when to come back
-        feed = Following(setup.plan, connect, signing, watcher=view, clock=clock, rng=jitter)
-        pipeline = Pipeline(forwarder, signing, watcher=view, answered=feed.answered, clock=clock)
-        listening = Listening(feed, pipeline, clock=clock, until=setup.until)
-        with _ended_by_signals(listening.quit):
-            try:
-                outcome = await listening.run()
-            except (ChannelLost, InvalidFrame) as error:
-                raise ServerUnreachable(
-                    f"cannot reach {server.url}, which {server.origin} names: {error}. Does `hookline serve` run there?"
-                ) from None
-        view.ended(outcome)
-        return _code(outcome, setup.plan.start.name, as_json=as_json)
+    clock, name = SystemClock(), plan.start.name
+    head = Head(server.url, target.environment, target.url, plan.start.events, name)
+    jitter = random.Random()  # noqa: S311 - of when to come back
+    async with forwarder_to(target.url, reach.timeout) as forwarder, _connector(server, reach, env_file) as connect:
 
+        def feed(view: View, signing: Signing) -> Feed:
+            return Following(plan, connect, signing, watcher=view, clock=clock, rng=jitter)
 
-async def _view(setup: _Setup, forwarder: Forwarder) -> LinesView | JsonView:
-    from hookline.cli.listen_view import Head, JsonView, LinesView
-
-    if setup.output == "json":
-        return JsonView()
-    start = setup.plan.start
-    head = Head(setup.server.url, setup.environment, setup.forward, start.events, start.name)
-    return LinesView(head, is_up=await forwarder.is_up(), can_ask=may_ask())
-
-
-def _code(outcome: Outcome, name: str, *, as_json: bool) -> int:
-    """What the command leaves its caller with."""
-    if outcome.bye is None:
-        if outcome.ending == "quit":
-            return Exit.INTERRUPTED
-        return Exit.FAILED if outcome.totals.failed else Exit.OK
-    reason, told, code = outcome.bye.reason, outcome.bye.message, Exit.FAILED
-    if reason == "elsewhere":
-        told = f"{name} listens elsewhere now: {told}"
-    elif reason == "revoked":
-        code = Exit.NOT_LOGGED_IN
-    return fail(reason, told, code, as_json=as_json)
-
-
-@contextmanager
-def _ended_by_signals(end: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end it in good order: what was answered is told, the terminal is as it was."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows, or not the main thread
-        for number in numbers:
-            loop.add_signal_handler(number, end)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(NotImplementedError, RuntimeError):
-            for number in numbers:
-                loop.remove_signal_handler(number)
-
-
-@asynccontextmanager
-async def _forwarder(url: str, timeout_s: float) -> AsyncIterator[Forwarder]:
-    from hookline.relay.forward import Forwarder
-    from hookline.sender.http_httptools import HttptoolsExchange
-
-    # The developer's own machine, or whatever they name: there is nothing to be kept from.
-    exchange = HttptoolsExchange(refuse=lambda _: None)
-    try:
-        yield Forwarder(url, exchange, timeout_s=timeout_s)
-    finally:
-        await exchange.close()
+        try:
+            outcome = await run_listening(feed, forwarder, Signing(app_secret=target.secret), head, showing, clock)
+        except (ChannelLost, InvalidFrame) as error:
+            raise ServerUnreachable(
+                f"cannot reach {server.url}, which {server.origin} names: {error}. Does `hookline serve` run there?"
+            ) from None
+    return exit_code(outcome, name, as_json=showing.output == "json")
 
 
 @asynccontextmanager
@@ -252,7 +190,7 @@ def _tell_secret(place: Place, name: str, env_file: EnvFile, *, as_json: bool) -
     """Print the secret, or write it, without listening."""
     with sender_api(place) as api:
         path = f"/api/v1/listeners/{segment(name)}"
-        api.put(path, {})
+        api.put(path, None)
         secret = str(api.post(f"{path}/reveal_secret")["secret"])
     env_file.write(secret)
     if env_file.print_secret:

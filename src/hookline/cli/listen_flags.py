@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
+import random
 import re
+import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
@@ -152,6 +156,46 @@ class EnvFile:
         if self.write_env is not None:
             done = set_variable(self.write_env, self.env_name, secret)
             talk(f"{self.write_env}: {self.env_name} {done}")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a bad line does on purpose.
+
+    Parameters
+    ----------
+    shuffle:
+        Have requests overtake one another, within the delay or 2 s.
+    duplicate:
+        The chance that one comes twice, as 0.2.
+    delay:
+        How long each waits, as 5s.
+    drop:
+        The chance that one never comes. The server is told that it was dropped.
+    seed:
+        Decides every draw; another each time by default, which is printed.
+    """
+
+    shuffle: Flag = False
+    duplicate: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
+    delay: str = "0s"
+    drop: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.0
+    seed: Annotated[int | None, Parameter(validator=Number(gte=0))] = None
+
+    def fate(self) -> Callable[[], tuple[int, ...]] | None:
+        """What befalls each; None where nothing does. Prints the seed. ConfigError."""
+        from hookline.relay.disorder import MOST_DELAY_S, Disorder
+
+        delay_s = seconds("--delay", self.delay)
+        if delay_s > MOST_DELAY_S:
+            raise ConfigError("--delay", f"expected at most {MOST_DELAY_S:g}s: a server waits no longer for answers")
+        disorder = Disorder(self.shuffle, self.duplicate, delay_s, self.drop)
+        if disorder.is_orderly:
+            return None
+        seed = secrets.randbelow(1_000_000) if self.seed is None else self.seed
+        talk(f"disorder with --seed {seed}")
+        return functools.partial(disorder.fate, random.Random(seed))  # noqa: S311 - drawn by a seed
 
 
 @Parameter(name="*")

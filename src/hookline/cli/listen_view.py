@@ -139,7 +139,9 @@ class LinesView:
         rows = self._head.lines(secret=secret, connection=connection, up=self._is_up)
         width = max(len(text) for _, text, _ in rows)
         for name, text, beside in rows:
-            self._err.print(Text.assemble((f" {name:<9}", "bold"), f"{printable(text):<{width}}  ", (beside, "dim")))
+            told = Text.assemble((f" {name:<9}", "bold"), f"{printable(text):<{width}}  ", (beside, "dim"))
+            told.rstrip()
+            self._err.print(told)
 
     def disconnected(self, why: str, *, retry_ms: int) -> None:
         self.say(f"no connection to {self._head.sender}: {why}; again in {retry_ms / 1000:.1f} s", "yellow")

@@ -88,13 +88,6 @@ class Watcher(Protocol):
         """Something has become of it: its `state` says what."""
 
 
-class Recorder(Protocol):
-    """Whoever keeps what was sent and answered."""
-
-    def keep(self, item: Item) -> None:
-        """It was answered, or was not to be."""
-
-
 @dataclass(slots=True)
 class Signing:
     """With what is signed anew.
@@ -113,6 +106,7 @@ class Pipeline:
 
     Args:
         answered: told what came of each, once; also of one that comes again.
+        record: keeps each request that was answered, or would not be.
         fate: what befalls the next delivery: after how many ms it comes, once for each time (disorder.py).
     """
 
@@ -125,7 +119,7 @@ class Pipeline:
         answered: Callable[[Answer], None],
         clock: Clock,
         fate: Callable[[], tuple[int, ...]] | None = None,
-        recorder: Recorder | None = None,
+        record: Callable[[Item], None] | None = None,
     ) -> None:
         self.totals = Totals()
         self.last_ms = clock.now_ms()
@@ -135,7 +129,7 @@ class Pipeline:
         self._answered = answered
         self._clock = clock
         self._fate = fate or _orderly
-        self._recorder = recorder
+        self._record = record
         self._wake = asyncio.Event()
         self._queue: list[tuple[int, int, Item]] = []
         self._count = 0
@@ -280,8 +274,8 @@ class Pipeline:
         item.ended_ms = self.last_ms = self._clock.now_ms()
         if item.kind != "resend":
             self._tell(item)
-        if self._recorder is not None and item.state == "answered":
-            self._recorder.keep(item)
+        if self._record is not None and item.state == "answered":
+            self._record(item)
         self._watcher.item(item)
         self.ended.set()
 
