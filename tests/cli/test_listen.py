@@ -186,7 +186,7 @@ def test_flags_that_cannot_be_meant(
     assert server.starts == []
 
 
-ODD = b'{ "id":"event_1",\t"event":"dsync.user.created",  "b":1.0,"a":1e2,\r\n"u":"\\u00e9\\/\xc3\xa9"}\n\n'
+ODD = b'{ "id":"event_1",\t"event":"dsync.user.created",  "b":1.0,"a":1e2,\r\n"u":"\\u00e9\\/\xc3\xa9","data":{} }\n\n'
 
 
 def test_what_was_recorded_can_be_sent_again(
