@@ -10,6 +10,7 @@ import pytest
 from hookline.dashboard import observing
 from hookline.receiver.app import Receiver
 from hookline.sender.conformance import CHECKS
+from hookline.sender.conformance_requests import Requests
 from hookline.sender.model import Endpoint
 
 from .browser import Browser
@@ -172,6 +173,21 @@ def test_a_consumer_that_takes_anything(world: Ends, operator: Browser, endpoint
     ]
     assert (by_name["oversize"]["verdict"], by_name["stale"]["verdict"]) == ("warning", "unknown")
     assert "verify the signature" in by_name["wrong_secret"]["advice"]
+
+
+def test_what_a_check_has_left_at_the_endpoint_is_said(
+    operator: Browser, endpoint: Endpoint, trusted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no verdict, and somebody may have to take it away."""
+
+    async def take_away(_: Requests) -> int:
+        return 3
+
+    monkeypatch.setattr(Requests, "take_away", take_away)
+
+    answer = operator.submit(operator.get(tab(endpoint)), "/check")
+
+    assert "3 of the users and groups that were made up could not be deleted" in answer.page.text
 
 
 def test_what_waits_is_waited_for_and_no_longer(

@@ -14,9 +14,11 @@ import pytest
 
 from hookline.receiver.app import Receiver
 from hookline.receiver.mirror_queries import MirrorQueries
+from hookline.sender import conformance_requests
 from hookline.sender.api_parts import CallContext
 from hookline.sender.conformance import CHECKS, check_endpoint
 from hookline.sender.conformance_model import Conformance
+from hookline.sender.http import Answer, CoroutineExchange, Request, no_answer
 from hookline.sender.targets import TargetCheck
 from hookline.storage import Verbs, connect
 from hookline.testing.clock import TurnedClock
@@ -169,6 +171,25 @@ def test_all_together_is_bounded(consumers: Callable[..., tuple[str, Consumer]])
     assert verdicts(done) == dict.fromkeys(NAMES, "unknown")
     assert told == list(NAMES)
     assert consumer.taken == []
+
+
+def test_an_answer_for_which_no_time_was_left_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of the request that was under way then nor of those that were not begun."""
+    monkeypatch.setattr(conformance_requests, "TAKE_AWAY_S", 0.05)
+
+    class Silent(CoroutineExchange):
+        async def send(self, request: Request) -> Answer:
+            await asyncio.sleep(request.total_timeout_s)
+            return no_answer("timeout", "no complete answer headers")
+
+        async def close(self) -> None:
+            """Nothing is held open."""
+
+    done = checked("https://endpoint.example/hooks", Silent(), most_s=0.05, timeout_s=15)
+
+    assert verdicts(done) == dict.fromkeys(NAMES, "unknown")
+    assert done.lines[0].came == "given up: all checks together took 0.05 s"
+    assert done.left_behind == 1  # it may have been taken, and its deletion had no answer either
 
 
 def test_a_registered_endpoint(context: CallContext, consumers: Callable[..., tuple[str, Consumer]]) -> None:

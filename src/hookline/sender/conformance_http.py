@@ -61,17 +61,21 @@ async def _slow_ack(requests: Requests) -> Found:
             return Found("failed", sent, came_of(worked), _STORE_FIRST)
         return Found("unknown", sent, came_of(worked), advice_for(refused.reason, refused.status).to_do)
     worked_ms = _median(worked)
-    idle_ms = _median([one for one in idle if one.is_accepted])
-    came = f"a user in {worked_ms} ms" if idle_ms is None else f"a user in {worked_ms} ms, without work {idle_ms} ms"
-    if worked_ms is not None and worked_ms > SLOW_MS:
+    if idle := [one for one in idle if one.is_accepted]:
+        idle_ms = _median(idle)
+        came = f"a user in {worked_ms} ms, without work {idle_ms} ms"
+    else:
+        idle_ms = worked_ms
+        came = f"a user in {worked_ms} ms"
+    if worked_ms > SLOW_MS:
         return Found("failed", sent, came, _STORE_FIRST)
-    if worked_ms is not None and idle_ms is not None and worked_ms - idle_ms > _WORKED_MS:
+    if worked_ms - idle_ms > _WORKED_MS:
         return Found("warning", sent, came, _STORE_FIRST, short="waits for the work")
     return Found("passed", sent, came)
 
 
-def _median(requests: Sequence[SentRequest]) -> int | None:
-    return round(statistics.median(one.waited_ms for one in requests)) if requests else None
+def _median(requests: Sequence[SentRequest]) -> int:
+    return round(statistics.median(one.waited_ms for one in requests))
 
 
 async def _oversize(requests: Requests) -> Found:

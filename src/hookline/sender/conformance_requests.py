@@ -96,7 +96,6 @@ class Requests:
         # By the object's id: its resource and its data.
         self._made: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
-    @property
     def is_late(self) -> bool:
         """Whether the time that all checks have is up."""
         return asyncio.get_running_loop().time() >= self._ends_at
@@ -222,7 +221,7 @@ class Requests:
         waiting = list(self._made.items())
 
         async def delete() -> None:
-            while waiting and not self.is_late:
+            while waiting and not self.is_late():
                 object_id, (resource, data) = waiting.pop()
                 gone = {**data, "state": "inactive", "custom_attributes": {}} if resource == "user" else data
                 sent = await self.send(self.event(f"dsync.{resource}.deleted", gone), "taken away again")
@@ -260,7 +259,7 @@ class Requests:
             status=answer.status,
             reason=judge_answer(answer, self._clock.now_ms()).reason,
             error=answer.detail if answer.status is None else None,
-            location=_location(answer),
+            location=_location(answer, urlsplit(url).path.strip("/")),
             duration_ms=round(timings.total_ms),
             waited_ms=round(timings.total_ms if timings.first_byte_ms is None else timings.first_byte_ms),
         )
@@ -274,8 +273,9 @@ class Requests:
         return tuple(named) if content_type is None else (("Content-Type", content_type), *named)
 
 
-def _location(answer: Answer) -> str | None:
-    """Where a redirect leads, without a query, which may hold what is nobody's business."""
+def _location(answer: Answer, path: str) -> str | None:
+    """Where a redirect leads, as far as it is anybody's business: without a query, and `…` for the path that was asked,
+    which may be what keeps the endpoint from being found."""
     if answer.status is None or not 300 <= answer.status <= 399:
         return None
     given = next((value for name, value in answer.headers if name.lower() == "location"), None)
@@ -286,4 +286,5 @@ def _location(answer: Answer) -> str | None:
     except ValueError:
         return None
     host = parts.netloc.rpartition("@")[2]
-    return (f"{parts.scheme}://{host}{parts.path}" if host else parts.path)[:_LOCATION_CHARS] or None
+    to = (f"{parts.scheme}://{host}" if host else "") + (parts.path.replace(path, "…") if path else parts.path)
+    return to[:_LOCATION_CHARS] or None
