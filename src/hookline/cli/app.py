@@ -58,6 +58,11 @@ app.command(
 )
 app.command("hookline.cli.events:events", name="events", help="What was published: look, publish, send again, explain.")
 app.command(
+    "hookline.cli.trigger:trigger",
+    name="trigger",
+    help="Make an event or a scenario happen, by the sender or straight to a URL.",
+)
+app.command(
     "hookline.cli.deliveries:deliveries",
     name="deliveries",
     help="What is sent to whom: look, retry, cancel, recover.",
