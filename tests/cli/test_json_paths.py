@@ -59,7 +59,7 @@ def test_a_value_is_json_where_it_is_some(text: str, value: Any) -> None:
     """Else the string that it is."""
     found = parse_assignment(text, "--flag")
 
-    assert found == (("a",), value)
+    assert (found.path, found.value) == (("a",), value)
     assert type(found.value) is type(value)
 
 

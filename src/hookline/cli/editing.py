@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from hookline.cli import may_ask
 from hookline.errors import ConfigError
 
 _STDERR: Final = 2
@@ -22,7 +23,7 @@ def check_editor(flag: str, instead: str) -> None:
     Args:
         instead: what does without a terminal, to complete "elsewhere …".
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not may_ask():
         raise ConfigError(flag, f"expected a terminal to edit in; elsewhere {instead}")
     if not _editor():
         raise ConfigError(flag, "expected VISUAL or EDITOR to name an editor; neither is set")

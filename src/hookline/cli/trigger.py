@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 import cyclopts
 from cyclopts import Parameter
 
-from hookline.cli import Exit
+from hookline.cli import Exit, talk
 from hookline.cli.api_client import HERE, Place, sender_api
 from hookline.cli.editing import check_editor, edited
 from hookline.cli.parameters import AsJson, read_body
@@ -20,11 +20,11 @@ from hookline.cli.sender_commands import moment, seconds
 from hookline.cli.signing_secrets import signing_secrets
 from hookline.cli.tables import print_json, print_table
 from hookline.cli.trigger_events import Changes, Draft, Samples, read_draft
-from hookline.cli.trigger_to import endpoint_url
 from hookline.cli.trigger_ways import BySender, ByUrl, Way
 from hookline.errors import ConfigError
 from hookline.loop import SystemClock
-from hookline.testing.scenarios import SCENARIOS, Outline
+from hookline.relay.forward import forward_url
+from hookline.testing.scenarios import SCENARIOS, Outline, Scenario
 from hookline.wire.catalogue import CATALOGUE, nearest, sampled_types
 from hookline.wire.timestamps import parse_us
 
@@ -120,6 +120,9 @@ def send_event(
         raise ConfigError("--verify", "expected with --scenario, which says what must hold")
     if edit:
         check_editor("--edit", "use --override, or --raw with a file")
+    number = _number(scenario, count)
+    played = None if scenario is None else _at_now(scenario, count)
+    wait_s = seconds("--within", within) if verify else None
     changes = Changes.parsed(override or (), add or (), remove or ())
     at = moment("--created-at", created_at)
     with ExitStack() as ends:
@@ -127,10 +130,14 @@ def send_event(
         if to is None:
             way = BySender(ends.enter_context(sender_api(place)), is_quiet=as_json)
         else:
-            way = ByUrl(endpoint_url(to), signing_secrets(secret_env, secret_file)[0], SystemClock(), is_quiet=as_json)
-        if scenario is not None:
-            wait_s = seconds("--within", within) if verify else None
-            return _play(way, scenario, count, wait_s=wait_s, as_json=as_json)
+            way = ByUrl(
+                forward_url(to, setting="--to"),
+                signing_secrets(secret_env, secret_file)[0],
+                SystemClock(),
+                is_quiet=as_json,
+            )
+        if played is not None:
+            return _play(way, played, wait_s=wait_s, as_json=as_json)
         if raw is not None:
             done = way.send_raw(read_body(raw), raw)
         else:
@@ -141,7 +148,7 @@ def send_event(
                 created_us=None if at is None else parse_us(at),
                 own_sample=None if event in CATALOGUE else way.own_sample(str(event)),
             )
-            drafts = [samples.next() for _ in range(_checked(count))]
+            drafts = [samples.next() for _ in range(number)]
             for draft in drafts:
                 changes.make(draft)
             if edit and not (drafts := _edited(drafts[0])):
@@ -225,8 +232,9 @@ def _check_way(to: str | None, secrets_given: Mapping[str, str | None], place: P
             raise ConfigError(flag, "expected it or --to, which asks no sender; got both")
 
 
-def _checked(count: int | None) -> int:
-    if count is not None and not 1 <= count <= MOST_EVENTS:
+def _number(scenario: str | None, count: int | None) -> int:
+    """How many events; of a scenario how many users is its own affair."""
+    if scenario is None and count is not None and not 1 <= count <= MOST_EVENTS:
         raise ConfigError("--count", f"expected 1 to {MOST_EVENTS:,}, got {count}")
     return count or 1
 
@@ -252,15 +260,17 @@ def _outline(name: str) -> Outline:
 # -- a scenario ------------------------------------------------------------------------------------------------------
 
 
-def _play(way: Way, name: str, count: int | None, *, wait_s: int | None, as_json: bool) -> int:
-    from hookline.cli import trigger_verify
-
-    outline = _outline(name)
+def _at_now(name: str, users: int | None) -> Scenario:
     try:
         # Objects of its own each time, so that what was played before is not in its way.
-        scenario = outline.at(SystemClock().now_ms(), key=secrets.token_hex(8), users=count)
+        return _outline(name).at(SystemClock().now_ms(), key=secrets.token_hex(8), users=users)
     except ValueError as error:
         raise ConfigError("--count", str(error)) from None
+
+
+def _play(way: Way, scenario: Scenario, *, wait_s: int | None, as_json: bool) -> int:
+    from hookline.cli import trigger_verify
+
     found: Verification | None = None
     with ExitStack() as ends:
         receiver = None if wait_s is None else ends.enter_context(trigger_verify.receiver_to_ask())
@@ -271,12 +281,12 @@ def _play(way: Way, name: str, count: int | None, *, wait_s: int | None, as_json
             else:
                 print("not verified, since not all of it was taken", file=sys.stderr)
     if as_json:
-        told: dict[str, Any] = {"scenario": name, "sent": done.items, "verified": None}
+        told: dict[str, Any] = {"scenario": scenario.name, "sent": done.items, "verified": None}
         print_json(told if found is None else {**told, "verified": trigger_verify.as_json(found)})
     elif found is not None:
         trigger_verify.print_verdicts(found)
     elif wait_s is None:
-        print(f"must hold at its end: {outline.holds}", file=sys.stderr)
+        talk(f"must hold at its end: {SCENARIOS[scenario.name].holds}")
     for line in () if found is None else found.obstacles(wait_s):
         print(line, file=sys.stderr)
     return Exit.OK if done.is_whole and (wait_s is None or (found is not None and found.holds)) else Exit.FAILED

@@ -1,27 +1,32 @@
 """Webhook requests of one's own: to a URL, without a server, as a delivery is made.
 
-The bytes, the headers and their order, the timeouts and how an answer is judged are the sender's; so is the exchange.
-Nothing is tried again.
+The bytes, the headers and their order, the timeouts and the exchange are the sender's. Nothing is tried again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from hookline.config import load
-from hookline.errors import ConfigError
 from hookline.loop import Clock
-from hookline.sender.advice import advice_for
-from hookline.sender.attempt import first_headers, judge_answer
+from hookline.relay.hints import HintCode, hint
+from hookline.sender.attempt import first_headers
 from hookline.sender.http import Answer, Exchange, Request, tls_context
-from hookline.sender.http_dial import destination
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.wire.signature import HEADER, Signer
 
 _SAID_CHARACTERS: Final = 200
+# Where a forwarder would do something else about it.
+_TO_DO: Final[Mapping[HintCode, str]] = {
+    "signature": "sign with what the app verifies with: HOOKLINE_WEBHOOK_SECRETS, --secret-env or --secret-file; "
+    "`hookline explain` says which step does not hold",
+    "forbidden": "`hookline explain` explains the signature; where it holds, let this machine call the route",
+    "timeout": "answer first and work afterwards",
+    "refused": "start the app, or check the port",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +60,6 @@ class Sent:
     @property
     def is_accepted(self) -> bool:
         return self.status is not None and 200 <= self.status <= 299
-
-
-def endpoint_url(text: str) -> str:
-    """The URL of an endpoint as it is given: without a scheme it is http, as of `localhost:8000/webhooks`.
-
-    Raises: ConfigError.
-    """
-    url = text if "://" in text else f"http://{text}"
-    try:
-        destination(url, False)
-    except ValueError as error:
-        raise ConfigError("--to", f"{error} (as in http://localhost:8000/webhooks)") from None
-    return url
 
 
 def send(
@@ -121,7 +113,7 @@ async def _sent(
                 return
             headers = (*first_headers(()), (HEADER, signer.sign(webhook.body, timestamp_ms=clock.now_ms())))
             answer = await exchange.send(Request(url, headers, webhook.body))
-            done[number] = sent = _judged(webhook, answer, clock.now_ms())
+            done[number] = sent = _judged(url, webhook, answer)
             told(sent)
             is_reached = is_reached and answer.status is not None
 
@@ -129,14 +121,13 @@ async def _sent(
     return [done[number] for number in sorted(done)]
 
 
-def _judged(webhook: Webhook, answer: Answer, now_ms: int) -> Sent:
+def _judged(url: str, webhook: Webhook, answer: Answer) -> Sent:
     duration_ms = round(answer.timings.total_ms, 1)
-    if answer.status is not None and 200 <= answer.status <= 299:
+    found = hint(url, answer, flag="--to")
+    if found is None:
         return Sent(webhook, answer.status, duration_ms)
-    to_do = advice_for(judge_answer(answer, now_ms).reason, answer.status).to_do
+    to_do = f"{found.message}: {_TO_DO.get(found.code, found.to_do)}"
     if answer.status is None:
         return Sent(webhook, None, duration_ms, error=answer.detail or answer.error, hint=to_do)
-    location = next((value for name, value in answer.headers if name.lower() == "location"), None)
-    hint = to_do if location is None or to_do is None else f"{to_do}: {location}"
     said = answer.body.decode("utf-8", "replace").strip()[:_SAID_CHARACTERS]
-    return Sent(webhook, answer.status, duration_ms, hint=hint, said=said or None)
+    return Sent(webhook, answer.status, duration_ms, hint=to_do, said=said or None)

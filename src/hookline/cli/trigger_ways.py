@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
+from hookline.cli import talk
 from hookline.cli.api_client import ApiClient, segment
 from hookline.cli.tables import printable
 from hookline.cli.trigger_events import Draft, no_sample, read_draft
@@ -84,7 +85,7 @@ class BySender:
     def send_raw(self, body: bytes, name: str) -> Done:
         draft = read_draft(body, name)
         if draft.pop("id", None) is not None:
-            print("its id is left out: the sender gives each event its own", file=sys.stderr)
+            talk("its id is left out: the sender gives each event its own")
         draft.pop("object", None)
         return self.send_drafts([draft])
 
@@ -107,11 +108,10 @@ class BySender:
             resent = f"  (sent again to {item['resent']} endpoint(s))" if "resent" in item else ""
             self._say(f"{item['id']}  {item['event']:<22}  {item['says']}{resent}")
         self._say_who(items[0])
-        print(
+        talk(
             "published in this order, each with the time it happened; what comes again was sent again afterwards. In "
             "which order they arrive cannot be forced so, since deliveries are made side by side: --to URL sends them "
-            "in the scenario's order",
-            file=sys.stderr,
+            "in the scenario's order"
         )
         return Done(items, True, tuple(ids.values()))
 
@@ -135,7 +135,7 @@ class BySender:
 
     def _say_who(self, item: Item) -> None:
         if not self._api.get("/api/v1/deliveries", {"event": item["id"], "limit": 1})["data"]:
-            print(f"no endpoint asks for {item['event']}: it is in the feed all the same", file=sys.stderr)
+            talk(f"no endpoint asks for {item['event']}: it is in the feed all the same")
 
     def _say(self, line: str) -> None:
         if not self._is_quiet:
@@ -187,7 +187,7 @@ class ByUrl:
         came = str(sent.status) if sent.status is not None else "no answer"
         what = f"{webhook.event_type or 'raw bytes'}  {webhook.event_id or f'{len(webhook.body)} bytes'}"
         print(printable(f"{came}  {sent.duration_ms:.0f} ms  {what}" + (f"  {webhook.says}" if webhook.says else "")))
-        # Why, which is talk; once where the same comes again and again.
+        # Why; once where the same comes again and again.
         told = (sent.error, sent.said, sent.hint)
         for line in told if told != self._said else ():
             if line is not None:

@@ -70,16 +70,20 @@ class Hint:
     to_do: str
 
 
-def hint(url: str, answer: Answer) -> Hint | None:
-    """What to do about an answer to a POST to `url`; None for a 2xx, which wants nothing."""
+def hint(url: str, answer: Answer, *, flag: str = "--forward-to") -> Hint | None:
+    """What to do about an answer to a POST to `url`; None for a 2xx, which wants nothing.
+
+    Args:
+        flag: by which the command was given the URL.
+    """
     status = answer.status
     if status is None:
-        return _of_silence(url, answer)
+        return _of_silence(url, answer, flag)
     if 200 <= status < 300:
         return None
     body = answer.body.lower()
     if status in _REDIRECTS:
-        return _of_redirect(url, answer)
+        return _of_redirect(url, answer, flag)
     if status in (400, 403) and any(one in body for one in _HOSTS):
         return _of_host(url, "the framework does not know this host")
     if status in (403, 419, 422) and any(one in body for one in _CSRF):
@@ -91,7 +95,7 @@ def hint(url: str, answer: Answer) -> Hint | None:
         )
     if status == 400 and any(one in body for one in _DJANGO_400):
         return _of_host(url, "this is Django's own 400 page, most likely of DisallowedHost")
-    return _of_status(url, status, answer)
+    return _of_status(url, status, answer, flag)
 
 
 def explained(
@@ -110,7 +114,7 @@ def explained(
     return explain(body, lines, [*app_secrets, *own], now_ms=now_ms)
 
 
-def _of_redirect(url: str, answer: Answer) -> Hint:
+def _of_redirect(url: str, answer: Answer, flag: str) -> Hint:
     location = _header(answer.headers, "location")
     if location is None:
         return Hint("redirect", f"{answer.status} and no Location", "answer 200 on this route; nothing is followed")
@@ -120,20 +124,20 @@ def _of_redirect(url: str, answer: Answer) -> Hint:
         return Hint(
             "trailing_slash",
             "the route ends in a slash, the URL does not",
-            f"--forward-to {target}; redirects are not followed, by no sender: Django's APPEND_SLASH, Flask and "
+            f"{flag} {target}; redirects are not followed, by no sender: Django's APPEND_SLASH, Flask and "
             "FastAPI redirect to the slash",
         )
     if there.hostname == here.hostname and there.path + "/" == here.path:
         return Hint(
             "trailing_slash",
             "the URL ends in a slash, the route does not",
-            f"--forward-to {target}; redirects are not followed, by no sender",
+            f"{flag} {target}; redirects are not followed, by no sender",
         )
     if (here.scheme, there.scheme) == ("http", "https") and there.path == here.path:
         return Hint(
             "to_https",
             "the app wants https",
-            f"--forward-to {target}, or turn the redirect off in development: SECURE_SSL_REDIRECT in Django, "
+            f"{flag} {target}, or turn the redirect off in development: SECURE_SSL_REDIRECT in Django, "
             "force_ssl in Rails",
         )
     if any(part in there.path.lower() for part in _LOGIN):
@@ -155,7 +159,7 @@ def _of_host(url: str, message: str) -> Hint:
     )
 
 
-def _of_status(url: str, status: int, answer: Answer) -> Hint:
+def _of_status(url: str, status: int, answer: Answer, flag: str) -> Hint:
     path = urlsplit(url).path or "/"
     match status:
         case 400 | 401:
@@ -172,7 +176,7 @@ def _of_status(url: str, status: int, answer: Answer) -> Hint:
                 "on the full screen x explains the signature; where it holds, let 127.0.0.1 call this route",
             )
         case 404:
-            return Hint("not_found", f"no route {path}", "check the path of --forward-to, and the app's prefix")
+            return Hint("not_found", f"no route {path}", f"check the path of {flag}, and the app's prefix")
         case 405:
             allowed = _header(answer.headers, "allow")
             return Hint(
@@ -208,7 +212,7 @@ def _of_status(url: str, status: int, answer: Answer) -> Hint:
     return Hint("status", f"expected 2xx, got {status}", "a sender tries again until it gets one")
 
 
-def _of_silence(url: str, answer: Answer) -> Hint:
+def _of_silence(url: str, answer: Answer, flag: str) -> Hint:
     parts = urlsplit(url)
     match answer.error:
         case "connect_refused":
@@ -230,9 +234,9 @@ def _of_silence(url: str, answer: Answer) -> Hint:
                 f"forward to http://{parts.netloc}, or have this machine trust the certificate's authority",
             )
         case "dns" | "bad_url":
-            return Hint("name", answer.detail or "the name leads nowhere", "check --forward-to")
+            return Hint("name", answer.detail or "the name leads nowhere", f"check {flag}")
         case "protocol" | "headers_too_large":
-            to_do = "is it an https port? then --forward-to https://…" if parts.scheme == "http" else "check the port"
+            to_do = f"is it an https port? then {flag} https://…" if parts.scheme == "http" else "check the port"
             return Hint("no_http", answer.detail or "what came is not HTTP", to_do)
         case "reset" | "closed":
             return Hint(
