@@ -23,6 +23,9 @@ class RelayingProtocol(LimitedProtocol):
     def _should_upgrade_to_ws(self) -> bool:
         return super()._should_upgrade_to_ws() and self.url.partition(b"?")[0] == _PATH
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Of the plain call that it is nothing is to be said: uvicorn would name a library that is missing."""
+
 
 class RelaySocket(WebSocketsSansIOProtocol):
     """One WebSocket. Where nobody reads, closing does not wait for what is written: that would be minutes of TCP."""
