@@ -16,7 +16,7 @@ import pytest
 from hookline.cli import Exit, main
 from hookline.relay import following, pipeline
 from hookline.relay.frames import Bye
-from hookline.testing import Sink
+from hookline.testing import FakeWorkOS, Sink
 from hookline.wire.signature import HEADER, verify_signature
 
 from ..relay.feed_server import KEY, SECRET, FeedServer
@@ -258,6 +258,37 @@ def test_disorder_on_purpose(server: FeedServer, capsys: pytest.CaptureFixture[s
     assert "0 answered 2xx, 0 failed, 3 dropped" in err
     assert listen("--forward-to", "localhost:9", "--delay", "20m") == Exit.USAGE
     assert "--delay: expected at most 600s" in capsys.readouterr().err
+
+
+def test_from_workos_needs_no_server_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Polls the API itself, signs with a secret that stays, remembers its place; all of it the user's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    arguments = ["listen", "--from", "workos", "--events", "user.*", "--json"]
+    assert main([*arguments, "--print-secret"]) == Exit.NOT_LOGGED_IN
+    assert "HOOKLINE_WORKOS_API_KEY is not set" in capsys.readouterr().err
+    with FakeWorkOS(tmp_path, delivers=False) as fake, Sink() as app:
+        monkeypatch.setenv("HOOKLINE_WORKOS_API_KEY", fake.api_key)
+        monkeypatch.setenv("HOOKLINE_WORKOS_BASE_URL", fake.url)
+        assert main([*arguments, "--print-secret", "--write-env", ".env"]) == Exit.OK
+        secret = json.loads(capsys.readouterr().out)["secret"]
+        assert (tmp_path / ".env").read_text() == f"HOOKLINE_WEBHOOK_SECRETS={secret}\n"
+        fake.publish("user.created", {"object": "user", "id": "user_1"})
+        run = [*arguments, "--forward-to", app.url(), "--exit-after", "1"]
+        assert main([*run, "--since", "1h"]) == Exit.OK
+        fake.publish("user.updated", {"object": "user", "id": "user_1"})
+        assert main(run) == Exit.OK
+        told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [one["missed"] for one in told if one["type"] == "connected"] == [0, 1]
+        assert [b"user.created" in app.seen[0].body, b"user.updated" in app.seen[1].body] == [True, True]
+        now_ms = time.time_ns() // 1_000_000
+        for request in app.seen:
+            verify_signature(request.body, request.header(HEADER), [secret], now_ms=now_ms)
+    [file] = (tmp_path / "config" / "hookline").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert fake.api_key not in file.read_text()
 
 
 def test_resigned_with_the_secret_in_a_file(server: FeedServer, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Seen:
     chooses: Missed = "all"
     states: list[tuple[int, str]] = field(default_factory=list)
     items: dict[int, Item] = field(default_factory=dict)
-    channels: list[Channel] = field(default_factory=list)
+    ways: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     waits_ms: list[int] = field(default_factory=list)
     begins: list[tuple[Hello, Missed | None]] = field(default_factory=list)
@@ -60,8 +60,8 @@ class Seen:
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def connected(self, channel: Channel, *, took_ms: int) -> None:
-        self.channels.append(channel)
+    def connected(self, hello: Hello, *, way: str, took_ms: int) -> None:
+        self.ways.append(way)
         self._told()
 
     def disconnected(self, why: str, *, retry_ms: int) -> None:
@@ -183,7 +183,7 @@ def test_bytes_and_headers_arrive_as_they_are(ways: tuple[Way, ...]) -> None:
             assert [(one.cursor, one.status, one.error) for one in answers] == [
                 (str(place), 200, None) for place in range(1, 5)
             ]
-            assert here.seen.channels[0].way == ways[0]
+            assert here.seen.ways[0] == ways[0]
 
     run(test())
 
@@ -201,7 +201,7 @@ def test_who_lets_no_websocket_through_is_asked_by_http() -> None:
                 await here.begun()
                 await server.publish(count=3)
                 await server.answered(3)
-                assert here.seen.channels[0].way == "http"
+                assert here.seen.ways[0] == "http"
 
     run(test())
 

@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from cyclopts import Parameter
 
 from hookline.cli import Exit
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.listen_flags import Ends, EnvFile, Line, Reach, Resigning, What
 from hookline.cli.listen_run import Output, Showing, View, exit_code, forwarder_to, run_listening
+from hookline.cli.listen_workos import SourceMemory, poll_workos
 from hookline.cli.parameters import AsJson
 from hookline.cli.tables import print_json
 from hookline.config import SETTINGS, Settings, checked, load
@@ -51,6 +54,7 @@ class _Target:
 def listen(
     *,
     forward_to: str | None = None,
+    from_: Annotated[Literal["hookline", "workos"], Parameter("--from")] = "hookline",
     what: What = _WHAT,
     resigning: Resigning = _NOT_RESIGNED,
     env_file: EnvFile = _NO_FILE,
@@ -72,6 +76,9 @@ def listen(
     forward_to:
         The app's URL, as localhost:8000/webhooks. Redirects are not followed; what comes while nobody listens there
         waits, and is delivered in order.
+    from_:
+        Whose events: those of a Hookline server; or those of WorkOS' Events API, polled with HOOKLINE_WORKOS_API_KEY
+        (and HOOKLINE_WORKOS_BASE_URL) and signed on this machine with a secret that stays.
     record:
         Keep each request and its answer in this folder, for `hookline replay`.
     output:
@@ -81,13 +88,19 @@ def listen(
 
     settings = load({"database_url": place.database_url})
     env_file.check()
+    memory = SourceMemory.of(settings) if from_ == "workos" else None
     if env_file.print_secret or (env_file.write_env is not None and forward_to is None):
-        return _tell_secret(place, what.listener(), env_file, as_json=as_json)
+        name = what.listener()
+        its_secret = _secret_of(place, name) if memory is None else memory.secret
+        return _tell_secret(name, its_secret, env_file, as_json=as_json)
     if forward_to is None:
         raise ConfigError("--forward-to", "expected the app's URL, as localhost:8000/webhooks")
     as_json = as_json or output == "json"
     plan, url, secret = what.plan(waits=reach.wait), forward_url(forward_to), resigning.secret()
     showing = Showing("json" if as_json else "compact", ends.until(), line.fate(), record)
+    if memory is not None:
+        env_file.write(memory.secret)
+        return asyncio.run(poll_workos(memory, plan, url, secret, showing, reach))
     with _server(place, settings, plan.start.name) as server:
         return asyncio.run(_listen(server, plan, _Target(url, secret, place.env), showing, reach, env_file))
 
@@ -186,12 +199,16 @@ def _server(place: Place, settings: Settings, name: str) -> Iterator[Server]:
             api.delete(f"/api/v1/api_keys/{segment(made['id'])}")
 
 
-def _tell_secret(place: Place, name: str, env_file: EnvFile, *, as_json: bool) -> int:
-    """Print the secret, or write it, without listening."""
+def _secret_of(place: Place, name: str) -> str:
+    """The listener's secret, the listener being made where there is none."""
     with sender_api(place) as api:
         path = f"/api/v1/listeners/{segment(name)}"
         api.put(path, None)
-        secret = str(api.post(f"{path}/reveal_secret")["secret"])
+        return str(api.post(f"{path}/reveal_secret")["secret"])
+
+
+def _tell_secret(name: str, secret: str, env_file: EnvFile, *, as_json: bool) -> int:
+    """Print the secret, or write it, without listening."""
     env_file.write(secret)
     if env_file.print_secret:
         if as_json:

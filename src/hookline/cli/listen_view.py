@@ -21,12 +21,12 @@ from hookline.cli.tables import print_json, printable, time_of
 from hookline.wire.object_ids import object_of
 
 if TYPE_CHECKING:
-    from hookline.relay.client import Channel
     from hookline.relay.following import Missed
     from hookline.relay.frames import Hello
     from hookline.relay.listening import Outcome
     from hookline.relay.pipeline import Item, Totals
 
+WAYS: Final = {"websocket": "", "http": " over SSE and POST", "poll": ", asked every 2 s"}
 STYLES: Final = {2: "green", 3: "yellow", 4: "red", 5: "red"}
 CHOICES: Final[Mapping[str, Missed]] = {"": "all", "a": "all", "n": "none", "l": "latest"}
 
@@ -126,9 +126,8 @@ class LinesView:
         self._out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self._err = Console(file=sys.stderr, highlight=False, soft_wrap=True, quiet=MANNER.get().quiet)
 
-    def connected(self, channel: Channel, *, took_ms: int) -> None:
-        way = "" if channel.way == "websocket" else " over SSE and POST"
-        self.head(channel.hello.secret, f"connected{way}, {took_ms} ms")
+    def connected(self, hello: Hello, *, way: str, took_ms: int) -> None:
+        self.head(hello.secret, f"connected{WAYS[way]}, {took_ms} ms")
 
     def head(self, secret: str, connection: str) -> None:
         """Tell it once; afterwards only that there is a connection again."""
@@ -203,11 +202,10 @@ class LinesView:
 class JsonView:
     """NDJSON on stdout, an object for each thing that happens; its `type` says what."""
 
-    def connected(self, channel: Channel, *, took_ms: int) -> None:
-        hello = channel.hello
+    def connected(self, hello: Hello, *, way: str, took_ms: int) -> None:
         self._tell(
             "connected",
-            way=channel.way,
+            way=way,
             environment=hello.environment,
             missed=hello.missed,
             missed_since=time_of(hello.missed_since_ms),

@@ -42,8 +42,8 @@ Connect: TypeAlias = Callable[[Start], Awaitable[Channel]]
 class Watcher(Protocol):
     """Whoever looks on, and is asked."""
 
-    def connected(self, channel: Channel, *, took_ms: int) -> None:
-        """There is a connection."""
+    def connected(self, hello: Hello, *, way: str, took_ms: int) -> None:
+        """There is a connection, a `websocket`, by `http`, or to an API that is polled (`poll`)."""
 
     def disconnected(self, why: str, *, retry_ms: int) -> None:
         """There is none, and in how long the next is made."""
@@ -116,7 +116,7 @@ class Following:
         self._begun_at: str | None = None
         self._chosen: Missed | None = None
         self._heard_ms = 0
-        self._latest = _Latest()
+        self._latest = Latest()
         self.live_since_ms: int | None = None
 
     def answered(self, answer: Answer) -> None:
@@ -140,7 +140,8 @@ class Following:
             try:
                 channel = await self._connect(self._plan.start)
                 tries = 0
-                self._watcher.connected(channel, took_ms=self._clock.now_ms() - began_ms)
+                took_ms = self._clock.now_ms() - began_ms
+                self._watcher.connected(channel.hello, way=channel.way, took_ms=took_ms)
                 await self._listen(channel, pipeline)
             except _Over as over:
                 return over.bye
@@ -169,7 +170,7 @@ class Following:
     async def _listen(self, channel: Channel, pipeline: Pipeline) -> None:
         self._heard_ms = self._clock.now_ms()
         self._outbox.clear()
-        self._latest = _Latest()
+        self._latest = Latest()
         try:
             await _first_to_end(self._converse(channel, pipeline), self._send(channel), self._watch())
         finally:
@@ -183,7 +184,7 @@ class Following:
         await channel.begin(after)
         self.live_since_ms = self._clock.now_ms()
         self._begun_at, self._chosen = after, None
-        self._latest = _Latest(hello.missed if hello.missed < hello.missed_most else None, is_on=chosen == "latest")
+        self._latest = Latest(hello.missed if hello.missed < hello.missed_most else None, is_on=chosen == "latest")
         self._watcher.began(hello, chosen if hello.missed or self._plan.start.since_ms is not None else None)
         self._heard_ms = self._clock.now_ms()
         while True:
@@ -191,9 +192,9 @@ class Following:
             self._heard_ms = self._clock.now_ms()
             match message:
                 case Delivery():
-                    _hand_over(pipeline, *self._latest.take(message))
+                    hand_over(pipeline, *self._latest.take(message))
                 case Beat():
-                    _hand_over(pipeline, *self._latest.end())
+                    hand_over(pipeline, *self._latest.end())
                 case Bye(retry_ms=None):
                     raise _Over(message)
                 case Bye():
@@ -268,7 +269,7 @@ class Following:
         await self._clock.sleep_until(self._clock.now_ms() + wait_ms, asyncio.Event())
 
 
-class _Latest:
+class Latest:
     """Of what was missed the last of each object, the others being superseded.
 
     Args:
@@ -306,7 +307,8 @@ class _Latest:
         return kept, []
 
 
-def _hand_over(pipeline: Pipeline, wanted: list[Delivery], superseded: list[Delivery]) -> None:
+def hand_over(pipeline: Pipeline, wanted: list[Delivery], superseded: list[Delivery]) -> None:
+    """Have those that are wanted delivered, and the others answered as dropped."""
     for one in superseded:
         pipeline.drop(one)
     for one in wanted:
