@@ -315,6 +315,20 @@ def test_a_retry_is_one_more_attempt_now(
     assert woken == ["pending"]
 
 
+def test_the_audit_trail_says_whose_key_retried_and_canceled(call: Client, context: CallContext, delivery: Any) -> None:
+    """Once each, however often the call is repeated under its idempotency key; a refused one leaves no line."""
+    set_delivery(context, state="failed", due_ms=None)
+    url = f"/api/v1/deliveries/{delivery['id']}"
+    for _ in range(2):
+        assert call("POST", f"{url}/retry", headers={"Idempotency-Key": "once"}).status == 200
+    assert call("POST", f"{url}/cancel").status == 200
+    assert call("POST", f"{url}/cancel").status == 409
+
+    trail = call("GET", f"/api/v1/audit?object_id={delivery['id']}&order=asc").json["data"]
+    assert [one["action"] for one in trail] == ["delivery.retried", "delivery.canceled"]
+    assert {one["actor"] for one in trail} == {"configured …ests"}
+
+
 @pytest.mark.parametrize("state", ["running", "succeeded", "held"])
 def test_what_runs_is_held_or_done_is_not_retried(
     call: Client, context: CallContext, delivery: Any, state: str

@@ -182,11 +182,22 @@ def sender_api(place: Place) -> Iterator[ApiClient]:
 
 
 def _transport(place: Place, settings: Settings, ends: ExitStack) -> Transport:
+    return remote_server(place, settings) or _local(place, settings, ends)
+
+
+def remote_server(place: Place, settings: Settings | None = None) -> RemoteServer | None:
+    """The server of a place; None where it is a database.
+
+    Raises:
+        ConfigError: both a server and a database, or no URL of one.
+        RequestError: 401 where there is no key.
+    """
+    settings = settings or load({"database_url": place.database_url})
     if place.url is not None and place.database_url is not None:
         raise ConfigError("--url", "expected a server or a database; drop --url or --database-url")
     url = place.url if place.url is not None else None if place.database_url is not None else settings["url"]
     if url is None:
-        return _local(place, settings, ends)
+        return None
     key = settings[_KEYS[place.env]]
     if key is None:
         raise RequestError(
@@ -194,7 +205,7 @@ def _transport(place: Place, settings: Settings, ends: ExitStack) -> Transport:
             "not_logged_in",
             f"{SETTINGS[_KEYS[place.env]].variable} is not set: a server is asked with the API key of {place.env}",
         )
-    return _Remote(url, key, "--url" if place.url is not None else settings.resolved["url"].origin)
+    return RemoteServer(url, key, "--url" if place.url is not None else settings.resolved["url"].origin)
 
 
 def _local(place: Place, settings: Settings, ends: ExitStack) -> Transport:
@@ -235,7 +246,7 @@ def open_sender_database(settings: Settings, database_url: str | None, ends: Exi
     return database
 
 
-class _Remote:
+class RemoteServer:
     """A server over HTTP or HTTPS, a connection per request. Proxies of the environment are not used."""
 
     def __init__(self, url: str, key: str, origin: str) -> None:
@@ -252,6 +263,25 @@ class _Remote:
             print("warning: the API key goes to this server in clear: expected https://", file=sys.stderr)
 
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """One request and its whole answer."""
+        with self._asked(method, target, headers, body) as answer:
+            return Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
+
+    @contextmanager
+    def stream(self, target: str) -> Iterator[http.client.HTTPResponse]:
+        """An answer to be read as it comes.
+
+        Raises: ServerUnreachable; RequestError for any answer but 200.
+        """
+        with self._asked("GET", target, {"Accept": "text/event-stream, application/json"}, b"") as answer:
+            if answer.status != 200:
+                raise _refusal(Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read()))
+            yield answer
+
+    @contextmanager
+    def _asked(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> Iterator[http.client.HTTPResponse]:
         parts = self._parts
         connection = self._connection()
         try:
@@ -261,8 +291,7 @@ class _Remote:
                 body or None,
                 {**headers, "Authorization": f"Bearer {self._key}"},
             )
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise ServerUnreachable(

@@ -83,6 +83,7 @@ app.command(
 app.command("hookline.cli.db:db", name="db", help="The databases: upgrade, check, prune.")
 app.command("hookline.cli.status:status", name="status", help="How both ends are doing, and what needs you.")
 app.command("hookline.cli.doctor:doctor", name="doctor", help="Look for what keeps webhooks away, and say the cure.")
+app.command("hookline.cli.logs:logs", name="logs", help="What passes at both ends, as it happens.")
 app.command("hookline.cli.inbox:inbox", name="inbox", help="What arrived, what became of it, and once more.")
 app.command("hookline.cli.handlers:handlers", name="handlers", help="The app's handlers: pause, resume, forget.")
 app.command(
@@ -114,6 +115,7 @@ app.command(
     help="Compare the mirror with the source's API, say where and why they differ, and put it right.",
 )
 app.command("hookline.cli.config:config", name="config", help="Show the settings in force.")
+app.command("hookline.cli.openapi:openapi", name="openapi", help="Print the description of the sender's API.")
 app.command("hookline.cli.help:help_", name="help", help="Help for a command; exit-codes; errors.")
 app.command(
     "hookline.cli.completion:completion", name="completion", help="Completion for bash, zsh and fish: print, install."

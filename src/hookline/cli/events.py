@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import cyclopts
 from cyclopts import Parameter
 
-from hookline.cli.api_client import HERE, Place, segment, sender_api
+from hookline.cli.api_client import HERE, PAGE, ApiClient, Place, segment, sender_api
 from hookline.cli.deliveries import COLUMNS as DELIVERY_COLUMNS
 from hookline.cli.event_types import types
+from hookline.cli.exporting import FormatFlag, Output, export_rows
 from hookline.cli.parameters import AsJson
 from hookline.cli.sender_commands import FIRST, Columns, Pages, moment, payload, print_rows, show_list, words
 from hookline.cli.tables import print_json
@@ -28,34 +29,67 @@ _VERDICTS: Final[Columns] = (
 )
 
 
+_EXPORTED: Final = ("id", "event", "created_at", "data", "context")
+
+Types: TypeAlias = Annotated[str | None, Parameter("--type", help="Type names, comma separated; else every known one.")]
+Since: TypeAlias = Annotated[str | None, Parameter(help="Created since: a time, or how long ago: 15m, 2h, 3d.")]
+Until: TypeAlias = Annotated[str | None, Parameter(help="Created before.")]
+Organization: TypeAlias = Annotated[str | None, Parameter(help="Only those of this organization.")]
+
+
+def _query(
+    api: ApiClient, types: str | None, since: str | None, until: str | None, organization: str | None
+) -> dict[str, Any]:
+    """What the feed is asked for."""
+    named = words(types) or [item["name"] for item in api.get("/api/v1/event_types")["data"]]
+    return {
+        "events": ",".join(named),
+        "range_start": moment("--since", since),
+        "range_end": moment("--until", until),
+        "organization_id": organization,
+    }
+
+
 @events.command(name="list")
 def list_(
     *,
-    types: Annotated[str | None, Parameter("--type", help="Type names, comma separated; else every known one.")] = None,
-    since: Annotated[str | None, Parameter(help="Created since: a time, or how long ago: 15m, 2h, 3d.")] = None,
-    until: Annotated[str | None, Parameter(help="Created before.")] = None,
-    organization: Annotated[str | None, Parameter(help="Only those of this organization.")] = None,
+    types: Types = None,
+    since: Since = None,
+    until: Until = None,
+    organization: Organization = None,
     pages: Pages = FIRST,
     place: Place = HERE,
     as_json: AsJson = False,
 ) -> None:
     """Oldest first, in the order of the feed."""
     with sender_api(place) as api:
-        named = words(types) or [item["name"] for item in api.get("/api/v1/event_types")["data"]]
         show_list(
             api,
             "/events",
             _COLUMNS,
-            query={
-                "events": ",".join(named),
-                "range_start": moment("--since", since) if pages.after is None else None,
-                "range_end": moment("--until", until),
-                "organization_id": organization,
-            },
+            query=_query(api, types, since if pages.after is None else None, until, organization),
             pages=pages,
             as_json=as_json,
             empty="no events",
         )
+
+
+@events.command
+def export(
+    *,
+    types: Types = None,
+    since: Since = None,
+    until: Until = None,
+    organization: Organization = None,
+    format_: FormatFlag = "jsonl",
+    output: Output = None,
+    place: Place = HERE,
+) -> None:
+    """Write events out as they are sent, oldest first, in the order of the feed: personal data."""
+    with sender_api(place) as api:
+        query = {**_query(api, types, since, until, organization), "limit": PAGE}
+        rows = (event for page in api.pages("/events", query) for event in page["data"])
+        export_rows(_EXPORTED, rows, format_, output, what="events")
 
 
 @events.command

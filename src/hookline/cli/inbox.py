@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -11,10 +11,12 @@ import cyclopts
 from cyclopts import Parameter
 
 from hookline.cli import Exit, fail
+from hookline.cli.exporting import ROWS_AT_ONCE, FormatFlag, Output, export_rows
 from hookline.cli.parameters import AsJson
 from hookline.cli.receiver_app import AppName, DatabaseUrl, SourceName, receiver_in_force
 from hookline.cli.tables import print_json, print_table, printable, time_of
 from hookline.errors import ConfigError
+from hookline.receiver.app import Receiver
 from hookline.receiver.inbox_search import NEWEST, PAGE
 from hookline.receiver.model import InboxEntry, RunRow
 from hookline.receiver.replay import LAST, Mode, Selection
@@ -22,7 +24,12 @@ from hookline.wire.timestamps import moment_ms
 
 inbox = cyclopts.App(name="inbox", help="What arrived, what became of it, and once more.")
 
+MOST_NOTE: Final = 500
 DAY_MS: Final = 86_400_000
+_EXPORTED: Final = (
+    *("seq", "source", "event_id", "type", "state", "reason", "received_at", "finished_at", "due_at", "duplicates"),
+    *("conflicts", "via", "kept"),
+)
 
 
 @inbox.command(name="list")
@@ -53,6 +60,46 @@ def list_(
         print_json([_entry(entry) for entry in entries])
     else:
         _print_entries(entries, empty="no entries")
+
+
+@inbox.command
+def export(
+    *,
+    state: Annotated[str | None, Parameter(help="Only these, as for `inbox list`.")] = None,
+    bodies: Annotated[bool, Parameter(negative=(), help="With the bodies as text: personal data.")] = False,
+    format_: FormatFlag = "jsonl",
+    output: Output = None,
+    source: SourceName = None,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Write entries out, the newest first."""
+    with receiver_in_force(app, database_url) as receiver:
+        rows = _exported(receiver, source, state, bodies=bodies)
+        export_rows((*_EXPORTED, "body") if bodies else _EXPORTED, rows, format_, output, what="entries")
+
+
+def _exported(receiver: Receiver, source: str | None, state: str | None, *, bodies: bool) -> Iterator[dict[str, Any]]:
+    """A page and its bodies in each look, so that no snapshot of the database is held for as long as it takes."""
+    if bodies and source is None:  # an event's id names a body within its source alone
+        with receiver.look() as (queries, connection):
+            known = queries.sources(connection)
+        for one in known:
+            yield from _exported(receiver, one, state, bodies=bodies)
+        return
+    before = NEWEST
+    while True:
+        with receiver.look(source) as (queries, connection):
+            entries = queries.entries(connection, state=state, before_seq=before, limit=ROWS_AT_ONCE)
+            rows = [_entry(entry) for entry in entries]
+            if bodies:
+                for entry, row in zip(entries, rows, strict=True):
+                    raw = queries.body(connection, entry.event_id) if entry.has_body else None
+                    row["body"] = None if raw is None else raw.decode("utf-8", "replace")
+        yield from rows
+        if len(entries) < ROWS_AT_ONCE:
+            return
+        before = entries[-1].seq
 
 
 @inbox.command
@@ -325,6 +372,81 @@ def replay(
         print(f"replayed {entries} of {count} entries; runs made due: {runs}; failed: {failed}{gone}")
     missing = len(event_ids) - count if event_ids and selection == Selection(event_ids=event_ids) else 0
     return Exit.PARTLY_DONE if told["failed"] or missing > 0 else Exit.OK
+
+
+@inbox.command
+def drop(
+    *event_ids: str,
+    note: str,
+    source: SourceName = None,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Have dead entries ignored from now on, with a note that is kept beside them. Exit 6 where only some are dead.
+
+    Parameters
+    ----------
+    event_ids:
+        Ids of events.
+    note:
+        Why, in at most 500 characters.
+    """
+    if not 0 < len(note.strip()) <= MOST_NOTE:
+        raise ConfigError("--note", f"expected why, in 1 to {MOST_NOTE} characters")
+    with receiver_in_force(app, database_url) as receiver:
+        worker = receiver.worker()
+        with receiver.look(source) as (queries, connection):
+            sources = queries.sources(connection)
+
+        def dropped(event_id: str) -> bool:
+            return sum(worker.drop_entry(one, event_id, note.strip()) for one in sources) > 0
+
+        return _each(event_ids, dropped, "dropped", "no dead entry of that id is there to drop", as_json)
+
+
+@inbox.command
+def replays(
+    *,
+    before: int = LAST,
+    limit: int = PAGE,
+    app: AppName = None,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """The replays of entries and what they came to, the newest first.
+
+    Parameters
+    ----------
+    before:
+        Go on below this number.
+    limit:
+        How many at most.
+    """
+    with receiver_in_force(app, database_url) as receiver, receiver.look() as (queries, connection):
+        found = queries.replays(connection, before_row=before, limit=limit)
+    if as_json:
+        print_json([{**asdict(one), "created_at": time_of(one.created_ms)} for one in found])
+        return
+    print_table(
+        ("REPLAY", "SOURCE", "MODE", "HANDLER", "STATE", "ENTRIES", "RUNS", "FAILED", "GONE", "BEGAN"),
+        (
+            (
+                one.row_id,
+                one.source,
+                one.mode,
+                one.handler,
+                "running" if one.finished_ms is None else "finished",
+                one.entries,
+                one.runs,
+                one.failed,
+                one.gone,
+                time_of(one.created_ms),
+            )
+            for one in found
+        ),
+        empty="no replays",
+    )
 
 
 @inbox.command

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import IO, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
 
 from hookline.cli import Exit, fail
+from hookline.cli.exporting import FormatFlag, Output, export_rows
 from hookline.cli.parameters import AsJson
 from hookline.config import SETTINGS, load
 from hookline.errors import ConfigError, StorageError
@@ -37,8 +35,6 @@ from hookline.wire.timestamps import format_ms, parse_us
 mirror = cyclopts.App(name="mirror", help="Show what the mirror holds, and why.")
 
 _PACKAGE = "hookline.receiver"
-
-Format: TypeAlias = Literal["csv", "jsonl"]
 
 DatabaseUrl = Annotated[str | None, Parameter("--database-url", help="Else HOOKLINE_DATABASE_URL.")]
 Source = Annotated[str | None, Parameter(help="Of this source alone; else of all.")]
@@ -149,28 +145,21 @@ def export(
     resource: str,
     /,
     *,
-    to: Annotated[Path | None, Parameter(help="Write to this file; else to standard output.")] = None,
-    format_: Annotated[Format, Parameter("--format", help="csv with a head line, or jsonl: an object a line.")] = "csv",
+    format_: FormatFlag = "csv",
+    output: Output = None,
     dead: Annotated[bool, Parameter("--all", negative=(), help="Also what is dead or hidden.")] = False,
     source: Source = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Write out the rows of a resource, in order of their ids, as they are at one moment: personal data."""
     names = ("source", *column_names(resource))
-    with _opened(database_url) as (verbs, connection), contextlib.ExitStack() as files:
-        out = sys.stdout if to is None else files.enter_context(_writable(to))
+    with _opened(database_url) as (verbs, connection):
         rows = (
             {"source": one, **row}
             for one in _sources(verbs, connection, source)
             for row in MirrorQueries(verbs, one).all_rows(connection, resource, is_live=not dead)
         )
-        if format_ == "jsonl":
-            for row in rows:
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
-            return
-        writer = csv.DictWriter(out, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        export_rows(names, rows, format_, output, what=resource)
 
 
 @mirror.command
@@ -324,13 +313,6 @@ def _source_of(
         if len(names) > 1:
             raise ConfigError(flag, f"{id_} is the id of several: name one of {', '.join(names)}")
     return found[0] if found else None
-
-
-def _writable(file: Path) -> IO[str]:
-    try:
-        return file.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise ConfigError("--to", f"{file} cannot be written: {error.strerror}") from None
 
 
 def _not_found(message: str, *, as_json: bool) -> int:

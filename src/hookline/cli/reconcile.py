@@ -13,14 +13,15 @@ from cyclopts import Parameter
 
 from hookline.cli import Exit, fail, talk
 from hookline.cli.parameters import AsJson
+from hookline.cli.progress import Following
 from hookline.cli.receiver_app import AppName, DatabaseUrl, receiver_in_force
 from hookline.cli.reconciling import (
-    Follower,
     print_applied,
     print_items,
     print_pass,
     print_passes,
     print_values,
+    tell_pass,
 )
 from hookline.cli.tables import print_json
 from hookline.errors import ConfigError
@@ -283,7 +284,10 @@ def _run(
         if known is None or not reconciler.passes.resume(pass_id, allow_mass_delete=allow_mass_delete):
             raise ConfigError("--resume", f"no pass {pass_id} that runs or has stopped: `hookline reconcile list`")
     try:
-        return reconciler.follow(pass_id, tell=None if as_json else Follower().tell)
+        if as_json:
+            return reconciler.follow(pass_id, tell=None)
+        with Following("objects", at_once=True) as following:
+            return reconciler.follow(pass_id, tell=lambda progress: tell_pass(following, progress))
     except KeyboardInterrupt:
         talk(
             f"\ninterrupted; a worker goes on with pass {pass_id} where it stands, or: "

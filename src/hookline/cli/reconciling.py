@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from hookline.cli.tables import print_facts, print_lines, print_table, printable, time_of
 from hookline.receiver.drift_words import cause_of, clock_span, progress_in_words
 
 if TYPE_CHECKING:
+    from hookline.cli.progress import Following
     from hookline.receiver.drift import DriftItem
     from hookline.receiver.pass_store import Pass
     from hookline.receiver.passes import Progress
 
-LINE_EVERY_S: Final = 10.0
 
-
-class Follower:
-    """Says how a pass stands on stderr: one line that is rewritten on a terminal, elsewhere one every ten seconds."""
-
-    def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
-        self._told_s: float | None = None
-        self._width = 0
-
-    def tell(self, progress: Progress) -> None:
-        """Say it, if it is time to."""
-        now_s = time.monotonic()
-        has_ended = progress.pass_.state != "running"
-        if not self._is_terminal and self._told_s is not None and now_s - self._told_s < LINE_EVERY_S:
-            return
-        if not self._is_terminal and has_ended:
-            return
-        self._told_s = now_s
-        text = printable(progress_in_words(progress))
-        if self._is_terminal:
-            print(f"\r{text:<{self._width}}", end="\n" if has_ended else "", file=sys.stderr, flush=True)
-            self._width = len(text)
-        else:
-            print(text, file=sys.stderr, flush=True)
+def tell_pass(following: Following, progress: Progress) -> None:
+    """Say how a pass stands."""
+    if progress.pass_.state == "running":
+        seen = sum(one.seen for one in progress.listings)
+        following.tell(seen, said=printable(progress_in_words(progress)))
 
 
 def print_applied(pass_: Pass) -> None:

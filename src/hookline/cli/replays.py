@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from cyclopts import Parameter
 from hookline.cli import Exit, talk
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.parameters import AsJson
+from hookline.cli.progress import Following
 from hookline.cli.sender_commands import (
     FIRST,
     Columns,
@@ -34,7 +34,6 @@ replays = cyclopts.App(name="replays", help="Send events of the past again: coun
 
 ROOT: Final = "/api/v1/replays"
 LOOK_EVERY_S: Final = 1.0
-TELL_EVERY_S: Final = 10.0
 _COLUMNS: Final[Columns] = (
     ("REPLAY", "id"),
     ("STATE", "state"),
@@ -170,15 +169,12 @@ def start(api: ApiClient, flags: ReplayFlags, *, since: str | None, states: Sequ
 
 def _followed(api: ApiClient, replay: dict[str, Any]) -> dict[str, Any]:
     """The replay once it is finished. Interrupting this leaves the replay at work, and says so."""
-    told_s = time.monotonic()
     try:
-        while replay["finished_at"] is None:
-            time.sleep(LOOK_EVERY_S)
-            replay = api.get(f"{ROOT}/{replay['id']}")
-            if sys.stderr.isatty() or time.monotonic() - told_s >= TELL_EVERY_S:
-                told_s = time.monotonic()
-                end = "\r" if sys.stderr.isatty() else "\n"
-                print(f"{replay['made']} of {replay['total']} made", end=end, file=sys.stderr, flush=True)
+        with Following("deliveries made") as following:
+            while replay["finished_at"] is None:
+                time.sleep(LOOK_EVERY_S)
+                replay = api.get(f"{ROOT}/{replay['id']}")
+                following.tell(replay["made"], replay["total"])
     except KeyboardInterrupt:
         talk(f"\nit goes on; look at it with: hookline replays show {replay['id']}")
         raise

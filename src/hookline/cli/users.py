@@ -6,6 +6,7 @@ import getpass
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import cyclopts
 from cyclopts import Parameter
@@ -32,6 +33,14 @@ users.command(sessions)
 DatabaseUrl: TypeAlias = Annotated[
     str | None,
     Parameter("--database-url", help="The database the accounts are in. Else the sender's, or the receiver's."),
+]
+At: TypeAlias = Annotated[
+    str | None,
+    Parameter(
+        "--at",
+        help="Where the server is reached, as http://127.0.0.1:9000, where `serve` was given another port by a flag; "
+        "else HOOKLINE_DASHBOARD_PUBLIC_URL, or host and port of the settings.",
+    ),
 ]
 _ACTOR: Final = "command"
 
@@ -63,6 +72,7 @@ def add(
     ask_password: Annotated[
         bool, Parameter("--ask-password", negative=(), help="Ask for a password, or read it from standard input.")
     ] = False,
+    at: At = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
@@ -80,7 +90,7 @@ def add(
     with ExitStack() as ends:
         accounts = opened_accounts(settings, database_url, ends)
         user = accounts.add_user(name, role, password=secret, actor=_ACTOR)
-        link = None if secret is not None else _link(settings, accounts.make_link(user.name, actor=_ACTOR))
+        link = None if secret is not None else _link(settings, accounts.make_link(user.name, actor=_ACTOR), at)
     if as_json:
         print_json({**_shown(user), "link": link})
     else:
@@ -174,7 +184,9 @@ def remove(name: str, /, *, yes: Yes = False, database_url: DatabaseUrl = None, 
 
 
 @users.command
-def link(name: str | None = None, /, *, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+def link(
+    name: str | None = None, /, *, at: At = None, database_url: DatabaseUrl = None, as_json: AsJson = False
+) -> None:
     """Print a link, good once and for a day: in it a user chooses a password, or the first account is made.
 
     Parameters
@@ -189,9 +201,9 @@ def link(name: str | None = None, /, *, database_url: DatabaseUrl = None, as_jso
     if token is None:
         raise ConfigError("NAME", "expected a name, since somebody has an account: `hookline users list`")
     if as_json:
-        print_json({"name": name, "link": _link(settings, token)})
+        print_json({"name": name, "link": _link(settings, token, at)})
     else:
-        _print_link(_link(settings, token))
+        _print_link(_link(settings, token, at))
 
 
 @sessions.default
@@ -308,7 +320,12 @@ def _password() -> str:
     return first
 
 
-def _link(settings: Settings, token: str) -> str:
+def _link(settings: Settings, token: str, at: str | None) -> str:
+    if at is not None:
+        parts = urlsplit(at)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ConfigError("--at", "expected where the server is reached, as http://127.0.0.1:9000")
+        return f"{at.rstrip('/')}{ROOT}/first?token={token}"
     config = settings.serve()
     scheme = "https" if config.tls_cert else "http"
     host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host  # noqa: S104 - told to a person

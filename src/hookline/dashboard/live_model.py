@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hookline.wire.catalogue import matches
 from hookline.wire.object_ids import object_of
@@ -119,6 +119,46 @@ class Chosen:
         said += [part for one in row.tries for part in (one.id, one.endpoint_id, one.endpoint_url)]
         said += [entry.source for entry in row.entries]
         return self.text.casefold() in "\n".join(said).casefold()
+
+
+def lines_of(row: Row) -> list[dict[str, Any]]:
+    """A row as a log has it: a line for the event, each delivery that is shown singly, and each entry; by their times.
+
+    `at_ms` is when it came to be as the line says; `lane` is `events`, `sender` or `receiver`.
+    """
+    named = {"event_id": row.event_id, "event": row.type, "object_id": row.object_id}
+    lines: list[dict[str, Any]] = []
+    if row.feed_seq is not None:
+        lines.append({"at_ms": row.at_ms, "lane": "events", **named, "environment": row.environment})
+    lines += [
+        {
+            "at_ms": one.updated_ms,
+            "lane": "sender",
+            **named,
+            "environment": row.environment,
+            "delivery_id": one.id,
+            "endpoint_url": one.endpoint_url,
+            "state": sent_word(one),
+            "attempt": one.attempt,
+            "status": one.status,
+            "duration_ms": one.duration_ms,
+            "reason": one.reason,
+        }
+        for one in row.tries
+    ]
+    lines += [
+        {
+            "at_ms": entry.finished_ms or entry.received_ms,
+            "lane": "receiver",
+            **named,
+            "source": entry.source,
+            "via": entry.via,
+            "state": entry.state,
+            "reason": entry.reason,
+        }
+        for entry in row.entries
+    ]
+    return sorted(lines, key=lambda line: line["at_ms"])
 
 
 class Window:

@@ -13,6 +13,7 @@ from hookline.errors import RequestError
 from hookline.sender.api_parts import (
     BEARER,
     Action,
+    Actor,
     Caller,
     Context,
     Event,
@@ -228,11 +229,13 @@ def get_delivery(context: Context, environment: Caller, delivery_id: str) -> dic
     response_model=OwnDelivery,
     responses=answers(404, 409, 410),
 )
-def retry(context: Context, environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
+def retry(context: Context, environment: Caller, actor: Actor, delivery_id: str, used: Action) -> dict[str, Any]:
     """One more attempt now; it uses no slot of the schedule."""
     now_ms = context.clock.now_ms()
     delivery = context.database.run(
-        lambda tx: retry_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used)
+        lambda tx: retry_delivery(
+            tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used, actor=actor
+        )
     )
     context.database.notify(DELIVERIES_CHANNEL)
     return delivery_shown(delivery)
@@ -245,12 +248,14 @@ def retry(context: Context, environment: Caller, delivery_id: str, used: Action)
     response_model=OwnDelivery,
     responses=answers(404, 409),
 )
-def cancel(context: Context, environment: Caller, delivery_id: str, used: Action) -> dict[str, Any]:
+def cancel(context: Context, environment: Caller, actor: Actor, delivery_id: str, used: Action) -> dict[str, Any]:
     """Cancel a delivery that waits or is held."""
     now_ms = context.clock.now_ms()
     return delivery_shown(
         context.database.run(
-            lambda tx: cancel_delivery(tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used)
+            lambda tx: cancel_delivery(
+                tx, context.store, environment, delivery_id, now_ms=now_ms, idempotency=used, actor=actor
+            )
         )
     )
 

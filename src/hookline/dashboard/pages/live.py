@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from hookline.dashboard.formats import exact, span, visible
 from hookline.dashboard.frame import Call, FormProblems, Page, Shown
-from hookline.dashboard.live_model import GOT_WORDS, SENT_WORDS, Chosen, Cursor, Row, sent_word
+from hookline.dashboard.live_model import GOT_WORDS, SENT_WORDS, Chosen, Cursor, Row, lines_of, sent_word
 from hookline.dashboard.live_stream import LiveStream
 from hookline.dashboard.sessions import session_token
 from hookline.wire.catalogue import is_pattern
@@ -43,7 +43,7 @@ def live(call: Call) -> Shown:
     return Shown(
         "live.html",
         "Live",
-        {"rows": [_shown(call, row) for row in rows], "cursor": str(cursor), "filter": asked},
+        {"rows": [_told(call, row) for row in rows], "cursor": str(cursor), "filter": asked},
         {
             "problems": problems,
             "stream": call.link("live_stream", query=kept),
@@ -69,7 +69,7 @@ def stream(call: Call) -> Response:
         after,
         clock=call.parts.clock,
         may_listen=lambda: _may_listen(call),
-        shown=lambda row: _shown(call, row),
+        shown=lambda row: _told(call, row),
     )
 
 
@@ -89,6 +89,11 @@ def _chosen(call: Call) -> tuple[Chosen, FormProblems]:
         message = "expected a type, or a pattern as in dsync.* or *"
         problems = FormProblems({"type": message}, summary="The filter cannot be read")
     return Chosen(asked["type"], asked["object"], asked["status"], asked["q"], call.viewer.environment), problems
+
+
+def _told(call: Call, row: Row) -> dict[str, Any]:
+    """As it is asked for: to be shown, or with `form=lines` as `hookline logs tail` prints it."""
+    return {"lines": lines_of(row)} if call.query.get("form") == "lines" else _shown(call, row)
 
 
 def _shown(call: Call, row: Row) -> dict[str, Any]:

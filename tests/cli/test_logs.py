@@ -1,0 +1,146 @@
+"""`hookline logs tail`: what was and what comes, from the database here and from a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.test_sender_commands import Run, command, served, settings  # noqa: F401 - fixtures
+from tests.sender.test_app import Sink
+
+from hookline import Receiver
+from hookline.cli import Exit
+from hookline.testing import sample_event, signed_request
+
+SECRET = "a_secret_of_the_tests_of_logs_0123"
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+    yield sink
+    sink.close()
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def publish(run: Run, type_: str = "invoice.paid", **data: object) -> str:
+    """An event's id."""
+    Path("data.json").write_text(json.dumps(data), encoding="utf-8")
+    return run("events", "publish", type_, "data.json").out.strip()
+
+
+@pytest.fixture
+def world(command: Run) -> dict[str, str]:  # noqa: F811
+    """A sender with a held delivery, and an inbox with an entry."""
+    assert command("db", "upgrade").code == Exit.OK
+    made = command("endpoints", "create", "http://127.0.0.1:9/", "--events", "invoice.*", "--json").json["id"]
+    command("endpoints", "pause", made)
+    event = publish(command, id="invoice_1")
+    with Receiver("sqlite:///hookline.db", secrets=[SECRET]) as receiver:
+        event_sent = sample_event("dsync.user.created")
+        request = signed_request(event_sent, SECRET, timestamp_ms=receiver.clock.now_ms())
+        status, *_ = receiver.receive("POST", "/webhooks", request.headers, request.body, peer="127.0.0.1")
+        assert status == 200
+    return {"event": event, "endpoint": made}
+
+
+def test_what_was(command: Run, world: dict[str, str]) -> None:  # noqa: F811
+    """The newest lines of all lanes, or of some; filtered by type, object and status; as JSON and as text."""
+    told = lines(command("logs", "tail", "--no-follow", "--json").out)
+    text = command("logs", "tail", "--no-follow").out
+
+    assert {(one["lane"], one.get("state")) for one in told} == {
+        ("events", None),
+        ("sender", "held"),
+        ("receiver", "waiting"),
+    }
+    assert [one["at"] for one in told] == sorted(one["at"] for one in told)
+    assert len(text.splitlines()) == len(told)
+    assert f"sender    invoice.paid                  {world['event']}  held" in text
+    for arguments, count in (
+        (("--sender",), 1),
+        (("--sender", "--events"), 2),
+        (("--type", "dsync.*"), 1),
+        (("--status", "held"), 1),
+        (("--status", "5xx"), 0),
+        (("--object", "invoice_1"), 2),
+        (("--last", "1"), 1),
+        (("--last", "0"), 0),
+    ):
+        assert len(lines(command("logs", "tail", "--no-follow", "--json", *arguments).out)) == count, arguments
+
+
+def test_what_comes(
+    command: Run,  # noqa: F811
+    world: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is published while it is followed, each change a line, until it is interrupted: exit 130."""
+    told: list[dict[str, Any]] = []
+
+    def tell(line: dict[str, Any]) -> None:
+        told.append(line)
+        if len(told) > 1:
+            raise KeyboardInterrupt
+        publish(command, "invoice.sent")
+
+    monkeypatch.setattr("hookline.cli.logs.print_json", tell)
+    said = command("logs", "tail", "--json", "--last", "1", "--sender")
+
+    assert said.code == Exit.INTERRUPTED
+    assert [(one["event"], one["state"]) for one in told] == [("invoice.paid", "held"), ("invoice.sent", "held")]
+
+
+def test_of_a_server(
+    command: Run,  # noqa: F811
+    served: str,  # noqa: F811
+    sink: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With its URL and key: what was, then what comes; by what endpoints answered; a wrong key is told at once."""
+    monkeypatch.setenv("HOOKLINE_URL", served)
+    first = publish(command)
+    sink.statuses = [200, 503]
+    assert command("endpoints", "create", sink.url, "--events", "*").code == Exit.OK
+    told: list[dict[str, Any]] = []
+
+    def tell(line: dict[str, Any]) -> None:
+        told.append(line)
+        raise KeyboardInterrupt
+
+    was = lines(command("logs", "tail", "--no-follow", "--json").out)
+    publish(command, "invoice.accepted")
+    sink.wait_for(1)
+    publish(command, "invoice.refused")
+    monkeypatch.setattr("hookline.cli.logs.print_json", tell)
+    ended = command("logs", "tail", "--json", "--status", "5xx")
+    monkeypatch.setenv("HOOKLINE_API_KEY", "production_key_of_somebody_else")
+
+    assert [one["event_id"] for one in was] == [first]
+    assert ended.code == Exit.INTERRUPTED
+    assert [(one["lane"], one["event"], one["status"], one["state"]) for one in told] == [
+        ("sender", "invoice.refused", 503, "failed")
+    ]
+    assert command("logs", "tail").code == Exit.NOT_LOGGED_IN
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--status", "great"), "--status: expected an answer as 500 or 5xx"),
+        (("--type", "ds*nc"), "--type: expected a type"),
+        ((), "expected a database of a sender or a receiver"),
+    ],
+)
+def test_usage(command: Run, arguments: tuple[str, ...], said: str) -> None:  # noqa: F811
+    """Exit 2, before anything is read."""
+    ended = command("logs", "tail", *arguments)
+
+    assert ended.code == Exit.USAGE
+    assert said in ended.err
