@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from hookline.cli import Exit
 from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.listen_flags import Ends, EnvFile, Line, Reach, Resigning, What
-from hookline.cli.listen_run import Output, Showing, View, exit_code, forwarder_to, run_listening
+from hookline.cli.listen_run import Output, Showing, View, exit_code, forwarder_to, output_of, run_listening
 from hookline.cli.listen_workos import SourceMemory, poll_workos
 from hookline.cli.parameters import AsJson
 from hookline.cli.tables import print_json
@@ -82,7 +82,8 @@ def listen(
     record:
         Keep each request and its answer in this folder, for `hookline replay`.
     output:
-        A line each way, or NDJSON as with --json.
+        A full screen, a line each way, or NDJSON as with --json; by default the first on a terminal, and the second
+        elsewhere.
     """
     from hookline.relay.forward import forward_url
 
@@ -95,13 +96,15 @@ def listen(
         return _tell_secret(name, its_secret, env_file, as_json=as_json)
     if forward_to is None:
         raise ConfigError("--forward-to", "expected the app's URL, as localhost:8000/webhooks")
-    as_json = as_json or output == "json"
+    shown = output_of(output, as_json=as_json)
     plan, url, secret = what.plan(waits=reach.wait), forward_url(forward_to), resigning.secret()
-    showing = Showing("json" if as_json else "compact", ends.until(), line.fate(), record)
+    showing = Showing(shown, ends.until(), line.fate(), record, env_file.app_secrets(settings))
     if memory is not None:
         env_file.write(memory.secret)
         return asyncio.run(poll_workos(memory, plan, url, secret, showing, reach))
     with _server(place, settings, plan.start.name) as server:
+        root = f"{server.url}/dashboard/{place.env}/events/"
+        showing = replace(showing, link=lambda event_id: root + segment(event_id))
         return asyncio.run(_listen(server, plan, _Target(url, secret, place.env), showing, reach, env_file))
 
 

@@ -19,15 +19,17 @@ from cyclopts.validators import Number
 
 from hookline.cli import may_ask, talk
 from hookline.cli.env_file import NAME as VARIABLE
-from hookline.cli.env_file import set_variable
+from hookline.cli.env_file import set_variable, variable_in
 from hookline.cli.sender_commands import moment, seconds, words
 from hookline.cli.signing_secrets import signing_secrets
 from hookline.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
+    from hookline.config import Settings
     from hookline.relay.client import Way
     from hookline.relay.following import Plan
     from hookline.relay.listening import Until
+    from hookline.wire.explain import NamedSecret
 
 Flag: TypeAlias = Annotated[bool, Parameter(negative=())]
 
@@ -150,6 +152,16 @@ class EnvFile:
         """ConfigError where there can be no such variable."""
         if VARIABLE.fullmatch(self.env_name) is None:
             raise ConfigError("--env-name", "expected the name of a variable: letters, digits and _")
+
+    def app_secrets(self, settings: Settings) -> list[NamedSecret]:
+        """What the app most likely verifies with: the webhook secrets in force here, and the variable in the file."""
+        from hookline.wire.explain import NamedSecret
+
+        known = [NamedSecret("HOOKLINE_WEBHOOK_SECRETS", one) for one in settings["webhook_secrets"] or ()]
+        file = self.write_env or Path(".env")
+        if self.write_env is None and (kept := variable_in(file, self.env_name)) is not None:
+            known += [NamedSecret(f"{self.env_name} in {file}", one.strip()) for one in kept.split(",")]
+        return known
 
     def write(self, secret: str) -> None:
         """Write it, if it is to be written, and say so."""

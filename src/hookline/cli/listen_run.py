@@ -4,34 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from hookline.cli import Exit, fail, may_ask
+from hookline.cli import MANNER, Exit, fail, may_ask
+from hookline.errors import ConfigError
 
 if TYPE_CHECKING:
+    from hookline.cli.listen_screen import ScreenView
     from hookline.cli.listen_view import Head, JsonView, LinesView
     from hookline.loop import Clock
     from hookline.relay.forward import Forwarder
     from hookline.relay.listening import Feed, Outcome, Until
-    from hookline.relay.pipeline import Signing
+    from hookline.relay.pipeline import Item, Signing
+    from hookline.wire.explain import Explanation, NamedSecret
 
-Output: TypeAlias = Literal["compact", "json"]
-View: TypeAlias = "JsonView | LinesView"
+Output: TypeAlias = Literal["interactive", "compact", "json"]
+View: TypeAlias = "JsonView | LinesView | ScreenView"
 
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """How it is shown, what befalls requests, where they are kept, and when it ends."""
+    """How it is shown, what befalls requests, where they are kept, and when it ends.
+
+    Attributes:
+        app_secrets: what the app is known to verify with, to explain a refusal by.
+        link: where a dashboard shows an event, by its id; None without one.
+    """
 
     output: Output
     until: Until
     fate: Callable[[], tuple[int, ...]] | None = None
     record: Path | None = None
+    app_secrets: Sequence[NamedSecret] = field(default=(), repr=False)
+    link: Callable[[str], str] | None = None
+
+
+def output_of(output: Output | None, *, as_json: bool) -> Output:
+    """How to show it: as asked for, else a full screen where both ends of it are a terminal.
+
+    Raises:
+        ConfigError: a full screen was asked for, and there is none.
+    """
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    if output == "interactive" and not is_terminal:
+        raise ConfigError("--output", "expected a terminal to show a full screen on; compact and json need none")
+    if as_json:
+        return "json"
+    return output or ("interactive" if is_terminal and MANNER.get().asks else "compact")
 
 
 async def run_listening(
@@ -49,24 +75,56 @@ async def run_listening(
     from hookline.relay.record import Recording
 
     record = None if showing.record is None else Recording(showing.record, forwarder.url).keep
-    is_up = await forwarder.is_up()
-    view: View = JsonView() if showing.output == "json" else LinesView(head, is_up=is_up, can_ask=may_ask())
+    view = await _view(forwarder, signing, head, showing)
     feed = make_feed(view, signing)
     pipeline = Pipeline(
         forwarder, signing, watcher=view, answered=feed.answered, clock=clock, fate=showing.fate, record=record
     )
     listening = Listening(feed, pipeline, clock=clock, until=showing.until)
-    with _ended_by_signals(listening.quit):
+    async with AsyncExitStack() as around:
+        if not isinstance(view, (JsonView, LinesView)):
+            await around.enter_async_context(view.shown(listening))
+        around.enter_context(_ended_by_signals(lambda: listening.quit("interrupted")))
         outcome = await listening.run()
     view.ended(outcome)
     return outcome
 
 
+async def _view(forwarder: Forwarder, signing: Signing, head: Head, showing: Showing) -> View:
+    from hookline.cli.listen_view import JsonView, LinesView
+    from hookline.relay.hints import explained
+
+    if showing.output == "json":
+        return JsonView()
+    is_up = await forwarder.is_up()
+    if showing.output == "compact":
+        return LinesView(head, is_up=is_up, can_ask=may_ask())
+    from hookline.cli.listen_screen import ScreenView  # a terminal's, which Windows has otherwise
+
+    def explain(item: Item) -> Explanation:
+        return explained(
+            item.sent,
+            item.delivery.body,
+            listener_secret=signing.app_secret or signing.secret,
+            app_secrets=showing.app_secrets,
+            now_ms=item.sent_ms or 0,
+        )
+
+    link = showing.link
+    return ScreenView(
+        head,
+        is_up=is_up,
+        explain=explain,
+        app_secrets=[one.name for one in showing.app_secrets],
+        link=None if link is None else lambda item: link(item.delivery.event_id),
+    )
+
+
 def exit_code(outcome: Outcome, name: str, *, as_json: bool) -> int:
     """What the command leaves its caller with."""
     if outcome.bye is None:
-        if outcome.ending == "quit":
-            return Exit.INTERRUPTED
+        if outcome.ending in ("quit", "interrupted"):
+            return Exit.OK if outcome.ending == "quit" else Exit.INTERRUPTED
         return Exit.FAILED if outcome.totals.failed else Exit.OK
     reason, told, code = outcome.bye.reason, outcome.bye.message, Exit.FAILED
     if reason == "elsewhere":

@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 
 from hookline.cli import talk
 from hookline.cli.listen_flags import Flag, Line
-from hookline.cli.listen_run import Output, Showing, exit_code, forwarder_to, run_listening
+from hookline.cli.listen_run import Output, Showing, exit_code, forwarder_to, output_of, run_listening
 from hookline.cli.parameters import AsJson
 from hookline.cli.saved_request import read_saved_request
 from hookline.cli.signing_secrets import signing_secrets
@@ -70,8 +70,9 @@ def replay(
     secret = None if as_recorded else signing_secrets(secret_env, secret_file)[0]
     deliveries = [_delivery(file) for file in recorded(requests)]
     talk(f"{len(deliveries)} requests to {url}")
-    as_json = as_json or output == "json"
-    showing = Showing("json" if as_json else "compact", Until(count=len(deliveries)), line.fate(), record)
+    showing = Showing(
+        output_of(output or "compact", as_json=as_json), Until(count=len(deliveries)), line.fate(), record
+    )
     return asyncio.run(_replay(requests, deliveries, url, secret, timeout, showing))
 
 

@@ -10,7 +10,7 @@ from hookline.loop import Clock
 from hookline.relay.frames import Answer, Bye
 from hookline.relay.pipeline import Pipeline, Totals
 
-Ending: TypeAlias = Literal["enough", "idle", "quit", "over"]
+Ending: TypeAlias = Literal["enough", "idle", "quit", "interrupted", "over"]
 
 _LOOK_MS: Final = 250
 
@@ -60,27 +60,28 @@ class Listening:
         self._feed = feed
         self._clock = clock
         self._until = until
-        self._quit = asyncio.Event()
+        self._quit: asyncio.Future[Ending] | None = None
 
-    def quit(self) -> None:
-        """End it; what is being posted is not waited for."""
-        self._quit.set()
+    def quit(self, ending: Ending = "quit") -> None:
+        """End it, once it runs; what is being posted is not waited for."""
+        if self._quit is not None and not self._quit.done():
+            self._quit.set_result(ending)
 
     async def run(self) -> Outcome:
         """Listen until it is enough, or nothing more will come. Raises what the feed raises."""
+        self._quit = asyncio.get_running_loop().create_future()
         feeding = asyncio.create_task(self._feed.run(self.pipeline))
         working = asyncio.create_task(self.pipeline.run())
         watching = asyncio.create_task(self._enough())
-        quitting = asyncio.create_task(self._quit.wait())
-        tasks = (feeding, working, watching, quitting)
+        tasks = (feeding, working, watching)
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((*tasks, self._quit), return_when=asyncio.FIRST_COMPLETED)
             if working in done:
                 working.result()
             if feeding in done:
                 return Outcome("over", self.pipeline.totals, feeding.result())
             await self._feed.leave()
-            return Outcome(watching.result() if watching in done else "quit", self.pipeline.totals)
+            return Outcome(watching.result() if watching in done else self._quit.result(), self.pipeline.totals)
         finally:
             for task in tasks:
                 task.cancel()

@@ -1,0 +1,210 @@
+"""The full screen of `hookline listen`, on a real terminal: what it shows, what keys do, and how it is left."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyte
+import pytest
+
+from hookline.cli import Exit
+from hookline.cli.listen_keys import names_of
+from hookline.testing import Sink
+
+from ..relay.feed_server import KEY, FeedServer
+from .test_listen import serving
+
+LINES, COLUMNS = 30, 120
+# Whoever leads a session takes the terminal as its own, so that Ctrl-C on it is a signal.
+_LEADER = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+BODY = b'{"id":"event_1","event":"dsync.user.created","data":{"id":"user_1","name":"Ada"}}'
+
+
+class Terminal:
+    """A command on a terminal of its own, and what the terminal shows."""
+
+    def __init__(self, *arguments: str, folder: Path, environ: dict[str, str]) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        self.before = termios.tcgetattr(slave)
+        self._slave = slave
+        self._screen = pyte.Screen(COLUMNS, LINES)
+        self._stream = pyte.ByteStream(self._screen)
+        self.written = b""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _LEADER, sys.executable, "-m", "hookline", *arguments],
+            stdin=slave, stdout=slave, stderr=slave, cwd=folder,
+            env={**inherited, "TERM": "xterm-256color", **environ},
+        )  # fmt: skip
+
+    @property
+    def text(self) -> str:
+        """What it shows now."""
+        return "\n".join(line.rstrip() for line in self._screen.display)
+
+    def until(self, what: str | Callable[[str], bool], *, timeout_s: float = 20.0) -> str:
+        """Wait until it shows this, and return all that it shows."""
+        holds = what if callable(what) else lambda text: what in text
+        end_s = time.monotonic() + timeout_s
+        while not holds(self.text):
+            left_s = end_s - time.monotonic()
+            if left_s <= 0 or not self._read(left_s):
+                raise AssertionError(f"expected {what!r} on the screen, got:\n{self.text}")
+        return self.text
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+    def ended(self) -> int:
+        """Its exit code, once it has ended; what it wrote last is read."""
+        while self._read(10.0):
+            if self._process.poll() is not None and not self._read(0.05):
+                break
+        return self._process.wait(10)
+
+    def _read(self, timeout_s: float) -> bool:
+        ready, _, _ = select.select([self._master], [], [], min(timeout_s, 0.2))
+        if not ready:
+            return self._process.poll() is None or timeout_s > 1
+        try:
+            data = os.read(self._master, 65_536)
+        except OSError:
+            return False
+        self.written += data
+        self._stream.feed(data)
+        return bool(data)
+
+    def is_as_before(self) -> bool:
+        """Whether the terminal echoes again and waits for lines, and its first screen is back with the cursor."""
+        return (
+            termios.tcgetattr(self._slave) == self.before
+            and self.written.rfind(b"\x1b[?1049l") > self.written.rfind(b"\x1b[?1049h") >= 0
+            and self.written.rfind(b"\x1b[?25h") > self.written.rfind(b"\x1b[?25l")
+        )
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._slave)
+        os.close(self._master)
+
+
+@pytest.fixture
+def server() -> Iterator[FeedServer]:
+    made = FeedServer()
+    with serving(made) as there:
+        made.kept_of().place = 0
+        there(made.publish(BODY))
+        there(made.publish(b"{}"))
+        yield made
+
+
+@pytest.fixture
+def app() -> Iterator[Sink]:
+    with Sink() as made:
+        made.raw["steers"] = b"HTTP/1.1 401 No\r\nContent-Length: 8\r\n\r\n\x1b[31mRed"
+        made.expect("status/200", "raw-open/steers", "status/200")
+        yield made
+
+
+@pytest.fixture
+def terminal(server: FeedServer, app: Sink, tmp_path: Path) -> Iterator[Terminal]:
+    """The command, as ada, with two events missed; her app has another secret in its .env file."""
+    (tmp_path / ".env").write_text("HOOKLINE_WEBHOOK_SECRETS=whsec_of_the_app\n")
+    environ = {"HOOKLINE_URL": server.url, "HOOKLINE_API_KEY": KEY}
+    made = Terminal(
+        "listen", "--forward-to", app.url("/hooks"), "--name", "ada", "--record", "kept",
+        folder=tmp_path, environ=environ,
+    )  # fmt: skip
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_rows_keys_and_the_terminal_afterwards(terminal: Terminal, server: FeedServer, app: Sink) -> None:
+    """What was missed is asked for; rows are looked at, explained and sent again; nothing steers the terminal."""
+    asked = terminal.until("2 events missed since 2023-11-14")
+    assert f"Sender   {server.url}  (production)" in asked
+    assert app.seen == []
+    terminal.press(b"a")
+    shown = terminal.until(lambda text: "200" in text and "401" in text)
+    assert "event_1  user_1  missed" in shown
+    terminal.until("the signature does not hold for the app")  # of the newest, which is selected
+
+    terminal.press(b"x")
+    shown = terminal.until("✗ signature")
+    assert "Why event_2 may be refused" in shown
+    assert "the listener's secret (proved)" in shown
+    assert "as far as is known here, the app verifies with HOOKLINE_WEBHOOK_SECRETS in .env" in shown
+    terminal.press(b"d")
+    terminal.until("\ufffd[31mRed")
+    terminal.press(b"\x1b")
+    terminal.until("↑↓ select")
+    terminal.press(b"\x1b[A")
+    terminal.until(lambda text: any(line.startswith("▸") and "event_1" in line for line in text.splitlines()))
+    terminal.press(b"d")
+    shown = terminal.until("POST http://127.0.0.1")
+    assert "WorkOS-Signature: t=" in shown
+    assert '"name":"Ada"' in shown
+    assert "200  in " in shown
+    assert "noted" in shown
+
+    terminal.press(b"r")
+    app.wait_for(3)
+    assert app.seen[2].body == BODY
+    terminal.press(b"\x1b")
+    terminal.until("sent again")
+    terminal.press(b"o")
+    terminal.until(f"{server.url}/dashboard/production/events/event_1")
+    terminal.press(b" ")
+    terminal.until("PAUSED, 0 waiting")
+    terminal.press(b" ")
+    terminal.press(b"q")
+    assert terminal.ended() == Exit.OK
+    assert terminal.is_as_before()
+    assert "1 answered 2xx, 1 failed" in terminal.text
+    assert b"whsec_listener" not in terminal.written
+
+
+def test_ctrl_c_leaves_the_terminal_as_it_was(terminal: Terminal, app: Sink) -> None:
+    terminal.until("2 events missed")
+    terminal.press(b"n")
+    terminal.until("Nothing came yet")
+    terminal.press(b"\x03")
+    assert terminal.ended() == Exit.INTERRUPTED
+    assert terminal.is_as_before()
+    assert app.seen == []
+
+
+def test_who_fails_in_the_middle_of_it_leaves_the_terminal_as_it_was(terminal: Terminal, tmp_path: Path) -> None:
+    """The folder that requests are kept in goes away: what cannot be kept ends it, and is told where it stays."""
+    terminal.until("2 events missed")
+    (tmp_path / "kept").rmdir()
+    terminal.press(b"a")
+    assert terminal.ended() == Exit.FAILED
+    assert terminal.is_as_before()
+    assert "error[system]: kept/0001-dsync.user.created.http: No such file" in terminal.text
+
+
+def test_keys_by_their_bytes() -> None:
+    assert list(names_of(b"\x1b[A\x1bOBjk dX\r\x7f\x1b[5~\x1b[200~\x1b")) == [
+        "up", "down", "down", "up", "space", "d", "x", "enter", "back", "page_up", "back",
+    ]  # fmt: skip
