@@ -8,6 +8,7 @@ from importlib import import_module
 import pytest
 
 from hookline import testing
+from hookline.testing import scenarios
 
 from .conftest import RunTests
 
@@ -38,7 +39,9 @@ def test_an_unused_plugin_loads_nothing_of_hookline(pytester: pytest.Pytester, m
 
 def test_every_public_name_is_where_it_is_said_to_be() -> None:
     """They are loaded when asked for; there is no other."""
-    assert all(getattr(testing, name).__name__ == name for name in testing.__all__)
+    # A constant has no name to tell.
+    assert all(getattr(getattr(testing, name), "__name__", name) == name for name in testing.__all__)
+    assert testing.SCENARIOS is scenarios.SCENARIOS
     assert set(testing.__all__) <= set(dir(testing))
     with pytest.raises(AttributeError, match="no attribute 'inbx'"):
         testing.inbx  # noqa: B018
