@@ -125,7 +125,8 @@ class SocketLine:
         hello = await self.next()
         if isinstance(hello, Bye):
             assert await self.next() is None
-            raise Refused({1008: 400, 1012: 503}[self.close_code or 0], encode(hello), {})
+            assert self.close_code == (1012 if hello.reason == "stopping" else 1008)
+            raise Refused(400 if hello.retry_ms is None else 503, encode(hello), {})
         assert isinstance(hello, Hello)
         return hello
 

@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 import pytest
 from workos import WorkOSClient
 
-from hookline.errors import RequestError
+from hookline.errors import RequestError, StorageUnavailable
 from hookline.relay import hub, server
-from hookline.relay.frames import WINDOW, Answer, Beat, Bye, Delivery, Hello, Start
+from hookline.relay.frames import WINDOW, Answer, Beat, Begin, Bye, Delivery, Hello, Start
 from hookline.relay.server import Relay
 
 from .conftest import Source
-from .lines import TEST_KEY, Refused, SocketLine, StreamLine, answered, deliveries, silent, until
+from .lines import LIVE_KEY, TEST_KEY, Refused, SocketLine, StreamLine, answered, deliveries, silent, until
 
 Make: TypeAlias = Callable[..., SocketLine | StreamLine]
 
@@ -562,6 +562,7 @@ def test_an_event_goes_to_a_listener_once_more(source: Source, line: Make, name:
         await last.leave()
 
     asyncio.run(story())
+    assert not source.sender.listeners.is_connected(source.sender.listeners.get("production", name))
     with pytest.raises(RequestError, match="Listener not found"):
         replays.resend("production", source.put(b"{}")[0], listener=f"{name}.nobody")
 
@@ -583,3 +584,101 @@ def test_what_was_to_go_once_more_and_is_gone_is_left_out(source: Source, line: 
         await again.leave()
 
     asyncio.run(story())
+
+
+def test_an_event_can_go_once_more_again_and_again(source: Source, line: Make, name: str) -> None:
+    """Also after everything that was sent so before is answered and forgotten."""
+
+    async def story() -> None:
+        made, _ = await told(line, name)
+        [event_id] = source.put(b"{}")
+        [one] = await deliveries(made, 1)
+        await made.answer(answered(one))
+        for count in (2, 3, 4):
+            source.sender.replays.resend("production", event_id, listener=name)
+            [one] = await deliveries(made, 1)
+            assert one.origin == "replay"
+            await made.answer(answered(one))
+            await until(lambda count=count: source.sender.listeners.get("production", name).answered == count)
+        await made.leave()
+
+    asyncio.run(story())
+
+
+def test_who_is_still_to_begin_has_answered_nothing(source: Source, name: str) -> None:
+    """Whatever is written between the listener's word and the first reading: it must not pass what was missed."""
+    holder = source.sender.key_holder(LIVE_KEY)
+    assert holder is not None
+
+    async def story() -> None:
+        hub_ = hub.Hub(source.sender)
+        first, hello = await hub_.open(Start(name), holder)
+        first.hear(Begin(hello.head))
+        frames = first.frames()
+        source.put(b"{}")
+        assert isinstance(await anext(frames), Delivery)
+        await frames.aclose()
+        await hub_.close(first)
+        source.put(b"{}")
+
+        second, again = await hub_.open(Start(name), holder)
+        assert again.missed == 2
+        second.hear(Begin(again.cursor or ""))
+        await hub_.save()
+        await hub_.close(second)
+        assert str(source.sender.listeners.get("production", name).place) == again.cursor
+
+    asyncio.run(story())
+
+
+def test_answers_alone_ask_nothing_of_the_database(
+    source: Source, line: Make, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing more is to be sent: they are written together, and nothing is read for each."""
+    read: list[int] = []
+    reading = source.sender.listeners.read
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        read.append(1)
+        return reading(*arguments, **options)
+
+    async def story() -> None:
+        made, _ = await told(line, name)
+        source.put(*[b"{}"] * 20)
+        found = await deliveries(made, 20)
+        await silent(made)
+        monkeypatch.setattr(source.sender.listeners, "read", counted)
+        for one in found:
+            await made.answer(answered(one))
+            await asyncio.sleep(0)
+        await until(lambda: source.sender.listeners.get("production", name).answered == 20)
+        await made.leave()
+
+    asyncio.run(story())
+    assert read == []
+
+
+def test_a_database_that_is_away_ends_no_session(
+    source: Source, line: Make, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is asked again each second, said once in the log, and what came meanwhile is sent then."""
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise StorageUnavailable("the database is away")
+
+    async def story() -> None:
+        made, _ = await told(line, name)
+        await silent(made)
+        with monkeypatch.context() as patched:
+            patched.setattr(source.sender.listeners, "read", away)
+            [event_id] = source.put(b"{}")
+            assert await silent(made)
+            source.clock.advance(1_000)
+            assert await silent(made)
+        source.clock.advance(1_000)
+        [one] = await deliveries(made, 1)
+        assert one.event_id == event_id
+        await made.leave()
+
+    asyncio.run(story())
+    assert [record.name for record in caplog.records if "cannot be read" in record.message] == ["hookline.relay"]

@@ -75,7 +75,7 @@ class Hub:
     # -- sessions ----------------------------------------------------------------------------------------------
 
     async def open(self, start: Start, holder: KeyHolder) -> tuple[Session, Hello]:
-        """A session for who listens; one that the same listener has ends.
+        """A session for who listens; one that the same listener has ends, as soon as `_look_after` sees the new one.
 
         Raises:
             RequestError: 409 `too_many_listeners`; 503 where this process is stopping or has as many as it may.
@@ -96,11 +96,7 @@ class Hub:
             session = Session(
                 session_id, opened, asked, holder, reader=self, clock=self._clock, changed=self._has_answers.set
             )
-            for other in self._sessions.values():
-                if other.row_id == session.row_id:
-                    other.end(_ELSEWHERE)
             self._sessions[session_id] = session
-            self._drop_uncarried()
         finally:
             self._opening -= 1
         if self._is_draining:

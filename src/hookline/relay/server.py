@@ -225,11 +225,12 @@ async def _heard(socket: WebSocket) -> FromListener:
 
 async def _tell(session: Session, write: Callable[[FromServer], Awaitable[None]]) -> Bye | None:
     """Write what the session has to say; its last word, or None where it has none: the listener has gone."""
-    async for frame in session.frames():
-        async with asyncio.timeout(WRITTEN_WITHIN_S):
-            await write(frame)
-        if isinstance(frame, Bye):
-            return frame
+    async with contextlib.aclosing(session.frames()) as frames:
+        async for frame in frames:
+            async with asyncio.timeout(WRITTEN_WITHIN_S):
+                await write(frame)
+            if isinstance(frame, Bye):
+                return frame
     return None
 
 
@@ -277,9 +278,8 @@ def _not_found(path: str) -> RequestError:
 
 def _bye_of(error: Exception) -> Bye:
     refusal = _as_refusal(error)
-    if refusal.status == 503:
-        return Bye("stopping", refusal.message, COME_BACK_MS)
-    return Bye("refused", refusal.message)
+    reason: ByeReason = "stopping" if refusal.code == "stopping" else "refused"
+    return Bye(reason, refusal.message, COME_BACK_MS if refusal.status >= 500 else None)
 
 
 def _as_refusal(error: Exception) -> RequestError:

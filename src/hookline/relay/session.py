@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -41,7 +41,10 @@ log = logging.getLogger("hookline.relay")
 # A place, and the row of what is sent once more at it.
 _CURSOR: Final = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 # How long until a database that is away is asked again.
-_AWAY_MS: Final = 1_000
+AWAY_MS: Final = 1_000
+# Bodies read at once of what is sent once more; of the feed a reading is bounded by their bytes.
+_RESENT_AT_ONCE: Final = 4
+_NOWHERE: Final = -1
 
 
 class Reader(Protocol):
@@ -94,7 +97,7 @@ class Session:
 
     Attributes:
         asked: for which events.
-        place: up to there the feed was sent.
+        place: up to there the feed was sent; -1 before it has begun.
         is_carried: somebody writes what `frames` gives to a connection.
     """
 
@@ -131,9 +134,10 @@ class Session:
         self._owed: dict[str, _Owed] = {}
         self._resent_through = 0
         self._has_resends = True
+        self._has_news = True
         self._counts = _Counts()
         self._heard_ms = clock.now_ms()
-        self.place = opened.head
+        self.place = _NOWHERE
 
     def is_over(self) -> bool:
         """Whether nothing more will be sent to it."""
@@ -144,6 +148,7 @@ class Session:
     def news(self, last: int) -> None:
         """The feed goes up to `last`."""
         if last > self.place:
+            self._has_news = True
             self._wake.set()
 
     def resends(self, last: int) -> None:
@@ -209,7 +214,7 @@ class Session:
 
     # -- to the listener ---------------------------------------------------------------------------------------
 
-    async def frames(self) -> AsyncIterator[FromServer]:
+    async def frames(self) -> AsyncGenerator[FromServer, None]:
         """What is to be written to the connection, in order, until it is over."""
         self.is_carried = True
         await self._wait_for_begin()
@@ -222,9 +227,9 @@ class Session:
             except StorageError as error:
                 if not self._is_away:
                     log.warning("listener %d: the feed cannot be read, trying again: %s", self.row_id, error)
-                self._is_away = True
+                self._is_away = self._has_news = self._has_resends = True
                 due, through, is_end = (), self.place, True
-                retry_ms = self._clock.now_ms() + _AWAY_MS
+                retry_ms = self._clock.now_ms() + AWAY_MS
             else:
                 self._is_away = False
             for one in due:
@@ -234,6 +239,7 @@ class Session:
             else:
                 self.place = through
             if due or not is_end or self.is_over():
+                self._has_news = True
                 continue
             beat_ms = self._said_ms + round(BEAT_EVERY_S * 1000)
             if self._clock.now_ms() >= beat_ms:
@@ -261,23 +267,25 @@ class Session:
                 # Before the first delivery: who is new and falls silent now is not new once more.
                 await self._reader.save()
         except StorageError as error:
-            self.end(Bye("stopping", f"the database cannot be reached: {error}", _AWAY_MS))
+            log.warning("listener %d cannot begin: the database is not available: %s", self.row_id, error)
+            self.end(Bye("stopping", "the database is not available: come back in a moment", AWAY_MS))
 
     async def _next(self, room: int) -> tuple[Sequence[_Due], int, bool]:
         """What is to be sent now, the place in the feed after it, and whether there is nothing more."""
-        if room <= 0:
-            return (), self.place, True
-        if self._has_resends:
+        if room > 0 and self._has_resends:
             self._has_resends = False
-            found = await self._reader.resent(self, self._resent_through, room)
+            found = await self._reader.resent(self, self._resent_through, min(room, _RESENT_AT_ONCE))
             if found:
                 self._has_resends, self._resent_through = True, found[-1][0]
                 # What is past its retention by now is as good as answered.
                 self._counts.resent += [row for row, event in found if event is None]
                 due = [_Due(event, self.place, row) for row, event in found if event is not None]
                 return due, self.place, False
-        stretch = await self._reader.read(self, room)
-        return [_Due(event, seq) for seq, event in stretch.events], stretch.through, stretch.is_end
+        if room > 0 and self._has_news:
+            self._has_news = False
+            stretch = await self._reader.read(self, room)
+            return [_Due(event, seq) for seq, event in stretch.events], stretch.through, stretch.is_end
+        return (), self.place, True
 
     def _sent(self, one: _Due) -> Delivery:
         self._said_ms = now_ms = self._clock.now_ms()
@@ -302,9 +310,7 @@ class Session:
 
     def progress(self, *, is_open: bool) -> tuple[Progress, Sequence[int]]:
         """How far it came since `noted`, and which rows of what was sent once more are answered."""
-        place = -1
-        if self._begun is not None and self.place >= self._begun:
-            place = next((one.seq - 1 for one in self._owed.values() if one.resend is None), self.place)
+        place = next((one.seq - 1 for one in self._owed.values() if one.resend is None), self.place)
         counts = self._counts
         return (
             Progress(self.row_id, self.id, place, counts.answered, counts.succeeded, is_open),

@@ -150,7 +150,11 @@ class Listeners:
                         return self._stretch(connection, chosen, through, is_end=False)
                     chosen[place.seq] = place.event_row
                 through = place.seq
-            return self._stretch(connection, chosen, through, is_end=len(places) < _SCANNED)
+            is_end = len(places) < _SCANNED
+            if is_end:
+                # What other environments have there is passed as well.
+                through = max(through, self._feed.last(connection))
+            return self._stretch(connection, chosen, through, is_end=is_end)
 
     def _stretch(self, connection: Connection, chosen: dict[int, int], through: int, *, is_end: bool) -> Stretch:
         found = self._verbs.events(connection, chosen.values()) if chosen else {}

@@ -18,9 +18,10 @@ create table hookline_sender_listeners (
     unique (environment, name)
 );
 
--- Events of the past that go to a listener once more; a row goes with its answer.
+-- Events of the past that go to a listener once more; a row goes with its answer, and its number never comes again:
+-- sessions go by it.
 create table hookline_sender_listener_resends (
-    row_id integer primary key,
+    row_id integer primary key autoincrement,
     listener_row integer not null,
     event_row integer not null,
     created_ms integer not null
