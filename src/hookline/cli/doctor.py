@@ -6,11 +6,12 @@ Nothing is changed by looking. `--send` makes three requests to the door, of whi
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +23,8 @@ from cyclopts import Parameter
 
 from hookline.cli import Exit, fail
 from hookline.cli.db import problem_of_file, problem_of_key
+from hookline.cli.diagnosis import EXPIRES_SOON_S, SKEW_MS, Finding
+from hookline.cli.doctor_sender import look_at_sender, look_at_server
 from hookline.cli.parameters import AsJson
 from hookline.cli.receiver_app import AppName, DatabaseUrl, closed_receiver
 from hookline.cli.server import check_tls
@@ -35,25 +38,14 @@ from hookline.receiver.probe import Kept, send_probes
 from hookline.receiver.sources import Source
 from hookline.receiver.status import Status, span
 from hookline.rules.address import WORKOS_ADDRESSES, WORKOS_READ, is_old, parse_egress_document
-from hookline.rules.doorstep import Verdict
 from hookline.rules.guessable import LEAST, is_guessable
 
 # The first SQLite in which two connections that write and checkpoint at once cannot corrupt a WAL (DESIGN §9).
 SAFE_SQLITE: Final = (3, 51, 3)
-# By so much two clocks may differ before signatures begin to fail at the usual tolerance of 180 s.
-SKEW_MS: Final = 60_000
+LEAST_FREE_BYTES: Final = 100 * 2**20
+LOW_BYTES: Final = 2**30
 SIGNED_LOOKED_AT: Final = 100
-EXPIRES_SOON_S: Final = 14 * 86_400
 REFUSED_WITHIN_MS: Final = 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: how it is, and what to do where it is not well."""
-
-    check: str
-    verdict: Verdict
-    text: str
 
 
 def doctor(
@@ -61,6 +53,7 @@ def doctor(
     /,
     *,
     send: Annotated[bool, Parameter(negative=())] = False,
+    offline: Annotated[bool, Parameter(negative=())] = False,
     app: AppName = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -73,12 +66,17 @@ def doctor(
         With `--send`: where the source sends to, with whatever is in front; else where `hookline serve` listens.
     send:
         Post to the door: one request that nobody signed, and one that is signed, kept, and handed to no handler.
+    offline:
+        Ask nobody over the network: no API of a source, no host of an endpoint, no server.
     """
     if url is not None and not send:
         raise ConfigError("doctor", "expected --send with a URL")
     settings = load({"app": app, "database_url": database_url})
     receiver = closed_receiver(settings, database_url)
-    findings = list(_look(settings, receiver, database_url))
+    findings = list(_look(settings, receiver, database_url, offline=offline))
+    findings += look_at_sender(settings, database_url, receiver.sources, offline=offline)
+    if not offline:
+        findings += look_at_server(settings)
     if send:
         findings += _send(settings, receiver, url)
     if as_json:
@@ -88,11 +86,13 @@ def doctor(
         width = max(len(one.check) for one in findings)
         for one in findings:
             print(f"{marks[one.verdict]:<8} {one.check:<{width}}  {printable(one.text)}")
+            if one.to_do is not None:
+                print(f"{'':<8} {'':<{width}}  to do: {printable(one.to_do)}")
     problems = [one.check for one in findings if one.verdict == "problem"]
     return fail("doctor", f"wrong: {', '.join(problems)}", Exit.FAILED, as_json=as_json) if problems else Exit.OK
 
 
-def _look(settings: Settings, receiver: Receiver, database_url: str | None) -> Iterator[Finding]:
+def _look(settings: Settings, receiver: Receiver, database_url: str | None, *, offline: bool) -> Iterator[Finding]:
     yield _settings(settings)
     for source in receiver.sources:
         yield _secrets(source)
@@ -100,12 +100,13 @@ def _look(settings: Settings, receiver: Receiver, database_url: str | None) -> I
     yield standing
     yield _key(settings, database_url)
     yield from _sqlite(receiver)
+    yield from _disk(receiver)
     yield from _tls(settings)
     for source in receiver.sources:
         yield _retention(source)
         if source.has_door:
             yield _addresses(source, receiver)
-        if source.api_key is not None:
+        if source.api_key is not None and not offline:
             yield _api(source, receiver)
     if standing.verdict != "ok":
         return
@@ -119,9 +120,20 @@ def _look(settings: Settings, receiver: Receiver, database_url: str | None) -> I
     yield _clock(signed)
     yield from _callers(receiver, refused)
     yield from (_list(one, status.now_ms) for one in status.lists)
+    yield _worker(status)
     yield _handlers(receiver, status)
     for need in status.needs():
         yield Finding("status", "warning", need)
+
+
+def _worker(status: Status) -> Finding:
+    if running := status.running_workers:
+        seen = max(one.seen_ms for one in running)
+        return Finding("worker", "ok", f"{len(running)} at work, seen {span(max(0, status.now_ms - seen))} ago")
+    last = max((one.seen_ms for one in status.workers), default=None)
+    said = "none was ever seen" if last is None else f"none; the last was seen {span(status.now_ms - last)} ago"
+    # Whether that matters is the status's to say: where nothing waits, nobody is missed.
+    return Finding("worker", "ok", said)
 
 
 def _handlers(receiver: Receiver, status: Status) -> Finding:
@@ -150,7 +162,11 @@ def _secrets(source: Source) -> Finding:
             check,
             "problem",
             f"one is a placeholder or shorter than {LEAST} characters: whoever guesses it writes into the mirror",
+            "take the secret that the sender made for this endpoint",
         )
+    if any(secret != secret.strip() or secret[0] in "\"'" for secret in source.secrets):
+        said = "one stands in quotes, or has white space around it, as no sender's has"
+        return Finding(check, "warning", said, "take them away where the secret is written")
     return Finding(check, "ok", f"{len(source.secrets)} in force")
 
 
@@ -233,6 +249,21 @@ def others_with(file: Path) -> list[int]:
         except OSError:
             continue  # it has ended, or is somebody else's
     return found
+
+
+def _disk(receiver: Receiver) -> Iterator[Finding]:
+    """What is left where the file of the database is."""
+    file = receiver.sqlite_file()
+    if file is None or not file.parent.is_dir():
+        return
+    usage = shutil.disk_usage(file.parent)
+    left = f"{usage.free / 2**30:.1f} GiB of {usage.total / 2**30:.1f} GiB are free where {file.name} is"
+    if usage.free < LEAST_FREE_BYTES:
+        yield Finding("disk", "problem", left, "make room: SQLite writes nothing more on a full disk")
+    elif usage.free < LOW_BYTES:
+        yield Finding("disk", "warning", left, "`hookline db prune` lets go of what is past its time")
+    else:
+        yield Finding("disk", "ok", left)
 
 
 def _tls(settings: Settings) -> Iterator[Finding]:

@@ -53,7 +53,7 @@ def status(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: As
     """What waits, what is dead, who works, what was refused; exit 1 where something needs you, 0 where all is well."""
     settings = load({"app": app, "database_url": database_url})
     receiver = closed_receiver(settings, database_url)
-    sender = _sender_status(settings, database_url)
+    sender = sender_status(settings, database_url)
     # Looking at a database never changes it: tables are brought up to date by who works on them.
     missing = receiver.missing_migrations()
     found: Status | None = None
@@ -82,7 +82,7 @@ def status(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: As
     return Exit.FAILED if needs else Exit.OK
 
 
-def _sender_status(settings: Settings, database_url: str | None) -> SenderStatus | None:
+def sender_status(settings: Settings, database_url: str | None) -> SenderStatus | None:
     """None where this database holds no sender."""
     with ExitStack() as ends:
         database = sender_database(settings, database_url, ends)
