@@ -126,6 +126,36 @@ def test_what_was_not_answered_comes_again(source: Source, line: Make, name: str
     assert (listener.answered, listener.succeeded) == (7, 6)
 
 
+def test_the_place_of_a_time_is_told_to_whoever_asks(source: Source, line: Make, name: str) -> None:
+    """What was published then or later comes after it; what retention has taken does not."""
+
+    async def story() -> None:
+        source.put(b"{}")
+        source.clock.advance(60_000)
+        since_ms = source.clock.now_ms()
+        ids = source.put(*[b"{}"] * 3)
+        made = line()
+        hello = await made.start(Start(name, since_ms=since_ms))
+        await made.begin(hello.since or "")
+        assert [one.event_id for one in await deliveries(made, 3)] == ids
+        await made.leave()
+
+        source.prune(ids[:1])
+        again = line()
+        hello = await again.start(Start(name, since_ms=since_ms))
+        await again.begin(hello.since or "")
+        assert [one.event_id for one in await deliveries(again, 2)] == ids[1:]
+        await again.leave()
+
+        last = line()
+        source.clock.advance(1)
+        hello = await last.start(Start(name, since_ms=source.clock.now_ms()))
+        assert hello.since == hello.head
+        assert (await line().start(Start(name))).since is None
+
+    asyncio.run(story())
+
+
 def test_a_process_that_dies_loses_nothing(source: Source, line: Make, name: str) -> None:
     """Without a word noted at its end: what was answered before a commit of answers is kept, all else comes again."""
 

@@ -49,7 +49,7 @@ class What:
         What becomes of events that came since it listened last: all of them, none, the latest of each object; ask by
         default on a terminal, and all elsewhere.
     since:
-        Begin with what was created since then instead: a time, or an age as in 10m.
+        Begin with what was published since then instead: a time, or an age as in 10m.
     """
 
     events: str = "all"

@@ -86,7 +86,7 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
         missed: how many matching events came since `cursor`, counted up to `missed_most`.
         missed_since_ms: when the first of them was created.
         gone: how many more of them are past their retention, counted likewise: they cannot be had any more.
-        since: the place before the first event created at `Start.since_ms` or later; None where it was not asked for.
+        since: the place before the first event published at `Start.since_ms` or later; None where that was not asked.
     """
 
     session: str

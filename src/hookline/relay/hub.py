@@ -90,7 +90,9 @@ class Hub:
             await self.save()
             session_id = f"session_{secrets.token_urlsafe(16)}"
             opened = await self._run(
-                lambda: self._listeners.open(holder.environment, start.name, start.events, session=session_id)
+                lambda: self._listeners.open(
+                    holder.environment, start.name, start.events, session=session_id, since_ms=start.since_ms
+                )
             )
             asked = Asked(frozenset(start.events))
             session = Session(
@@ -115,6 +117,7 @@ class Hub:
             missed_most=MOST_COUNTED,
             missed_since_ms=missed.since_ms,
             gone=missed.gone,
+            since=None if opened.since is None else str(opened.since),
         )
 
     def _refuse_while_draining(self) -> None:

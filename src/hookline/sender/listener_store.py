@@ -135,6 +135,14 @@ class ListenerStore:
         """The newest place there is or was; 0 where nothing was published."""
         return self._verbs["listener_head"].run(connection, {"environment": environment})[0][0] or 0
 
+    def since(self, connection: Connection, environment: Environment, since_ms: int) -> int:
+        """The place before the first event published at a time or later; 0 where that is the first there was.
+
+        Goes back from the newest: as many rows as were published since.
+        """
+        named = {"environment": environment, "since_ms": since_ms}
+        return int(self._verbs["listener_since"].run(connection, named)[0][0])
+
     def stretch(self, connection: Connection, environment: Environment, after: int, limit: int) -> list[Place]:
         """Places of the feed after one, oldest first."""
         named = {"environment": environment, "after": after, "limit": limit}

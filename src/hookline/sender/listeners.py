@@ -74,12 +74,16 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A listener that has a new session, its secret in clear, the feed's newest place, what it missed."""
+    """A listener that has a new session, its secret in clear, the feed's newest place, what it missed.
+
+    `since`: the place of the time that it asked for.
+    """
 
     listener: Listener
     secret: str
     head: int
     missed: Missed
+    since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +120,19 @@ class Listeners:
 
     # -- the relay ---------------------------------------------------------------------------------------------
 
-    def open(self, environment: Environment, name: str, events: Sequence[str], *, session: str) -> Opened:
+    def open(
+        self,
+        environment: Environment,
+        name: str,
+        events: Sequence[str],
+        *,
+        session: str,
+        since_ms: int | None = None,
+    ) -> Opened:
         """Give a listener, made where there is none, a session that takes the place of the one it has.
+
+        Args:
+            since_ms: a time whose place in the feed is asked for.
 
         Raises:
             RequestError: 409 `too_many_listeners`.
@@ -135,7 +150,8 @@ class Listeners:
             missed = (
                 Missed() if listener.place is None else self._missed(connection, environment, listener.place, asked)
             )
-        return Opened(listener, self._box.open(listener.secret_enc), max(head, listener.place or 0), missed)
+            since = None if since_ms is None else self._verbs.since(connection, environment, since_ms)
+        return Opened(listener, self._box.open(listener.secret_enc), max(head, listener.place or 0), missed, since)
 
     def read(self, environment: Environment, after: int, asked: Asked, *, limit: int) -> Stretch:
         """What of the feed comes next: at most `limit` events and 1 MiB of them, or one that is larger."""
