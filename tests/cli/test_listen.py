@@ -260,6 +260,32 @@ def test_disorder_on_purpose(server: FeedServer, capsys: pytest.CaptureFixture[s
     assert "--delay: expected at most 600s" in capsys.readouterr().err
 
 
+def test_beside_a_server_on_this_machine_nothing_has_to_be_set(
+    server: FeedServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key is made in the database that both share, and ends with the command; the secret stays."""
+    for name in ("HOOKLINE_URL", "HOOKLINE_API_KEY"):
+        monkeypatch.delenv(name)
+    assert main(["db", "upgrade"]) == Exit.OK
+    capsys.readouterr()
+    for _ in range(2):
+        assert listen("--print-secret", "--json") == Exit.OK
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert told[0] == told[1] == {"listener": "ada", "secret": told[0]["secret"]}
+    assert listen("--print-secret") == Exit.OK
+    assert capsys.readouterr().out == told[0]["secret"] + "\n"
+    server.takes_any_key = True
+    monkeypatch.setenv("HOOKLINE_PORT", str(server.port))
+    with Sink() as app:
+        assert listen("--forward-to", app.url(), "--exit-after", "3", "--json") == Exit.OK
+    capsys.readouterr()
+    assert main(["keys", "list", "--json"]) == Exit.OK
+    [key] = json.loads(capsys.readouterr().out)["data"]
+    assert (key["name"], key["revoked_at"] is None) == ("listen ada", False)
+    [asked_with] = server.asked_with
+    assert asked_with.startswith("sk_live_")
+
+
 def test_from_workos_needs_no_server_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,8 @@ class FeedServer:
         starts: every `start` that came.
         now_ms: what time it is here.
         refuses: an HTTP status that every request is answered with.
+        takes_any_key: else KEY alone is valid.
+        asked_with: the keys that came.
         has_websocket: else an upgrade is answered 404.
         connections: the listeners' tasks, to be cancelled: as when a line breaks.
     """
@@ -69,6 +71,8 @@ class FeedServer:
         self.secret = SECRET
         self.refuses: int | None = None
         self.has_websocket = True
+        self.takes_any_key = False
+        self.asked_with: set[str] = set()
         self.bye: Bye | None = None
         self.port = 0
         self.sockets: list[web.WebSocketResponse] = []
@@ -234,7 +238,9 @@ class FeedServer:
         if self.refuses is not None:
             answer = web.HTTPServiceUnavailable if self.refuses == 503 else web.HTTPNotFound
             raise answer(headers={"Retry-After": "0"})
-        if request.headers.get("Authorization") != f"Bearer {KEY}":
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        self.asked_with.add(key)
+        if key != KEY and not self.takes_any_key:
             raise web.HTTPUnauthorized
 
     async def _start(self, request: web.Request) -> web.Response:
