@@ -44,7 +44,7 @@ tour: $(READY) node-packages ## judge every page of the dashboard in every state
 	WHOLE_TOUR=1 $(PYTEST) tests/dashboard/test_pages.py $(ARGS)
 
 examples: $(READY) ## start each of examples/ and check it as a sender would (Node 20, Ruby with Sinatra, Rails and Puma)
-	$(PYTEST) --dist loadgroup tests/examples $(ARGS)
+	$(PYTEST) --numprocesses 0 tests/examples $(ARGS)
 
 pictures: $(READY) node-packages ## take the pictures in docs/images anew, on the tour
 	folder=$$(mktemp -d) && HOOKLINE_SCREENSHOTS=$$folder $(MAKE) --no-print-directory tour && cd $$folder && \

@@ -30,7 +30,7 @@ from docs.site import foreign_requests
 from hookline.config import SETTINGS, SOURCE_SETTINGS
 
 # Node and Ruby run these: tests/examples, by `make examples`.
-FOREIGN = {ROOT / "examples" / name / "README.md" for name in ("express", "sinatra")}
+FOREIGN = {ROOT / "examples" / name / "README.md" for name in ("express", "nextjs", "rails", "sinatra")}
 BLOCK_TIMEOUT_S = 40
 
 
@@ -44,7 +44,8 @@ def free_port() -> int:
 class Shell:
     """A bash that lives as long as a document, and tells each block's output and exit code apart."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, timeout_s: float = BLOCK_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self._ports = {shown: str(free_port()) for shown in ("8080", "8081")}
         self.folder = folder / "here"
         self.folder.mkdir()
@@ -87,7 +88,7 @@ class Shell:
             f'echo $failed >"{done}"\n'
         )
         self._process.stdin.flush()
-        reader = subprocess.run(["cat", done], capture_output=True, text=True, timeout=BLOCK_TIMEOUT_S, check=True)
+        reader = subprocess.run(["cat", done], capture_output=True, text=True, timeout=self._timeout_s, check=True)
         return int(reader.stdout), output
 
     def await_server(self, command: str) -> None:

@@ -4,13 +4,13 @@ import express from "express";
 
 import { enqueue } from "./worker.js";
 
-const { ALLOWED_IPS, TRUSTED_PROXY_HOPS, WEBHOOK_PATH_TOKEN, WORKOS_WEBHOOK_SECRET } = process.env;
+const { ALLOWED_IPS, TRUSTED_PROXY_HOPS, WEBHOOK_PATH_TOKEN, WORKOS_WEBHOOK_SECRET: secret } = process.env;
 const { HOST = "127.0.0.1", PORT = "8080" } = process.env;
 const TOLERANCE_MS = 180_000;
 const SIGNATURE = /^t=(\d{13}), ?v1=[0-9a-f]{64}$/;
 
-if (!WORKOS_WEBHOOK_SECRET) {
-  console.error("WORKOS_WEBHOOK_SECRET: expected the endpoint's secret, got nothing. Nothing can be verified without it.");
+if (!secret) {
+  console.error("WORKOS_WEBHOOK_SECRET: expected the endpoint's secret, got nothing: nothing could be verified.");
   process.exit(2);
 }
 
@@ -23,7 +23,7 @@ async function isGenuine(payload, sigHeader = "") {
   // The SDK (11.0.0) refuses what was signed too long ago, and accepts any time to come and any that is no number.
   if (!signedAtMs || Math.abs(Date.now() - Number(signedAtMs)) > TOLERANCE_MS) return false;
   try {
-    return await webhooks.verifyHeader({ payload, sigHeader, secret: WORKOS_WEBHOOK_SECRET, tolerance: TOLERANCE_MS });
+    return await webhooks.verifyHeader({ payload, sigHeader, secret, tolerance: TOLERANCE_MS });
   } catch {
     return false;
   }
@@ -31,7 +31,7 @@ async function isGenuine(payload, sigHeader = "") {
 
 const app = express();
 app.disable("x-powered-by");
-app.set("trust proxy", Number(TRUSTED_PROXY_HOPS || 0)); // so many X-Forwarded-For entries, from the right, are believed
+app.set("trust proxy", Number(TRUSTED_PROXY_HOPS || 0)); // so many X-Forwarded-For entries, from the right, count
 
 app.all("/webhooks{/:token}", (request, response, next) => {
   if (request.params.token !== (WEBHOOK_PATH_TOKEN || undefined)) return response.sendStatus(404);

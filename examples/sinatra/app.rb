@@ -6,7 +6,9 @@ require_relative "worker"
 
 class Webhooks < Sinatra::Base
   SECRET = ENV["WORKOS_WEBHOOK_SECRET"].to_s
-  abort "WORKOS_WEBHOOK_SECRET: expected the endpoint's secret, got nothing. Nothing can be verified without it." if SECRET.empty?
+  if SECRET.empty?
+    abort "WORKOS_WEBHOOK_SECRET: expected the endpoint's secret, got nothing: nothing could be verified."
+  end
 
   TOKEN = ENV["WEBHOOK_PATH_TOKEN"].to_s
   PATH = %r{#{Regexp.escape(TOKEN.empty? ? "/webhooks" : "/webhooks/#{TOKEN}")}/?}

@@ -10,14 +10,6 @@ import pytest
 from .served import Example, made_ready
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """An example's tests are run by one process, so that it is made ready once."""
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec is not None and isinstance(example := callspec.params.get("example"), Example):
-            item.add_marker(pytest.mark.xdist_group(example.name))
-
-
 @pytest.fixture(scope="session")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Example], Path]:
     """The folder of an example that is ready to start."""

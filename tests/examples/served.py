@@ -10,40 +10,48 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from docs.blocks import ROOT
 
-from ..test_docs import free_port
+from ..test_docs import Shell, follow, free_port
 
+BLOCK_TIMEOUT_S = 240  # packages are fetched, an app is built
 SECRET = "whsec_of_this_example"
 
 
 @dataclass(frozen=True)
 class Example:
-    """An example: what it needs, how it is made ready and started.
+    """An example: what it needs, and how it is started once it is made ready.
 
     Attributes:
-        needs: commands, without which it is skipped (in CI: which .ci/run brings).
-        prepare: commands that make it ready, once in a session.
+        needs: a command that fails where something is lacking, which .ci/run brings.
         path: where its door is.
     """
 
     name: str
     start: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    prepare: tuple[tuple[str, ...], ...] = ()
     path: str = "/webhooks"
 
 
 OURS = [Example(name, ("sh", "run.sh"), path="/hooks/webhooks") for name in ("django", "fastapi", "flask")]
+_NODE = ("npm", "--version")
 FOREIGN = [
-    Example("express", ("node", "server.js"), ("node", "npm"), (("npm", "ci", "--loglevel", "error"),)),
-    Example("sinatra", ("puma",), ("puma",)),
+    Example("express", ("node", "server.js"), _NODE),
+    Example("nextjs", ("node_modules/.bin/next", "start", "--hostname", "127.0.0.1"), _NODE),
+    Example("rails", ("puma",), ("ruby", "-raction_controller/railtie", "-ractive_job/railtie", "-rpuma", "-e", "")),
+    Example("sinatra", ("puma",), ("ruby", "-rsinatra/base", "-rpuma", "-e", "")),
 ]
+
+
+def each(examples: Iterable[Example]) -> pytest.MarkDecorator:
+    """A test of each of them, the first of which has the time to make it ready."""
+    slow = pytest.mark.timeout(400)
+    return pytest.mark.parametrize("example", [pytest.param(one, id=one.name, marks=slow) for one in examples])
 
 
 @dataclass(frozen=True)
@@ -72,21 +80,19 @@ class Running:
             return answer
 
 
-def require(example: Example) -> None:
-    """Skip a test of it where the machine lacks what it needs."""
-    if lacking := [command for command in example.needs if shutil.which(command) is None]:
-        pytest.skip(f"no {', '.join(lacking)} here (.ci/run brings it)")
-
-
 def made_ready(example: Example, folder: Path) -> Path:
-    """A copy of the example in this folder, with what its first start needs."""
-    require(example)
-    copy = folder / example.name
-    shutil.copytree(ROOT / "examples" / example.name, copy, ignore=shutil.ignore_patterns("node_modules", ".next"))
-    for command in example.prepare:
-        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
-    return copy
+    """The folder in which all that its README says was done, or, of an example of ours, a copy.
+
+    Skips the test where the machine lacks what it needs.
+    """
+    if example in OURS:
+        return shutil.copytree(ROOT / "examples" / example.name, folder / example.name)
+    if shutil.which(example.needs[0]) is None or subprocess.run(example.needs, check=False).returncode != 0:
+        pytest.skip(f"{' '.join(example.needs)} does not run here: .ci/run brings what it needs")
+    (folder / example.name).mkdir()
+    with contextlib.closing(Shell(folder / example.name, timeout_s=BLOCK_TIMEOUT_S)) as shell:
+        follow(ROOT / "examples" / example.name / "README.md", shell)
+        return shell.folder
 
 
 @contextlib.contextmanager

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from hookline.loop import SystemClock
 from hookline.sender.conformance import check_endpoint
 from hookline.sender.conformance_model import CheckLine, Observer
@@ -19,7 +17,7 @@ from hookline.testing.signed import signed_request
 
 from ..apps import rows_at
 from ..receiver.company import Company, wait_for
-from .served import FOREIGN, OURS, SECRET, Example, running
+from .served import FOREIGN, OURS, SECRET, Example, each, running
 
 
 class TablesObserver:
@@ -69,7 +67,7 @@ def verdicts(lines: dict[str, CheckLine]) -> dict[str, str]:
     return {name: line.verdict for name, line in lines.items() if line.verdict != "passed"}
 
 
-@pytest.mark.parametrize("example", FOREIGN, ids=lambda example: example.name)
+@each(FOREIGN)
 def test_a_foreign_example_passes_and_its_log_says_what_became_of_each_event(
     example: Example, ready: Callable[[Example], Path], tmp_path: Path
 ) -> None:
@@ -90,8 +88,7 @@ def test_a_foreign_example_passes_and_its_log_says_what_became_of_each_event(
         assert outcomes("stale") == [["applied"], ["stale, ignored"]]
 
 
-@pytest.mark.timeout(90)  # a whole example, of several processes
-@pytest.mark.parametrize("example", OURS, ids=lambda example: example.name)
+@each(OURS)
 def test_an_example_of_ours_passes_and_keeps_the_newer_state(
     example: Example, ready: Callable[[Example], Path], tmp_path: Path
 ) -> None:

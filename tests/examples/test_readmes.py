@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-from docs.blocks import ROOT
-
-from ..test_docs import FOREIGN, Shell, follow
-from . import served
+from ..test_docs import FOREIGN as LEFT_OUT
+from .served import FOREIGN, Example, each
 
 
-def test_each_of_them_is_served_here() -> None:
+def test_each_readme_that_test_docs_leaves_out_is_done_here() -> None:
     """None is left to nobody."""
-    assert {path.parent.name for path in FOREIGN} == {example.name for example in served.FOREIGN}
+    assert {path.parent.name for path in LEFT_OUT} == {example.name for example in FOREIGN}
 
 
-@pytest.mark.timeout(150, func_only=False)  # packages are fetched, a server is started
-@pytest.mark.parametrize("example", served.FOREIGN, ids=lambda example: example.name)
-def test_a_readme_does_what_it_says(example: served.Example, tmp_path: Path) -> None:
-    """As it stands, but for the port."""
-    served.require(example)
-    with contextlib.closing(Shell(tmp_path)) as shell:
-        follow(ROOT / "examples" / example.name / "README.md", shell)
+@each(FOREIGN)
+def test_a_readme_does_what_it_says(example: Example, ready: Callable[[Example], Path]) -> None:
+    """As it stands, but for the port; what it leaves behind is what the other tests start."""
+    assert (ready(example) / "run.log").exists()
