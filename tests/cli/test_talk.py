@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from tests.cli.test_sender_commands import Run, command, settings  # noqa: F401 
 
 from hookline.cli import EVERYWHERE, Exit, main
 from hookline.cli.error_codes import ERRORS
+from hookline.cli.tables import print_table
 
 PACKAGE = Path(main.__code__.co_filename).parent
 
@@ -140,6 +142,8 @@ def test_a_missing_key_is_not_being_logged_in(
         ("endpoints list --debgu", "did you mean --debug?"),
         ("--quite version", "did you mean --quiet?"),
         ("version --xyzzy", "there is no option --xyzzy"),
+        ("explain --headr x", "did you mean --header?"),
+        ("sign --secret-evn X", "did you mean --secret-env?"),
         ("endpoints list --status on", '"enabled", "disabled"'),
         ("endpoints create", "expected URL"),
         ("version now", "expected no more, got 'now'"),
@@ -223,6 +227,40 @@ def test_flags_of_every_command_end_at_two_dashes(capsys: pytest.CaptureFixture[
     """What stands behind them is an argument."""
     assert main(["sign", "--secret-env", "PATH", "--", "--debug"]) == Exit.USAGE
     assert "--debug: cannot be read" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    """Standard output, on a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch, is_plain: bool) -> None:
+    """The same cells as where it is piped, states in colour; none with NO_COLOR; nothing that steers the terminal."""
+    rows = [("delivery_1", "failed", "a\x1b[2Jb"), ("delivery_2", "succeeded", None)]
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if is_plain:
+        monkeypatch.setenv("NO_COLOR", "1")
+    outputs = []
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr("sys.stdout", stream)
+        print_table(("DELIVERY", "STATE", "NOTE"), rows, empty="none")
+        outputs.append(stream.getvalue())
+    shown, piped = outputs
+    colours = re.findall(r"\x1b\[3[0-9]m", shown)
+
+    assert (colours == []) == is_plain
+    assert "\x1b" not in piped
+    assert "\x1b[2J" not in shown
+    assert piped.splitlines()[1].split() == ["delivery_1", "failed", "a\ufffd[2Jb"]
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert [line.split() for line in piped.splitlines()] == [
+        line.split() for line in bare.splitlines() if re.search(r"\w", line)
+    ]
 
 
 # --- help -------------------------------------------------------------------------------------------------------------

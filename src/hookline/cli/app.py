@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 
@@ -136,6 +137,8 @@ def run(arguments: Sequence[str], manner: Manner) -> int:
         return told("usage", usage_of(error), Exit.USAGE, to_do=_help_of(error.command_chain or ()))
     except ConfigError as error:
         tell_traceback()
+        if error.setting in arguments and (said := _mistaken_for_a_file(arguments)) is not None:
+            return told("usage", said, Exit.USAGE, to_do=_cure_of(error, arguments))
         return told("config", str(error), Exit.USAGE, to_do=_cure_of(error, arguments))
     except HooklineError as error:
         tell_traceback()
@@ -192,7 +195,8 @@ def usage_of(error: CycloptsError) -> str:
     if isinstance(error, MissingArgumentError) and error.argument is not None and not error.tokens_so_far:
         return f"expected {error.argument.name}" + (", and a value for it" if error.keyword else "")
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        return f"expected no more, got {error.unused_tokens[0]!r}"
+        mistaken = _mistaken_for_a_file(error.root_input_tokens or ())
+        return mistaken or f"expected no more, got {error.unused_tokens[0]!r}"
     return str(error)
 
 
@@ -213,12 +217,26 @@ def _unknown_command(given: str, error: CycloptsError) -> str:
 
 def _unknown_option(error: UnknownOptionError) -> str:
     given = (error.token.keyword or error.token.value).partition("=")[0]
-    known = [name for argument in error.argument_collection for name in argument.names if name.startswith("--")]
+    return _no_option(given, [name for argument in error.argument_collection for name in argument.names])
+
+
+def _no_option(given: str, names: Sequence[str]) -> str:
+    """That a command has no such option, with those that it has and that come near."""
+    known = [name for name in names if name.startswith("--")]
     all_known = [*known, *EVERYWHERE, "--help"]
     nearest = difflib.get_close_matches(given, all_known, n=1, cutoff=0.8)
     if nearest := nearest or difflib.get_close_matches(given, all_known, n=2, cutoff=0.5):
         return f"there is no option {given}; did you mean {' or '.join(nearest)}?"
     return f"there is no option {given}" + (f"; there are {', '.join(known[:12])}" if known else " here, nor any other")
+
+
+def _mistaken_for_a_file(arguments: Sequence[str]) -> str | None:
+    """Commands that read a file take `-` for one, and with it an option that they do not know: that is said then."""
+    _, apps, _ = app.parse_commands(list(arguments))
+    names = [name for argument in apps[-1].assemble_argument_collection() for name in argument.names]
+    given = (one.partition("=")[0] for one in itertools.takewhile(lambda one: one != "--", arguments))
+    unknown = next((one for one in given if one.startswith("--") and one not in names), None)
+    return None if unknown is None else _no_option(unknown, names)
 
 
 def _help_of(chain: Sequence[str]) -> str:

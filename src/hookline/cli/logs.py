@@ -25,7 +25,7 @@ from hookline.cli import talk
 from hookline.cli.api_client import HERE, Place, RemoteServer, open_sender_database, remote_server
 from hookline.cli.parameters import AsJson
 from hookline.cli.receiver_app import AppName, closed_receiver
-from hookline.cli.tables import print_json, printable, time_of
+from hookline.cli.tables import STYLES, print_json, printable, time_of
 from hookline.config import load
 from hookline.errors import ConfigError, ServerUnreachable
 from hookline.wire.catalogue import is_pattern
@@ -40,11 +40,6 @@ LANES: Final = ("events", "sender", "receiver")
 AGAIN_S: Final = 2.0
 _AT_ONCE: Final = 100
 _STATUS: Final = re.compile(r"[1-5](?:[0-9]{2}|xx)")
-_STYLES: Final = {
-    **dict.fromkeys(("delivered", "applied", "fact"), "green"),
-    **dict.fromkeys(("failed", "dead"), "red"),
-    **dict.fromkeys(("retrying", "held", "stale"), "yellow"),
-}
 
 
 @logs.command
@@ -162,7 +157,7 @@ class _Printer:
             said += [line["object_id"]]
         start = f"{time_of(line['at_ms'])}  {line['lane']:<8}  {printable(line['event'] or '-'):<28}  "
         text = Text(f"{start}{printable(line['event_id'])}  ")
-        text.append(printable("  ".join(said)), style=_STYLES.get(state, ""))
+        text.append(printable("  ".join(said)), style=STYLES.get(state, ""))
         self._console.print(text)
 
 

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from hookline.cli import Exit, fail
 from hookline.cli.exporting import FormatFlag, Output, export_rows
 from hookline.cli.parameters import AsJson
+from hookline.cli.tables import print_table, printable
 from hookline.config import SETTINGS, load
 from hookline.errors import ConfigError, StorageError
 from hookline.receiver.mirror_queries import (
@@ -38,6 +39,8 @@ _PACKAGE = "hookline.receiver"
 
 DatabaseUrl = Annotated[str | None, Parameter("--database-url", help="Else HOOKLINE_DATABASE_URL.")]
 Source = Annotated[str | None, Parameter(help="Of this source alone; else of all.")]
+ResourceName = Annotated[str, Parameter(help="As directory_user, or directory_membership.")]
+Id = Annotated[str, Parameter("id", help="Of the object.")]
 OfResource = Annotated[str | None, Parameter("--resource", help="Where several resources have this id.")]
 
 
@@ -56,7 +59,7 @@ def status(*, source: Source = None, database_url: DatabaseUrl = None, as_json: 
     if as_json:
         print(json.dumps([{"source": one, **asdict(count), **asdict(settled)} for one, count, settled in counts]))
         return
-    _table(
+    print_table(
         ("source", "resource", "rows", "live", "uncertain", "to ask", "drift", "complete as of"),
         [
             (
@@ -67,6 +70,7 @@ def status(*, source: Source = None, database_url: DatabaseUrl = None, as_json: 
             )
             for one, count, settled in counts
         ],
+        empty="nothing is mirrored yet",
     )
 
 
@@ -105,12 +109,12 @@ def walks(
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
     elif rows:
-        _table(list(rows[0]), [[_short(value) for value in row.values()] for row in rows])
+        print_table(list(rows[0]), [[_short(value) for value in row.values()] for row in rows], empty="")
 
 
 @mirror.command(name="list")
 def list_(
-    resource: str,
+    resource: ResourceName,
     /,
     *,
     dead: Annotated[bool, Parameter("--all", negative=(), help="Also what is dead or hidden.")] = False,
@@ -137,12 +141,12 @@ def list_(
         return
     if rows:
         names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-        _table(names, [[_short(row[name]) for name in names] for row in rows])
+        print_table(names, [[_short(row[name]) for name in names] for row in rows], empty="")
 
 
 @mirror.command
 def export(
-    resource: str,
+    resource: ResourceName,
     /,
     *,
     format_: FormatFlag = "csv",
@@ -164,8 +168,8 @@ def export(
 
 @mirror.command
 def show(
-    resource: str,
-    id_: Annotated[str, Parameter("id")],
+    resource: ResourceName,
+    id_: Id,
     /,
     *,
     source: Source = None,
@@ -191,7 +195,7 @@ def show(
 
 @mirror.command
 def why(
-    id_: Annotated[str, Parameter("id")],
+    id_: Id,
     /,
     *,
     resource: OfResource = None,
@@ -217,7 +221,7 @@ def why(
 
 @mirror.command
 def history(
-    id_: Annotated[str, Parameter("id")],
+    id_: Id,
     /,
     *,
     resource: OfResource = None,
@@ -246,9 +250,10 @@ def history(
     if as_json:
         print(json.dumps([_change_json(change) for change in changes], ensure_ascii=False))
     elif until_ms is None:
-        _table(
+        print_table(
             ("at", "seq", "change", "by", "changed"),
             [(_at(c.changed_ms), str(c.seq), c.kind, c.cause or "", ", ".join(_differing(c))) for c in changes],
+            empty="",
         )
     else:
         (last,) = changes
@@ -397,15 +402,15 @@ def _say_why(found: Why) -> None:
         print(f"to ask the source{about}: {', '.join(sorted(one.reasons))}{by}, from {_at(one.due_ms)} on{tried}")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str) -> None:
+    """A table within what is told of one object."""
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         print((indent + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))).rstrip())
 
 
 def _short(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() else "�" for char in text)
+    return "" if value is None else printable(value)
 
 
 def _at(ms: int) -> str:

@@ -136,7 +136,7 @@ def list_(
 
 @reconcile.command
 def show(
-    pass_id: Annotated[int | None, Parameter("pass")] = None,
+    pass_id: Annotated[int | None, Parameter("pass", help="Its number; else the newest.")] = None,
     /,
     *,
     every: Annotated[bool, Parameter("--all", negative=(), help="All items, not only the first.")] = False,
@@ -237,7 +237,7 @@ def ignore(
 
 @reconcile.command
 def cancel(
-    pass_id: Annotated[int, Parameter("pass")],
+    pass_id: Annotated[int, Parameter("pass", help="Its number.")],
     /,
     *,
     source: OneSource = None,

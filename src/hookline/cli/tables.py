@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.console import Console
@@ -14,11 +14,19 @@ from rich.text import Text
 
 from hookline.wire.timestamps import format_ms
 
+# How states are coloured on a terminal, in tables and where logs are followed.
+STYLES: Final = {
+    **dict.fromkeys(("succeeded", "delivered", "applied", "fact", "enabled", "active", "finished"), "green"),
+    **dict.fromkeys(("failed", "dead", "canceled", "disabled", "revoked"), "red"),
+    **dict.fromkeys(("pending", "running", "retrying", "held", "paused", "stale", "waiting", "unknown"), "yellow"),
+}
+
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """A table on stdout; `empty` where there are no rows.
 
-    On a terminal it is as wide as that. Elsewhere the same rows are plain: a line each, aligned, nothing cut off.
+    On a terminal it is as wide as that, and states have colours, unless NO_COLOR is set. Elsewhere the same rows are
+    plain: a line each, aligned, nothing cut off.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     if not cells:
@@ -26,7 +34,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     elif sys.stdout.isatty():
         table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
         for row in cells:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
         Console(file=sys.stdout).print(table)
     else:
         print_lines([list(columns), *cells])
