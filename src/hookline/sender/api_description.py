@@ -123,7 +123,8 @@ def complete(document: dict[str, Any], publish: Mapping[str, Any], *, path: str)
 def _complete_operation(template: str, operation: dict[str, Any]) -> None:
     responses: dict[str, Any] = operation["responses"]
     dialect = dialect_of(template)
-    for parameter in operation.get("parameters", ()):
+    parameters = operation.get("parameters", ())
+    for parameter in parameters:
         _complete_parameter(parameter)
     # Whether a process is ready is no refusal: that 503 has a body of its own.
     wanted = {status for status, response in responses.items() if status >= "400" and "content" not in response}
@@ -131,13 +132,13 @@ def _complete_operation(template: str, operation: dict[str, Any]) -> None:
         wanted |= {"401", "429", "500", "503"} | {status for status in responses if status >= "400"}
         if "requestBody" in operation:
             wanted |= {"400", "413", "422"}
-        if any(item["in"] in ("query", "header") for item in operation.get("parameters", ())):
+        if any(item["in"] in ("query", "header") for item in parameters):
             wanted.add("422")
-        elif "requestBody" not in operation:
+        elif "requestBody" not in operation and not any("pattern" in item["schema"] for item in parameters):
             wanted.discard("422")  # the framework's own, of a path that any text fits
         if "{" in template:
             wanted.add("404")
-        if any(item["name"] == "Idempotency-Key" for item in operation.get("parameters", ())):
+        if any(item["name"] == "Idempotency-Key" for item in parameters):
             wanted |= {"409"}
         if "422" not in wanted:
             responses.pop("422", None)
