@@ -26,10 +26,15 @@ NOW_MS = 1_764_000_000_000
 
 @dataclass
 class Source:
-    """A sender and what is put into its feed."""
+    """A sender and what is put into its feed.
+
+    `other` is a sender as another process has it: on PostgreSQL with connections of its own. `options` make one more.
+    """
 
     sender: SenderApp
     clock: TurnedClock
+    other: SenderApp
+    options: dict[str, Any]
 
     def put(
         self,
@@ -112,17 +117,19 @@ def source(
             name = cluster.migrated()
             ends.callback(cluster.drop, name)
             url = cluster.url(name)
-        database = connect(url)
-        ends.callback(database.close)
         clock = TurnedClock(NOW_MS)
-        sender = SenderApp(
-            database,
-            api_keys={"production": LIVE_KEY, "staging": TEST_KEY},
-            encryption_keys=[Fernet.generate_key().decode()],
-            clock=clock,
-        )
-        ends.callback(sender.close)
-        yield Source(sender, clock)
+        options: dict[str, Any] = {"clock": clock, "encryption_keys": [Fernet.generate_key().decode()]}
+
+        def made(url: str) -> SenderApp:
+            database = connect(url)
+            ends.callback(database.close)
+            sender = SenderApp(database, api_keys={"production": LIVE_KEY, "staging": TEST_KEY}, **options)
+            ends.callback(sender.close)
+            return sender
+
+        sender = made(url)
+        other = made(f"{url}&application_name=other") if way[0] == "postgres" else sender
+        yield Source(sender, clock, other, options)
 
 
 @pytest.fixture

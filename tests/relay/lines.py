@@ -111,7 +111,7 @@ class SocketLine:
         self.close_code: int | None = None
         self.close_reason = ""
 
-    async def start(self, start: Start | bytes) -> Hello:
+    async def start(self, start: Start | bytes | None) -> Hello:
         scope = scope_of("websocket", "GET", PATH, self._key, subprotocols=[SUBPROTOCOL])
         self.call = Call(self._app, scope)
         self.call.said.put_nowait({"type": "websocket.connect"})
@@ -121,7 +121,8 @@ class SocketLine:
             await self.call.task
             raise Refused(first["status"], content, {})
         assert first == {"type": "websocket.accept", "subprotocol": SUBPROTOCOL, "headers": []}
-        self._say(start)
+        if start is not None:
+            self._say(start)
         hello = await self.next()
         if isinstance(hello, Bye):
             assert await self.next() is None

@@ -16,6 +16,7 @@ from hookline.errors import RequestError, StorageUnavailable
 from hookline.relay import hub, server
 from hookline.relay.frames import WINDOW, Answer, Beat, Begin, Bye, Delivery, Hello, Start
 from hookline.relay.server import Relay
+from hookline.sender.app import SenderApp
 
 from .conftest import Source
 from .lines import LIVE_KEY, TEST_KEY, Refused, SocketLine, StreamLine, answered, deliveries, silent, until
@@ -293,7 +294,7 @@ def test_the_later_session_takes_the_place(source: Source, line: Make, name: str
         await made.answer(answered(one))
         if is_elsewhere:
             await until(lambda: source.sender.listeners.get("production", name).answered == 1)
-        other = line(Relay(source.sender)) if is_elsewhere else line()
+        other = line(Relay(source.other)) if is_elsewhere else line()
         second = await other.start(Start(name))
         bye = await made.next()
         assert isinstance(bye, Bye)
@@ -531,6 +532,37 @@ def test_a_process_takes_so_many_and_no_more(line: Make, name: str, monkeypatch:
             await one.leave()
         one, _ = await told(line, name)
         await one.leave()
+
+    asyncio.run(story())
+
+
+def test_who_begins_too_often_waits(source: Source, way: tuple[str, Any], name: str) -> None:
+    """As at the API, by key; what goes on in a session counts as no call."""
+    strict = SenderApp(source.sender.database, api_keys={"production": LIVE_KEY}, api_calls_per_s=2, **source.options)
+
+    async def story() -> None:
+        relay = Relay(strict)
+        made = [way[1](relay) for _ in range(2)]
+        for number, one in enumerate(made):
+            await one.begin((await one.start(Start(f"{name}.{number}"))).head)
+        with pytest.raises(Refused, match=r"^429"):
+            await way[1](relay).start(Start(name))
+        source.put(*[b"{}"] * 4)
+        for one in made:
+            await one.answer(*[answered(delivery) for delivery in await deliveries(one, 4)])
+            await one.leave()
+
+    asyncio.run(story())
+    strict.close()
+
+
+def test_who_connects_and_says_nothing_is_parted_from(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "START_WITHIN_S", 0.05)
+
+    async def story() -> None:
+        made = SocketLine(relay)
+        with pytest.raises(Refused, match="expected a start within"):
+            await made.start(None)
 
     asyncio.run(story())
 
