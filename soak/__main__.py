@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 
-from soak import crash, drain, feed, live, merge, races, reading, reconcile, schema, senders
+from soak import crash, drain, examples, feed, live, merge, races, reading, reconcile, schema, senders
 from soak.report import Report
 
 SOAKS: dict[str, Callable[..., Report]] = {
     "crash": crash.soak,
     "drain": drain.soak,
+    "examples": examples.soak,
     "feed": feed.soak,
     "live": live.soak,
     "merge": merge.soak,

@@ -107,6 +107,27 @@ def test_the_merge_soak_runs_on_postgresql(postgres: Cluster, monkeypatch: pytes
     assert [told.count(row) for row in ("| 1 | 10 |", "| 4 | 10 |")] == [2, 2]
 
 
+def test_the_examples_soak_counts_what_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By example; what was skipped or failed is not among it, and the run's exit code is the verdict."""
+    from soak import examples
+
+    cases = """<testsuites><testsuite>
+    <testcase name="test_a[rails]" time="1.2"/><testcase name="test_b[rails]" time="2"/>
+    <testcase name="test_a[flask]" time="1"><failure/></testcase><testcase name="test_each" time="1"/>
+    </testsuite></testsuites>"""
+
+    def run(command: list[str], *, env: Mapping[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+        assert env["CI"] == "true"
+        Path(command[-1].removeprefix("--junitxml=")).write_text(cases, encoding="utf-8")
+        return subprocess.CompletedProcess(command, 1, "flask: refused", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    report = examples.soak(seed=1, scale=1, say=lambda _: None)
+
+    assert [line for line in report.lines if line.startswith("| ")][1:] == ["| rails | 2 | 3 |"]
+    assert report.wrong == ["flask: refused"]
+
+
 @pytest.mark.parametrize("only", [[], ["crash"], ["merge", "senders"]])
 def test_only_what_runs_on_either_database_takes_one(
     only: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
