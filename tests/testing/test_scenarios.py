@@ -9,6 +9,7 @@ import contextlib
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from hookline import Receiver
 from hookline.testing import SCENARIOS, Inbox, TurnedClock
 from hookline.testing.pair import Pair
-from hookline.testing.scenarios import MOST_BURST_USERS, Expected, Outline, Scenario
+from hookline.testing.scenarios import MOST_BURST_USERS, Expected, Live, Outline, Scenario
 from hookline.wire.catalogue import CATALOGUE
 from hookline.wire.event import Event
 from hookline.wire.timestamps import parse_us
@@ -26,7 +27,7 @@ from ..conftest import DATABASES
 
 NOW_MS = 1_700_000_000_000
 USERS = 6
-DRAWN = 3
+DRAWN = 4
 MODELLED = 60
 
 OUTLINES = pytest.mark.parametrize("outline", SCENARIOS.values(), ids=lambda one: one.name)
@@ -62,30 +63,39 @@ def inbox(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield Inbox(ends.enter_context(Receiver(url, secrets=["whsec_1"], clock=TurnedClock(NOW_MS))))
 
 
-@OUTLINES
-def test_it_holds_in_its_own_order(outline: Outline, inbox: Inbox) -> None:
-    """Each event applied before the next one comes."""
-    scenario = played(outline, "own")
-    for step in scenario.steps:
-        inbox.deliver(step.event)
+def side_by_side(orders: Sequence[Sequence[Event]]) -> Iterator[list[Event]]:
+    """Of several orders the first events, then the second ones, and so on."""
+    for events in zip_longest(*orders):
+        yield [event for event in events if event is not None]
+
+
+def wrong(scenarios: Sequence[Scenario], live: Live) -> dict[str, list[str]]:
+    """What does not hold, by scenario."""
+    return {one.name: found for one in scenarios if (found := one.differences(live))}
+
+
+def test_they_hold_in_their_own_orders(inbox: Inbox) -> None:
+    """Each event applied before the next one of its scenario comes; all scenarios at once, which share no object."""
+    scenarios = [played(outline, "own") for outline in SCENARIOS.values()]
+    for events in side_by_side([[step.event for step in scenario.steps] for scenario in scenarios]):
+        inbox.deliver(*events)
         inbox.drain()
 
-    assert scenario.differences(inbox.live) == []
+    assert wrong(scenarios, inbox.live) == {}
 
 
-@OUTLINES
-def test_it_holds_in_any_order_with_duplicates(outline: Outline, inbox: Inbox) -> None:
+@pytest.mark.parametrize("number", range(DRAWN))
+def test_they_hold_in_any_order_with_duplicates(inbox: Inbox, number: int) -> None:
     """Drawn orders, some of them applied in one batch (promise 3)."""
-    for number in range(DRAWN):
-        rng = random.Random(f"{outline.name} {number}")
-        scenario = played(outline, f"drawn {number}")
-        for event in drawn(scenario, rng):
-            inbox.deliver(event)
-            if rng.random() < 0.2:
-                inbox.drain()
-        inbox.drain()
+    rng = random.Random(number)
+    scenarios = [played(outline, f"drawn {number}") for outline in SCENARIOS.values()]
+    for events in side_by_side([drawn(scenario, rng) for scenario in scenarios]):
+        inbox.deliver(*events)
+        if rng.random() < 0.4:
+            inbox.drain()
+    inbox.drain()
 
-        assert scenario.differences(inbox.live) == [], f"order {number}"
+    assert wrong(scenarios, inbox.live) == {}
 
 
 def test_they_hold_between_both_ends(tmp_path: Path) -> None:
@@ -105,30 +115,29 @@ def test_they_hold_between_both_ends(tmp_path: Path) -> None:
         shown = {resource: pair.live(resource) for resource in {one.resource for s in scenarios for one in s.expected}}
 
     assert sum(pair.line.fates[fate] for fate in ("doubled", "late", "lost")) > 10
-    found = [one for s in scenarios for one in s.differences(lambda resource, id_: shown[resource].get(id_))]
-    assert found == []
+    assert wrong(scenarios, lambda resource, id_: shown[resource].get(id_)) == {}
 
 
-@OUTLINES
-def test_it_fails_where_what_decides_it_never_comes(outline: Outline, inbox: Inbox) -> None:
+def test_they_fail_where_what_decides_never_comes(inbox: Inbox) -> None:
     """Some event cannot be left out without its being seen: the comparison with a real mirror can fail."""
-    scenario = played(outline, "lost")
     decisive = {
         "onboard": "dsync.group.user_added",
         "offboard": "dsync.group.user_removed",
+        "rehire": "dsync.user.deleted",
         "group-before-user": "dsync.group.updated",
         "directory-deleted": "dsync.deleted",
+        "recreate": "dsync.user.deleted",
         "stale": "dsync.group.updated",
         "duplicate": "dsync.user.deleted",
         "out-of-order": "dsync.user.deleted",
         "burst": "dsync.user.updated",
-        "rehire": "dsync.user.deleted",
-        "recreate": "dsync.user.deleted",
-    }[scenario.name]
-    inbox.deliver(*(step.event for step in scenario.steps if step.event.type != decisive))
+    }
+    scenarios = [played(outline, "lost") for outline in SCENARIOS.values()]
+    for scenario in scenarios:
+        inbox.deliver(*(step.event for step in scenario.steps if step.event.type != decisive[scenario.name]))
     inbox.drain()
 
-    assert scenario.differences(inbox.live) != []
+    assert set(wrong(scenarios, inbox.live)) == set(SCENARIOS)
 
 
 # -- a consumer that makes mistakes ---------------------------------------------------------------------------------

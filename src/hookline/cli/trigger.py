@@ -54,6 +54,7 @@ def send_event(
     to: str | None = None,
     secret_env: str | None = None,
     secret_file: str | None = None,
+    standard: Annotated[bool, Parameter(negative=())] = False,
     verify: Annotated[bool, Parameter(negative=())] = False,
     within: str = "30s",
     list_: Annotated[bool, Parameter("--list", negative=())] = False,
@@ -91,6 +92,8 @@ def send_event(
         With --to, the variable that holds the secret; else the first of the webhook secrets in force signs.
     secret_file:
         With --to, the file that holds it.
+    standard:
+        With --to, sign as Standard Webhooks says, with a secret of whsec_ and base 64, and not as WorkOS does.
     verify:
         With --scenario, wait until a receiver has worked it off and compare its mirror with what must hold; exit 1
         where it does not. Its database is that of HOOKLINE_RECEIVER_DATABASE_URL, or HOOKLINE_DATABASE_URL.
@@ -115,7 +118,7 @@ def send_event(
             "--created-at": created_at,
         },
     )
-    _check_way(to, {"--secret-env": secret_env, "--secret-file": secret_file}, place)
+    _check_way(to, {"--secret-env": secret_env, "--secret-file": secret_file, "--standard": standard or None}, place)
     if verify and scenario is None:
         raise ConfigError("--verify", "expected with --scenario, which says what must hold")
     if edit:
@@ -134,6 +137,7 @@ def send_event(
                 forward_url(to, setting="--to"),
                 signing_secrets(secret_env, secret_file)[0],
                 SystemClock(),
+                scheme="standard_webhooks" if standard else "workos",
                 is_quiet=as_json,
             )
         if played is not None:
@@ -221,11 +225,11 @@ def _check_changes(scenario: str | None, raw: str | None, given: Mapping[str, ob
         raise ConfigError(next(iter(changes)), f"expected with an EVENT, not with {what}")
 
 
-def _check_way(to: str | None, secrets_given: Mapping[str, str | None], place: Place) -> None:
+def _check_way(to: str | None, signing: Mapping[str, object], place: Place) -> None:
     if to is None:
-        for flag, value in secrets_given.items():
+        for flag, value in signing.items():
             if value is not None:
-                raise ConfigError(flag, "expected with --to; a sender signs with each endpoint's own secret")
+                raise ConfigError(flag, "expected with --to; a sender signs for each endpoint as that has it")
         return
     for flag, value in (("--url", place.url), ("--database-url", place.database_url)):
         if value is not None:

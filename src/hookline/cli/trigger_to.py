@@ -14,9 +14,10 @@ from hookline.config import load
 from hookline.loop import Clock
 from hookline.relay.hints import HintCode, hint
 from hookline.sender.attempt import first_headers
-from hookline.sender.http import Answer, Exchange, Request, tls_context
+from hookline.sender.http import Answer, Exchange, Headers, Request, tls_context
 from hookline.sender.http_httptools import HttptoolsExchange
-from hookline.wire.signature import HEADER, Signer
+from hookline.testing.signed import id_to_sign
+from hookline.wire.schemes import Scheme, signed_headers
 
 _SAID_CHARACTERS: Final = 200
 # Where a forwarder would do something else about it.
@@ -68,16 +69,23 @@ def send(
     webhooks: Sequence[Webhook],
     *,
     clock: Clock,
+    scheme: Scheme = "workos",
     at_once: int = 1,
     told: Callable[[Sent], None] = lambda _: None,
 ) -> list[Sent]:
     """Send them in this order, each signed when it is its turn, and stop where nobody can be reached.
 
     Args:
+        scheme: how they are signed; what has no id of its own is signed under that of its hash.
         at_once: so many are under way at a time.
         told: hears of each as soon as it has ended.
     """
     authorities = load()["targets_ca"]
+
+    def signed(webhook: Webhook) -> Headers:
+        event_id = id_to_sign(webhook.event_id, webhook.body)
+        signature = signed_headers(scheme, webhook.body, secret, event_id=event_id, now_ms=clock.now_ms())
+        return (*first_headers(()), *signature.items())
 
     async def run() -> list[Sent]:
         exchange = HttptoolsExchange(
@@ -86,7 +94,7 @@ def send(
             tls=tls_context(None if authorities is None else str(authorities)),
         )
         try:
-            return await _sent(exchange, url, Signer(secret), webhooks, clock, at_once, told)
+            return await _sent(exchange, url, signed, webhooks, at_once, told)
         finally:
             await exchange.close()
 
@@ -96,9 +104,8 @@ def send(
 async def _sent(
     exchange: Exchange,
     url: str,
-    signer: Signer,
+    signed: Callable[[Webhook], Headers],
     webhooks: Sequence[Webhook],
-    clock: Clock,
     at_once: int,
     told: Callable[[Sent], None],
 ) -> list[Sent]:
@@ -111,8 +118,7 @@ async def _sent(
         for number, webhook in waiting:
             if not is_reached:
                 return
-            headers = (*first_headers(()), (HEADER, signer.sign(webhook.body, timestamp_ms=clock.now_ms())))
-            answer = await exchange.send(Request(url, headers, webhook.body))
+            answer = await exchange.send(Request(url, signed(webhook), webhook.body))
             done[number] = sent = _judged(url, webhook, answer)
             told(sent)
             is_reached = is_reached and answer.status is not None

@@ -7,6 +7,7 @@ was sent as `--json` shows it.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
@@ -22,14 +23,19 @@ from hookline.sender.ids import IdMaker
 from hookline.testing.scenarios import Scenario, Step
 from hookline.wire.catalogue import sampled_types
 from hookline.wire.event import Event, decode_envelope, encode_event
+from hookline.wire.schemes import Scheme
 from hookline.wire.timestamps import format_ms, parse_us
 
 # One event as it was sent: its id and type, and by which way what came of it.
 Item: TypeAlias = dict[str, Any]
 
 _EVENTS: Final = "/api/v1/events"
+_DELIVERIES: Final = "/api/v1/deliveries"
 _TYPES: Final = "/api/v1/event_types"
 _AT_ONCE: Final = 1_000
+# So long it is waited in all for first deliveries to end.
+_PATIENCE_S: Final = 10.0
+_POLL_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,9 @@ class BySender:
         return self.send_drafts([draft])
 
     def play(self, scenario: Scenario) -> Done:
-        """In its order, each with the time it happened; what comes again is sent again to each endpoint."""
+        """In its order, each with the time it happened; what comes again is sent again afterwards, to each endpoint
+        whose first delivery of it has ended.
+        """
         seen: set[str | None] = set()
         first: list[Step] = []
         again: list[Step] = []
@@ -101,12 +109,24 @@ class BySender:
         ids = {step.event.id: item["id"] for step, item in zip(first, items, strict=True)}
         for step, item in zip(first, items, strict=True):
             item["says"] = step.says
+        ends_at = time.monotonic() + _PATIENCE_S
         for step in again:
-            made = self._api.post(f"{_EVENTS}/{segment(ids[step.event.id])}/resend")["data"]
-            items.append({"id": ids[step.event.id], "event": step.event.type, "says": step.says, "resent": len(made)})
+            id_ = ids[step.event.id]
+            while self._is_open(id_) and time.monotonic() < ends_at:
+                time.sleep(_POLL_S)
+            made = self._api.post(f"{_EVENTS}/{segment(id_)}/resend")
+            items.append(
+                {
+                    "id": id_,
+                    "event": step.event.type,
+                    "says": step.says,
+                    "resent": len(made["data"]),
+                    "listeners": made["listeners"],
+                }
+            )
         for item in items:
-            resent = f"  (sent again to {item['resent']} endpoint(s))" if "resent" in item else ""
-            self._say(f"{item['id']}  {item['event']:<22}  {item['says']}{resent}")
+            to = "" if "resent" not in item else f"{item['resent']} endpoint(s), {item['listeners']} listener(s)"
+            self._say(f"{item['id']}  {item['event']:<22}  {item['says']}" + (f"  (sent again to {to})" if to else ""))
         self._say_who(items[0])
         talk(
             "published in this order, each with the time it happened; what comes again was sent again afterwards. In "
@@ -114,6 +134,11 @@ class BySender:
             "in the scenario's order"
         )
         return Done(items, True, tuple(ids.values()))
+
+    def _is_open(self, event_id: str) -> bool:
+        """Whether an endpoint still waits for it: only what has ended is sent to it again."""
+        made = self._api.get(_DELIVERIES, {"event": event_id, "limit": 100})["data"]
+        return any(one["state"] in {"pending", "running"} for one in made)
 
     def _published(self, drafts: Sequence[Draft]) -> list[Item]:
         ids: list[str] = []
@@ -134,7 +159,7 @@ class BySender:
         ]
 
     def _say_who(self, item: Item) -> None:
-        if not self._api.get("/api/v1/deliveries", {"event": item["id"], "limit": 1})["data"]:
+        if not self._api.get(_DELIVERIES, {"event": item["id"], "limit": 1})["data"]:
             talk(f"no endpoint asks for {item['event']}: it is in the feed all the same")
 
     def _say(self, line: str) -> None:
@@ -145,9 +170,10 @@ class BySender:
 class ByUrl:
     """Posted to a URL, each request signed as a delivery is; no server is needed."""
 
-    def __init__(self, url: str, secret: str, clock: Clock, *, is_quiet: bool) -> None:
+    def __init__(self, url: str, secret: str, clock: Clock, *, scheme: Scheme = "workos", is_quiet: bool) -> None:
         self._url = url
         self._secret = secret
+        self._scheme: Scheme = scheme
         self._clock = clock
         self._is_quiet = is_quiet
         self._said: tuple[str | None, ...] = ()
@@ -174,7 +200,15 @@ class ByUrl:
         return self._send(webhooks, at_once=scenario.at_once)
 
     def _send(self, webhooks: Sequence[Webhook], *, at_once: int = 1) -> Done:
-        sent = send(self._url, self._secret, webhooks, clock=self._clock, at_once=at_once, told=self._say)
+        sent = send(
+            self._url,
+            self._secret,
+            webhooks,
+            clock=self._clock,
+            scheme=self._scheme,
+            at_once=at_once,
+            told=self._say,
+        )
         is_whole = len(sent) == len(webhooks) and all(one.is_accepted for one in sent)
         if (missing := len(webhooks) - len(sent)) > 0:
             print(f"{missing} more were not sent, since nobody could be reached", file=sys.stderr)

@@ -105,7 +105,11 @@ def signed_request(
     so that the same bytes again are a duplicate.
     """
     body = event.raw if isinstance(event, Event) else event
-    own_id = event.id if isinstance(event, Event) else None
-    event_id = own_id or f"msg_{hashlib.sha256(body).hexdigest()[:24]}"
+    event_id = id_to_sign(event.id if isinstance(event, Event) else None, body)
     signed = signed_headers(scheme, body, secret, event_id=event_id, now_ms=timestamp_ms)
     return SignedRequest(body=body, headers={"Content-Type": "application/json", **signed}, path=path)
+
+
+def id_to_sign(own_id: str | None, body: bytes) -> str:
+    """What Standard Webhooks signs a body under: its own id, else one of its hash."""
+    return own_id or f"msg_{hashlib.sha256(body).hexdigest()[:24]}"
