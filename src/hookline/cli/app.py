@@ -129,6 +129,10 @@ def run(arguments: Sequence[str], manner: Manner) -> int:
     told = functools.partial(fail, as_json=manner.as_json)
     try:
         refuse_secret_flags(arguments)
+    except ConfigError as error:
+        # Why there is no such option is more than that there is none.
+        return told("config", str(error), Exit.USAGE, to_do=_cure_of(error, arguments))
+    try:
         _check_environment()
         result = app(
             with_json(arguments) if manner.as_json else list(arguments), exit_on_error=False, print_error=False
