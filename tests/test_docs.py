@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from docs import configuration, pictures
+from docs import configuration, first_minute, pictures
 from docs.blocks import DOCUMENTS, ROOT, blocks, count
 from docs.site import foreign_requests
 
@@ -230,6 +230,24 @@ def test_the_site_can_be_built(tmp_path: Path) -> None:
 def test_pictures_are_what_the_rules_say(name: str) -> None:
     """Where this fails: `make docs`, and look at them."""
     assert (pictures.IMAGES / f"{name}.svg").read_text(encoding="utf-8") == pictures.PICTURES[name]()
+
+
+def test_the_first_minute_is_shown_as_it_was_recorded() -> None:
+    """The picture is the recording's last screen, in which the row is; what was secret in it can no longer be read."""
+    recorded = first_minute.PROOF.joinpath("first-minute.cast").read_text(encoding="utf-8")
+    screen = first_minute.last_screen(recorded)
+
+    assert first_minute.PROOF.joinpath("first-minute.svg").read_text("utf-8") == first_minute.picture(screen)
+    assert any("directory_user_" in line for line in screen.display)
+    for path in first_minute.PROOF.glob("first-minute.*"):
+        assert first_minute.SECRETS.findall(path.read_text(encoding="utf-8")) == []
+
+
+def test_secrets_are_blotted_out_of_a_recording() -> None:
+    """As long as before, and across what a terminal puts between its signs."""
+    text = "key sk_live_abcdefgh\x1b[5;1Hijkl\r\nend"
+
+    assert first_minute.blotted(text, ["abcdefghijkl"]) == "key sk_live_••••••••\x1b[5;1H••••\r\nend"
 
 
 def test_pages_that_ask_other_hosts_are_found(tmp_path: Path) -> None:
