@@ -72,6 +72,8 @@ python_maximum_signature_line_length = 88
 
 html_theme = "furo"
 html_title = "Hookline"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
