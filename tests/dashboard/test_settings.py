@@ -51,6 +51,12 @@ def test_the_plan_of_retries_is_in_clock_times(ends: Ends, signed_in: As) -> Non
     assert "a secret" not in answer.text
 
 
+def test_how_many_listen(ends: Ends, signed_in: As) -> None:
+    ends.sender.listeners.open("staging", "ada@laptop", ["*"], session="session_1")
+    ends.sender.listeners.keep("staging", "bob@laptop")
+    assert "1 of 2 connected" in signed_in("vera").get("/dashboard/settings").page.text
+
+
 def test_where_a_request_comes_from(signed_in: As) -> None:
     page = "/dashboard/settings/addresses?format=json"
     direct = signed_in("vera", peer="198.51.100.9").get(page).json["request"]

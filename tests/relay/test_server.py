@@ -744,3 +744,26 @@ def test_a_database_that_is_away_ends_no_session(
 
     asyncio.run(story())
     assert [record.name for record in caplog.records if "cannot be read" in record.message] == ["hookline.relay"]
+
+
+def test_who_cannot_begin_for_the_database_is_told_to_come_back(
+    line: Make, source: Source, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many try: the log says it once, and once that it is over."""
+
+    def away(*_: Any, **__: Any) -> Any:
+        raise StorageUnavailable("the database is away")
+
+    async def story() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(source.sender.listeners, "open", away)
+            for _ in range(3):
+                with pytest.raises(Refused, match=r"^503.*come back in a moment"):
+                    await line().start(Start(name))
+        made, _ = await told(line, name)
+        await made.leave()
+
+    asyncio.run(story())
+    said = [record.getMessage() for record in caplog.records if record.name == "hookline.relay"]
+    assert len(said) == 2
+    assert "after 3 failures" in said[1]

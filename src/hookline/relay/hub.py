@@ -1,8 +1,8 @@
 """The listeners that are connected to this process: woken by news, looked after, their progress written together.
 
-While nobody listens it runs nothing and asks nothing of the database. Else it hears of commits, and reads the feed's
-newest place at most so often that all who then read their part ask for some 200 statements a second; every 5 s it looks
-which sessions were replaced, which secrets rotated and which keys revoked.
+While nobody listens it runs nothing and asks nothing of the database. Else it hears of commits, and looks at the feed's
+end at most so often that all listeners together read some 200 times a second; every 5 s it looks which sessions were
+replaced, which secrets rotated and which keys revoked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The server end of `hookline listen`: an ASGI app at `/relay`, for a process that has a sender.
 
-A WebSocket, and for proxies that let none through three calls over HTTP (frames.py). Who asks is known by the same API
-keys as at the API, and what is asked of the whole is as often as there: only what begins a session counts as a call.
+A WebSocket, and for proxies that let none through three calls over HTTP (frames.py). Whoever asks has an API key, as at
+the API, and may begin sessions as often as it may call there; what goes on within a session is not counted.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ from hookline.relay.frames import (
 )
 from hookline.relay.hub import COME_BACK_MS, Hub
 from hookline.sender.registry import check_patterns
+from hookline.storage.outage import Outage
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from hookline.relay.frames import ByeReason, FromListener, FromServer
+    from hookline.relay.frames import ByeReason, FromListener, FromServer, Hello
     from hookline.relay.session import Session
     from hookline.sender.app import SenderApp
     from hookline.sender.keys import KeyHolder
@@ -71,9 +72,15 @@ class Relay:
     def __init__(self, sender: SenderApp) -> None:
         self._sender = sender
         self._hub = Hub(sender)
+        self._outage = Outage(
+            log,
+            during="the database is away, listeners are told to come back until it works again",
+            after="listeners can begin again",
+            now_ms=sender.clock.now_ms,
+        )
 
     def drain(self) -> None:
-        """The process is told to stop: everybody is told when to come back, and nobody may begin. On the event loop."""
+        """Before the process stops: everybody is told when to come back, and nobody may begin. On the event loop."""
         self._hub.drain()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,16 +118,18 @@ class Relay:
         try:
             async with asyncio.timeout(START_WITHIN_S):
                 start = _start(await _heard(socket))
-            session, hello = await self._hub.open(start, holder)
+            session, hello = await self._open(start, holder)
         except TimeoutError:
             await _part(socket, Bye("refused", f"expected a start within {START_WITHIN_S:.0f} s"))
             return
-        except (InvalidFrame, RequestError, StorageError) as error:
-            await _part(socket, _bye_of(error))
+        except WebSocketDisconnect:
+            return
+        except Exception as error:
+            await _part(socket, _bye_of(self._refused(error)))
             return
         try:
             await write(hello)
-            hearing = asyncio.create_task(_hear(socket, session))
+            hearing = asyncio.create_task(self._hear(socket, session))
             try:
                 bye = await _tell(session, write)
                 if bye is not None:
@@ -150,7 +159,7 @@ class Relay:
             raise RequestError(405, None, f"expected {_METHODS[path]}, got {request.method[:20]}")
         holder = await self._caller(request, is_call=path == START_PATH)
         if path == START_PATH:
-            _, hello = await self._hub.open(_start(decode_from_listener(await _body(request))), holder)
+            _, hello = await self._open(_start(decode_from_listener(await _body(request))), holder)
             return Response(encode(hello), media_type="application/json")
         if path == PATH:
             raise RequestError(
@@ -200,19 +209,35 @@ class Relay:
             api.refuse_too_many(holder)
         return holder
 
+    async def _open(self, start: Start, holder: KeyHolder) -> tuple[Session, Hello]:
+        opened = await self._hub.open(start, holder)
+        self._outage.is_over()
+        return opened
+
     def _refusal(self, error: Exception) -> Response:
-        return self._sender.load_api().refusal(_as_refusal(error))
+        return self._sender.load_api().refusal(self._refused(error))
 
+    def _refused(self, error: Exception) -> RequestError:
+        """Why it is refused, and a line in the log where that is our trouble."""
+        if isinstance(error, RequestError):
+            return error
+        if isinstance(error, InvalidFrame):
+            return RequestError(400, "invalid_frame", str(error))
+        if isinstance(error, StorageError):
+            self._outage.failed(error, "a listener")
+            return RequestError(503, "storage_unavailable", "The database is not available: come back in a moment.")
+        log.error("a listener is refused: an unexpected error", exc_info=error)
+        return RequestError(500, "internal_error", "An unexpected error; the server's log has it.")
 
-async def _hear(socket: WebSocket, session: Session) -> None:
-    """Give the session what the listener says, until it goes or says what is none."""
-    try:
-        while True:
-            session.hear(await _heard(socket))
-    except InvalidFrame as error:
-        session.end(_bye_of(error))
-    except WebSocketDisconnect:
-        session.leave()
+    async def _hear(self, socket: WebSocket, session: Session) -> None:
+        """Give the session what the listener says, until it goes or says what is none."""
+        try:
+            while True:
+                session.hear(await _heard(socket))
+        except WebSocketDisconnect:
+            session.leave()
+        except Exception as error:
+            session.end(_bye_of(self._refused(error)))
 
 
 async def _heard(socket: WebSocket) -> FromListener:
@@ -276,19 +301,6 @@ def _not_found(path: str) -> RequestError:
     return RequestError(404, None, f"Nothing is at {path[:80]!a}: a relay is at {PATH}.")
 
 
-def _bye_of(error: Exception) -> Bye:
-    refusal = _as_refusal(error)
+def _bye_of(refusal: RequestError) -> Bye:
     reason: ByeReason = "stopping" if refusal.code == "stopping" else "refused"
     return Bye(reason, refusal.message, COME_BACK_MS if refusal.status >= 500 else None)
-
-
-def _as_refusal(error: Exception) -> RequestError:
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, InvalidFrame):
-        return RequestError(400, "invalid_frame", str(error))
-    if isinstance(error, StorageError):
-        log.warning("a listener is refused: the database is not available: %s", error)
-        return RequestError(503, "storage_unavailable", "The database is not available: come back in a moment.")
-    log.error("a listener is refused: an unexpected error", exc_info=error)
-    return RequestError(500, "internal_error", "An unexpected error; the server's log has it.")

@@ -41,7 +41,7 @@ log = logging.getLogger("hookline.relay")
 # A place, and the row of what is sent once more at it.
 _CURSOR: Final = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 # How long until a database that is away is asked again.
-AWAY_MS: Final = 1_000
+_AWAY_MS: Final = 1_000
 # Bodies read at once of what is sent once more; of the feed a reading is bounded by their bytes.
 _RESENT_AT_ONCE: Final = 4
 _NOWHERE: Final = -1
@@ -229,7 +229,7 @@ class Session:
                     log.warning("listener %d: the feed cannot be read, trying again: %s", self.row_id, error)
                 self._is_away = self._has_news = self._has_resends = True
                 due, through, is_end = (), self.place, True
-                retry_ms = self._clock.now_ms() + AWAY_MS
+                retry_ms = self._clock.now_ms() + _AWAY_MS
             else:
                 self._is_away = False
             for one in due:
@@ -268,7 +268,7 @@ class Session:
                 await self._reader.save()
         except StorageError as error:
             log.warning("listener %d cannot begin: the database is not available: %s", self.row_id, error)
-            self.end(Bye("stopping", "the database is not available: come back in a moment", AWAY_MS))
+            self.end(Bye("stopping", "the database is not available: come back in a moment", _AWAY_MS))
 
     async def _next(self, room: int) -> tuple[Sequence[_Due], int, bool]:
         """What is to be sent now, the place in the feed after it, and whether there is nothing more."""

@@ -25,6 +25,7 @@ from hookline.storage.migrate import load_migrations, migrations_missing
 from hookline.wire.signature import HEADER, TOLERANCE_S
 
 if TYPE_CHECKING:
+    from hookline.sender.listeners import Listeners
     from hookline.sender.model import ApiKey, Environment
     from hookline.storage import Database
 
@@ -69,6 +70,7 @@ def general(call: Call) -> Shown:
                 {
                     "name": one,
                     "kept_s": sender.retention.kept_s[one],
+                    "listeners": _listeners(sender.listeners, one),
                     "tries": [
                         {"after_s": after_s, "at_ms": call.now_ms + round(after_s * 1000)}
                         for after_s in (0.0, *sender.schedules[one].offsets_s)
@@ -94,6 +96,11 @@ def general(call: Call) -> Shown:
             ]
         }
     return Shown("settings_general.html", "Settings", data, {"tabs": tabs(call, "settings")})
+
+
+def _listeners(listeners: Listeners, environment: Environment) -> dict[str, int]:
+    known = listeners.listed(environment)
+    return {"known": len(known), "connected": sum(listeners.is_connected(one) for one in known)}
 
 
 def addresses(call: Call) -> Shown:
