@@ -73,7 +73,7 @@ def send(
     at_once: int = 1,
     told: Callable[[Sent], None] = lambda _: None,
 ) -> list[Sent]:
-    """Send them in this order, each signed when it is its turn, and stop where nobody can be reached.
+    """Send them in this order, each signed when it is its turn, and stop where no answer comes.
 
     Args:
         scheme: how they are signed; what has no id of its own is signed under that of its hash.
@@ -111,17 +111,17 @@ async def _sent(
 ) -> list[Sent]:
     waiting: Iterator[tuple[int, Webhook]] = iter(enumerate(webhooks))
     done: dict[int, Sent] = {}
-    is_reached = True
+    is_answered = True
 
     async def work() -> None:
-        nonlocal is_reached
+        nonlocal is_answered
         for number, webhook in waiting:
-            if not is_reached:
+            if not is_answered:
                 return
             answer = await exchange.send(Request(url, signed(webhook), webhook.body))
             done[number] = sent = _judged(url, webhook, answer)
             told(sent)
-            is_reached = is_reached and answer.status is not None
+            is_answered = is_answered and answer.status is not None
 
     await asyncio.gather(*(work() for _ in range(at_once)))
     return [done[number] for number in sorted(done)]

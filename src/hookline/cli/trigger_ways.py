@@ -211,8 +211,10 @@ class ByUrl:
         )
         is_whole = len(sent) == len(webhooks) and all(one.is_accepted for one in sent)
         if (missing := len(webhooks) - len(sent)) > 0:
-            print(f"{missing} more were not sent, since nobody could be reached", file=sys.stderr)
-        return Done([_item(one) for one in sent], is_whole, tuple({one.event_id or "": 0 for one in webhooks}))
+            print(f"{missing} more were not sent, since no answer came", file=sys.stderr)
+        return Done(
+            [_item(one) for one in sent], is_whole, tuple(dict.fromkeys(one.event_id or "" for one in webhooks))
+        )
 
     def _say(self, sent: Sent) -> None:
         if self._is_quiet:
