@@ -554,7 +554,8 @@ def test_a_scenario_is_published(trigger: Run, capsys: pytest.CaptureFixture[str
     assert len(items) == len(scenario.steps)
     assert len(first) == len(scenario.history)
     assert {one["id"] for one in items} == {one["id"] for one in first}
-    assert {one["resent"] for one in items if "resent" in one} == {0}
+    assert {(one["resent"], *one["listeners"]) for one in items if "resent" in one} == {(0,)}
+    assert trigger("--scenario", "duplicate").out.count("  (again to 0 endpoint(s), 0 listener(s))") == 6
     assert [one["says"] for one in first][:3] == ["a user", "the user changes", "a group"]
     event = published(capsys, first[0]["id"])
     assert event["created_at"] == first[0]["created_at"] == event["data"]["created_at"]

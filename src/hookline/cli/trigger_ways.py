@@ -125,8 +125,10 @@ class BySender:
                 }
             )
         for item in items:
-            to = "" if "resent" not in item else f"{item['resent']} endpoint(s), {item['listeners']} listener(s)"
-            self._say(f"{item['id']}  {item['event']:<22}  {item['says']}" + (f"  (sent again to {to})" if to else ""))
+            line = f"{item['id']}  {item['event']:<22}  {item['says']}"
+            if "resent" in item:
+                line += f"  (again to {item['resent']} endpoint(s), {len(item['listeners'])} listener(s))"
+            self._say(line)
         self._say_who(items[0])
         talk(
             "published in this order, each with the time it happened; what comes again was sent again afterwards. In "
