@@ -1,4 +1,4 @@
-"""The doctor's look at the sending end: endpoints' names, addresses and certificates, both ends' secrets, a server."""
+"""The doctor's look at the sending end: endpoints' names, addresses, certificates, both ends' secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import trustme
-from tests.cli.test_sender_commands import Run, command, served, settings  # noqa: F401 - fixtures
+from tests.cli.test_sender_commands import Run, command, settings  # noqa: F401 - fixtures
 
 from hookline.cli import Exit
 from hookline.cli.doctor_sender import MOST_HOSTS, Host, hosts_of, look_at_hosts
@@ -137,30 +137,6 @@ def test_both_ends_in_one_database(command: Run, monkeypatch: pytest.MonkeyPatch
     assert "to do: make room" in full.out
     assert low["verdict"] == quoted["verdict"] == "warning"
     assert made["secret"] not in json.dumps([wrong, right, quoted])
-
-
-def test_the_server_that_commands_ask(
-    command: Run,  # noqa: F811
-    served: str,  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It answers, takes the key and has this clock; or it says what of that is not so."""
-    monkeypatch.setenv("HOOKLINE_URL", served)
-    well = looked(command)["server"]
-    monkeypatch.setattr("hookline.cli.doctor_sender.SKEW_MS", -1)
-    skewed = looked(command)["server"]
-    monkeypatch.setenv("HOOKLINE_API_KEY", "production_key_of_somebody_else")
-    stranger = looked(command)["server"]
-    monkeypatch.setenv("HOOKLINE_URL", "http://127.0.0.1:1")
-    gone = looked(command)["server"]
-
-    assert (well["verdict"], well["text"]) == ("ok", f"{served} (HOOKLINE_URL) answers and takes the API key")
-    assert (skewed["verdict"], "this one" in skewed["text"]) == ("warning", True)
-    assert (stranger["verdict"], "key is not valid" in stranger["text"]) == ("problem", True)
-    assert (gone["verdict"], "cannot reach http://127.0.0.1:1, which HOOKLINE_URL names" in gone["text"]) == (
-        "problem",
-        True,
-    )
 
 
 def test_hosts_are_counted_once() -> None:

@@ -14,11 +14,15 @@ from typing import Any
 import flask
 import pytest
 from pydantic import BaseModel
+from tests.relay.test_hints import answered
 from tests.sender.test_app import Sink
 from tests.wire.vectors import CAPTURED
 
 from hookline import Receiver
 from hookline.cli import Exit, main
+from hookline.relay.frames import Delivery
+from hookline.relay.pipeline import Item
+from hookline.relay.record import Recording
 from hookline.wire.signature import HEADER, digest, sign
 
 SECRET = "whsec_of_the_tests_of_explain_0123456789"
@@ -257,6 +261,20 @@ def test_saved_requests_that_lost_something(told: Told) -> None:
     assert traced["code"] == "genuine"
     assert "holds no body" in bare
     assert "expected a request" in none
+
+
+def test_a_recording(told: Told) -> None:
+    """As `hookline listen --record` keeps a request: its file is read, byte for byte."""
+    body = BODY + b"\n"
+    delivery = Delivery("c", "event_1", "dsync.user.created", "2023-11-14T22:13:20.000Z", ((HEADER, GOOD),), body)
+    sent = (("Host", "localhost:8000"), (HEADER, over(body)), ("Content-Length", str(len(body))))
+    item = Item(1, delivery, NOW_MS, sent=sent, answer=answered(401))
+    Recording(Path("recorded"), "http://localhost:8000/webhooks").keep(item)
+    [file] = Path("recorded").glob("*.http")
+
+    found = told("--request", str(file), *BY_VARIABLE)
+
+    assert (found["code"], found["body_bytes"]) == ("genuine", len(BODY) + 1)
 
 
 # --- secrets, times, words --------------------------------------------------------------------------------------------

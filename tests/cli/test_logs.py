@@ -1,28 +1,19 @@
-"""`hookline logs tail`: what was and what comes, from the database here and from a server."""
+"""`hookline logs tail`: what was and what comes, from the database here; of a server see test_remote.py."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.test_sender_commands import Run, command, served, settings  # noqa: F401 - fixtures
-from tests.sender.test_app import Sink
+from tests.cli.test_sender_commands import Run, command, settings  # noqa: F401 - fixtures
 
 from hookline import Receiver
 from hookline.cli import Exit
 from hookline.testing import sample_event, signed_request
 
 SECRET = "a_secret_of_the_tests_of_logs_0123"
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    sink = Sink()
-    yield sink
-    sink.close()
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -95,39 +86,6 @@ def test_what_comes(
 
     assert said.code == Exit.INTERRUPTED
     assert [(one["event"], one["state"]) for one in told] == [("invoice.paid", "held"), ("invoice.sent", "held")]
-
-
-def test_of_a_server(
-    command: Run,  # noqa: F811
-    served: str,  # noqa: F811
-    sink: Sink,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """With its URL and key: what was, then what comes; by what endpoints answered; a wrong key is told at once."""
-    monkeypatch.setenv("HOOKLINE_URL", served)
-    first = publish(command)
-    sink.statuses = [200, 503]
-    assert command("endpoints", "create", sink.url, "--events", "*").code == Exit.OK
-    told: list[dict[str, Any]] = []
-
-    def tell(line: dict[str, Any]) -> None:
-        told.append(line)
-        raise KeyboardInterrupt
-
-    was = lines(command("logs", "tail", "--no-follow", "--json").out)
-    publish(command, "invoice.accepted")
-    sink.wait_for(1)
-    publish(command, "invoice.refused")
-    monkeypatch.setattr("hookline.cli.logs.print_json", tell)
-    ended = command("logs", "tail", "--json", "--status", "5xx")
-    monkeypatch.setenv("HOOKLINE_API_KEY", "production_key_of_somebody_else")
-
-    assert [one["event_id"] for one in was] == [first]
-    assert ended.code == Exit.INTERRUPTED
-    assert [(one["lane"], one["event"], one["status"], one["state"]) for one in told] == [
-        ("sender", "invoice.refused", 503, "failed")
-    ]
-    assert command("logs", "tail").code == Exit.NOT_LOGGED_IN
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,17 @@ def test_sign_uses_the_webhook_secrets_in_force(
     assert value == sign(BODY, "first", timestamp_ms=1_700_000_000_000)
 
 
+def test_a_secret_out_of_a_file(body: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the line end that an editor leaves; for both commands; not beside a variable."""
+    (body.parent / "secret").write_text(f"{SECRET}\n", encoding="utf-8")
+    value = signed(capsys, str(body), "--secret-file", "secret", "--timestamp-ms", "1700000000000")
+
+    assert value == sign(BODY, SECRET, timestamp_ms=1_700_000_000_000)
+    verify = ("verify", str(body), "--header", value, "--tolerance", "none", "--secret-file", "secret")
+    assert main(verify) == Exit.OK
+    assert main([*verify, "--secret-env", "SIGNING_SECRET"]) == Exit.USAGE
+
+
 def test_sign_prints_a_curl_command(body: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--curl prints one shell-quoted command that posts the file's exact bytes with the header."""
     words = shlex.split(

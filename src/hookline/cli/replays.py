@@ -91,7 +91,14 @@ def list_(
 
 
 @replays.command
-def show(replay: str, /, *, place: Place = HERE, as_json: AsJson = False) -> None:
+def show(
+    replay: str,
+    /,
+    *,
+    wait: Annotated[bool, Parameter("--wait", negative=(), help="Follow it until it is finished.")] = False,
+    place: Place = HERE,
+    as_json: AsJson = False,
+) -> None:
     """How far one came, and what became of its deliveries.
 
     Parameters
@@ -100,7 +107,8 @@ def show(replay: str, /, *, place: Place = HERE, as_json: AsJson = False) -> Non
         Its id.
     """
     with sender_api(place) as api:
-        _print(api.get(f"{ROOT}/{segment(replay)}"), as_json=as_json)
+        found = api.get(f"{ROOT}/{segment(replay)}")
+        _print(_followed(api, found) if wait else found, as_json=as_json)
 
 
 @replays.command
@@ -162,7 +170,7 @@ def start(api: ApiClient, flags: ReplayFlags, *, since: str | None, states: Sequ
     _print(replay, as_json=as_json)
     if not flags.wait:
         if not as_json:
-            talk(f"a running server does it; look at it with: hookline replays show {replay['id']}")
+            talk(f"a running server does it; follow it with: hookline replays show {replay['id']} --wait")
         return Exit.OK
     return Exit.OK if replay["state"] == "succeeded" and not replay["skipped"] else Exit.PARTLY_DONE
 
@@ -176,7 +184,7 @@ def _followed(api: ApiClient, replay: dict[str, Any]) -> dict[str, Any]:
                 replay = api.get(f"{ROOT}/{replay['id']}")
                 following.tell(replay["made"], replay["total"])
     except KeyboardInterrupt:
-        talk(f"\nit goes on; look at it with: hookline replays show {replay['id']}")
+        talk(f"\nit goes on; follow it again with: hookline replays show {replay['id']} --wait")
         raise
     return replay
 

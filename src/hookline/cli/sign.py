@@ -28,6 +28,7 @@ def sign(
     scheme: Scheme = "workos",
     event_id: str | None = None,
     secret_env: str | None = None,
+    secret_file: str | None = None,
     timestamp_ms: int | None = None,
     curl: str | None = None,
     as_json: AsJson = False,
@@ -42,6 +43,8 @@ def sign(
         The id that `standard_webhooks` signs, too; else the body's own.
     secret_env:
         Variable that holds the secret; else the first of the webhook secrets in force signs.
+    secret_file:
+        File that holds it, instead.
     timestamp_ms:
         When it was signed, in Unix milliseconds; now by default.
     curl:
@@ -56,7 +59,9 @@ def sign(
     if event_id is not None and not (event_id.isascii() and is_name(event_id)):
         raise ConfigError("--event-id", "expected 1 to 255 printable ASCII characters")
     try:
-        headers = signed_headers(scheme, raw, signing_secrets(secret_env)[0], event_id=event_id or "", now_ms=now_ms)
+        headers = signed_headers(
+            scheme, raw, signing_secrets(secret_env, secret_file)[0], event_id=event_id or "", now_ms=now_ms
+        )
     except ValueError as error:
         raise ConfigError("--timestamp-ms", str(error)) from None
     if curl is not None and not as_json:
@@ -80,6 +85,7 @@ def verify(
     header: list[str],
     scheme: Scheme = "workos",
     secret_env: str | None = None,
+    secret_file: str | None = None,
     tolerance: Tolerance = str(TOLERANCE_S),
     as_json: AsJson = False,
 ) -> int:
@@ -93,11 +99,13 @@ def verify(
         How it is signed: `workos` or `standard_webhooks`.
     secret_env:
         Variable that holds the secret, or several, comma separated; else the webhook secrets in force.
+    secret_file:
+        File that holds it, instead.
     """
     now_ms = time.time_ns() // 1_000_000
     tolerance_s = seconds_of_tolerance(tolerance)
     raw = read_body(body)
-    secrets = signing_secrets(secret_env)
+    secrets = signing_secrets(secret_env, secret_file)
     verified: Verified | StandardVerified
     try:
         if scheme == "standard_webhooks":
