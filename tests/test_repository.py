@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
@@ -189,3 +190,20 @@ def test_requirements_are_hashed_and_name_no_place(name: str) -> None:
     assert entries
     assert all(lines[index + 1].lstrip().startswith("--hash=sha256:") for index in entries)
     assert not [line for line in lines if re.search(r"--(?!hash)|://|@", line)]
+
+
+@pytest.mark.parametrize("folder", ["tests/node", "examples/express", "examples/nextjs"])
+def test_node_packages_are_hashed_and_name_no_place(folder: str) -> None:
+    """Every package of a lock has its hash, none says where to fetch it from, and what we ask for is one version."""
+    lock = json.loads((ROOT / folder / "package-lock.json").read_text(encoding="utf-8"))
+    package = json.loads((ROOT / folder / "package.json").read_text(encoding="utf-8"))
+    locked = {name: entry for name, entry in lock["packages"].items() if name}
+
+    assert locked
+    assert [name for name, entry in locked.items() if not entry.get("integrity", "").startswith("sha512-")] == []
+    assert [name for name, entry in locked.items() if "resolved" in entry] == []
+    asked = {**package["dependencies"], **package.get("devDependencies", {})}
+    assert [name for name, version in asked.items() if not re.fullmatch(r"(?:npm:.+@)?\d+\.\d+\.\d+", version)] == []
+    assert {key: lock["packages"][""].get(key) for key in ("dependencies", "devDependencies")} == {
+        key: package.get(key) for key in ("dependencies", "devDependencies")
+    }
