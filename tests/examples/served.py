@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import os
 import shutil
@@ -80,15 +81,19 @@ class Running:
             return answer
 
 
-def made_ready(example: Example, folder: Path) -> Path:
-    """The folder in which all that its README says was done, or, of an example of ours, a copy.
+@functools.cache
+def is_lacking(example: Example) -> bool:
+    """Whether the machine has not what it needs."""
+    needs = example.needs
+    return bool(needs) and (
+        shutil.which(needs[0]) is None or subprocess.run(needs, capture_output=True, check=False).returncode != 0
+    )
 
-    Skips the test where the machine lacks what it needs.
-    """
+
+def made_ready(example: Example, folder: Path) -> Path:
+    """The folder in which all that its README says was done, or, of an example of ours, a copy."""
     if example in OURS:
         return shutil.copytree(ROOT / "examples" / example.name, folder / example.name)
-    if shutil.which(example.needs[0]) is None or subprocess.run(example.needs, check=False).returncode != 0:
-        pytest.skip(f"{' '.join(example.needs)} does not run here: .ci/run brings what it needs")
     (folder / example.name).mkdir()
     with contextlib.closing(Shell(folder / example.name, timeout_s=BLOCK_TIMEOUT_S)) as shell:
         follow(ROOT / "examples" / example.name / "README.md", shell)
