@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
+import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pyte
 import pytest
+from rich.console import Console
 
 from hookline.cli import Exit
-from hookline.cli.listen_keys import names_of
+from hookline.cli.listen_keys import names_of, read_now
+from hookline.cli.listen_screen import ScreenView
+from hookline.cli.listen_view import Head
+from hookline.loop import SystemClock
+from hookline.relay.forward import Forwarder
+from hookline.relay.frames import Answer, Bye
+from hookline.relay.listening import Listening, Until
+from hookline.relay.pipeline import Pipeline, Signing
+from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.testing import Sink
 
 from ..relay.feed_server import KEY, FeedServer
 from .test_listen import serving
 
 LINES, COLUMNS = 30, 120
+PATIENCE_S = 40.0
 # Whoever leads a session takes the terminal as its own, so that Ctrl-C on it is a signal.
 _LEADER = """
 import fcntl, os, sys, termios
@@ -50,7 +64,7 @@ class Terminal:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _LEADER, sys.executable, "-m", "hookline", *arguments],
             stdin=slave, stdout=slave, stderr=slave, cwd=folder,
-            env={**inherited, "TERM": "xterm-256color", **environ},
+            env={**inherited, "TERM": "xterm-256color", "PYTHONFAULTHANDLER": "1", **environ},
         )  # fmt: skip
 
     @property
@@ -58,14 +72,13 @@ class Terminal:
         """What it shows now."""
         return "\n".join(line.rstrip() for line in self._screen.display)
 
-    def until(self, what: str | Callable[[str], bool], *, timeout_s: float = 20.0) -> str:
+    def until(self, what: str | Callable[[str], bool], *, timeout_s: float = PATIENCE_S) -> str:
         """Wait until it shows this, and return all that it shows."""
         holds = what if callable(what) else lambda text: what in text
         end_s = time.monotonic() + timeout_s
         while not holds(self.text):
-            left_s = end_s - time.monotonic()
-            if left_s <= 0 or not self._read(left_s):
-                raise AssertionError(f"expected {what!r} on the screen, got:\n{self.text}")
+            if time.monotonic() > end_s or (not self._read() and self._process.poll() is not None):
+                self._fail(f"expected {what!r} on the screen")
         return self.text
 
     def press(self, keys: bytes) -> None:
@@ -73,15 +86,29 @@ class Terminal:
 
     def ended(self) -> int:
         """Its exit code, once it has ended; what it wrote last is read."""
-        while self._read(10.0):
-            if self._process.poll() is not None and not self._read(0.05):
-                break
-        return self._process.wait(10)
+        end_s = time.monotonic() + PATIENCE_S
+        while self._process.poll() is None:
+            if not self._read() and time.monotonic() > end_s:
+                self._fail("expected it to end")
+        while self._read():
+            pass
+        return self._process.wait(0)
 
-    def _read(self, timeout_s: float) -> bool:
-        ready, _, _ = select.select([self._master], [], [], min(timeout_s, 0.2))
+    def _fail(self, why: str) -> NoReturn:
+        """With what is on the screen, and where the command is, which its fault handler tells."""
+        shown = self.text
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGABRT)
+            self._process.wait(5)
+        while self._read():
+            pass
+        raise AssertionError(f"{why}, got:\n{shown}\nthen:\n{self.text}")
+
+    def _read(self) -> bool:
+        """Take what was written, if anything is within a moment."""
+        ready, _, _ = select.select([self._master], [], [], 0.1)
         if not ready:
-            return self._process.poll() is None or timeout_s > 1
+            return False
         try:
             data = os.read(self._master, 65_536)
         except OSError:
@@ -130,7 +157,7 @@ def terminal(server: FeedServer, app: Sink, tmp_path: Path) -> Iterator[Terminal
     (tmp_path / ".env").write_text("HOOKLINE_WEBHOOK_SECRETS=whsec_of_the_app\n")
     environ = {"HOOKLINE_URL": server.url, "HOOKLINE_API_KEY": KEY}
     made = Terminal(
-        "listen", "--forward-to", app.url("/hooks"), "--name", "ada", "--record", "kept",
+        "listen", "--forward-to", app.url("/hooks"), "--name", "ada",
         folder=tmp_path, environ=environ,
     )  # fmt: skip
     try:
@@ -194,14 +221,73 @@ def test_ctrl_c_leaves_the_terminal_as_it_was(terminal: Terminal, app: Sink) -> 
     assert app.seen == []
 
 
-def test_who_fails_in_the_middle_of_it_leaves_the_terminal_as_it_was(terminal: Terminal, tmp_path: Path) -> None:
-    """The folder that requests are kept in goes away: what cannot be kept ends it, and is told where it stays."""
-    terminal.until("2 events missed")
-    (tmp_path / "kept").rmdir()
-    terminal.press(b"a")
-    assert terminal.ended() == Exit.FAILED
-    assert terminal.is_as_before()
-    assert "error[system]: kept/0001-dsync.user.created.http: No such file" in terminal.text
+class _Nothing:
+    """A feed that nothing comes of."""
+
+    live_since_ms: int | None = None
+
+    def answered(self, answer: Answer) -> None: ...
+
+    async def run(self, pipeline: Pipeline) -> Bye:
+        raise NotImplementedError
+
+    async def leave(self) -> None: ...
+
+
+def test_who_fails_in_the_middle_of_it_leaves_the_terminal_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error passes through, and the terminal is restored before anybody tells it."""
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "r+b", buffering=0) as terminal, open(slave, "w", closefd=False) as output:
+        before = termios.tcgetattr(terminal)
+        monkeypatch.setattr(sys, "stdin", terminal)
+        head = Head("https://sync.example.com", "staging", "http://localhost:8000/", ("*",), "ada")
+        console = Console(file=output, force_terminal=True, width=80, height=24)
+        view = ScreenView(head, is_up=False, explain=lambda _: pytest.fail("not asked"), app_secrets=(), link=None,
+                          console=console)  # fmt: skip
+
+        async def fail() -> None:
+            clock, exchange = SystemClock(), HttptoolsExchange(refuse=lambda _: None)
+            answers: list[Answer] = []
+            pipeline = Pipeline(
+                Forwarder("http://localhost:8000/", exchange),
+                Signing(),
+                watcher=view,
+                answered=answers.append,
+                clock=clock,
+            )
+            async with view.shown(Listening(_Nothing(), pipeline, clock=clock, until=Until())):
+                assert termios.tcgetattr(terminal) != before
+                await asyncio.sleep(0)  # it is drawn
+                raise OSError("the disk is full")
+
+        with pytest.raises(OSError, match="the disk is full"):
+            asyncio.run(fail())
+        assert termios.tcgetattr(terminal) == before
+        written = b""
+        while select.select([master], [], [], 0.1)[0]:
+            written += os.read(master, 65_536)
+        assert written.rfind(b"\x1b[?1049l") > written.rfind(b"\x1b[?1049h") >= 0
+        assert written.rfind(b"\x1b[?25h") > written.rfind(b"\x1b[?25l")
+    os.close(master)
+
+
+def test_a_key_that_ctrl_c_made_the_terminal_forget_is_not_waited_for() -> None:
+    master, slave = pty.openpty()
+    tty.setcbreak(slave)
+    os.write(master, b"n")
+    assert select.select([slave], [], [], 10)[0] == [slave]
+    os.write(master, b"\x03")
+    end_s = time.monotonic() + PATIENCE_S
+    while select.select([slave], [], [], 0)[0] and time.monotonic() < end_s:
+        time.sleep(0.001)  # the kernel forgets it in its own time
+    assert read_now(slave) is None
+    os.write(master, b"q")
+    select.select([slave], [], [], 10)
+    assert (read_now(slave), os.get_blocking(slave)) == (b"q", True)
+    os.close(slave)
+    os.close(master)
 
 
 def test_keys_by_their_bytes() -> None:

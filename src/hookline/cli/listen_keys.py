@@ -43,6 +43,22 @@ def names_of(data: bytes) -> Iterator[str]:
             yield key.decode().lower()
 
 
+def read_now(descriptor: int) -> bytes | None:
+    """What can be read without waiting; None where nothing can, empty at the end.
+
+    A terminal on which Ctrl-C is typed forgets what was typed before: between being told that there is something and
+    reading it there may be nothing any more, and a read would wait for the next key, signal or not.
+    """
+    os.set_blocking(descriptor, False)
+    try:
+        return os.read(descriptor, 1024)
+    except BlockingIOError:
+        return None
+    finally:
+        # The terminal is open once for reading and writing, and who writes waits.
+        os.set_blocking(descriptor, True)
+
+
 @contextmanager
 def keys_of_terminal(pressed: Callable[[str], None]) -> Iterator[None]:
     """Have `pressed` called with each key, on the running loop, without waiting for Enter and without an echo.
@@ -54,10 +70,10 @@ def keys_of_terminal(pressed: Callable[[str], None]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def readable() -> None:
-        data = os.read(descriptor, 1024)
-        if not data:
+        data = read_now(descriptor)
+        if data == b"":
             loop.remove_reader(descriptor)
-        for name in names_of(data):
+        for name in names_of(data or b""):
             pressed(name)
 
     try:

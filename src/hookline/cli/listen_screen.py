@@ -86,11 +86,14 @@ class ScreenView:
         self._listening = listening
         with Live(console=self._console, screen=True, auto_refresh=False) as live, keys_of_terminal(self.press):
             drawing = asyncio.create_task(self._draw(live))
+            drawing.add_done_callback(lambda _: listening.quit())
             try:
                 yield
             finally:
                 drawing.cancel()
                 await asyncio.gather(drawing, return_exceptions=True)
+        if not drawing.cancelled():
+            drawing.result()  # it ends by an error alone
 
     def ended(self, outcome: Outcome) -> None:
         """The last word, on the screen from which it was called."""

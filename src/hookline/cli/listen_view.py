@@ -6,7 +6,6 @@ Rows go to stdout, talk (the head, hints, a lost connection) to stderr. What com
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -264,12 +263,14 @@ class JsonView:
 
 async def _line() -> str:
     """A line from the terminal, without a thread that would outlive whoever waits."""
+    from hookline.cli.listen_keys import read_now  # of terminals as Windows has none
+
     loop = asyncio.get_running_loop()
     found: asyncio.Future[str] = loop.create_future()
 
     def readable() -> None:
-        text = os.read(sys.stdin.fileno(), 1024)
-        if not found.done():
+        text = read_now(sys.stdin.fileno())
+        if text is not None and not found.done():
             found.set_result(text.decode(errors="replace") if text else "a")
 
     loop.add_reader(sys.stdin.fileno(), readable)
