@@ -308,7 +308,7 @@ def test_what_people_read(told: Told) -> None:
     old = told("body", "--headers-file", "headers", "--secret-env", "OWN_SECRET", as_json=False, code=1, body=BODY)
     young = told("body", "--header", GOOD, "--secret-env", "OWN_SECRET", "--tolerance", "none")
 
-    assert "FAILED   signature" in text
+    assert "FAILED   signature         body_white_space\n" in text
     assert "verdict  body_white_space" in text
     assert "to do    verify the raw bytes" in text
     assert "--now TIME judges" in old

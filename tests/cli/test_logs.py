@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +104,24 @@ def test_usage(command: Run, arguments: tuple[str, ...], said: str) -> None:  # 
 
     assert ended.code == Exit.USAGE
     assert said in ended.err
+
+
+def test_a_server_without_a_dashboard(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """It answers, and has nothing to be followed: that is said."""
+
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Nothing)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    said = command("logs", "tail", "--url", f"http://127.0.0.1:{server.server_address[1]}")
+    thread.join()
+    server.server_close()
+
+    assert said.code == Exit.FAILED
+    assert "(--url) has no dashboard to follow: is HOOKLINE_DASHBOARD off?" in said.err

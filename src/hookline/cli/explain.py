@@ -253,7 +253,9 @@ def _tell(found: dict[str, Any], refusal: RejectionRow | None, sent: SentDeliver
         print()
     marks = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
     for step in found["steps"]:
-        said = step["finding"]["message"] if step["finding"] is not None else _passed(step, found)
+        said = _passed(step, found)
+        if (finding := step["finding"]) is not None:  # of the first that failed all is told below
+            said = finding["code"] if step["name"] == found["broken"] else finding["message"]
         print(f"{marks[step['state']]:<8} {_STEPS[step['name']]:<17} {printable(said)}".rstrip())
     print()
     likely = "" if found["is_proved"] else " (likely, not proved)"

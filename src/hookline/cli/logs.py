@@ -27,7 +27,7 @@ from hookline.cli.parameters import AsJson
 from hookline.cli.receiver_app import AppName, closed_receiver
 from hookline.cli.tables import STYLES, print_json, printable, time_of
 from hookline.config import load
-from hookline.errors import ConfigError, ServerUnreachable
+from hookline.errors import ConfigError, RequestError, ServerUnreachable
 from hookline.wire.catalogue import is_pattern
 
 if TYPE_CHECKING:
@@ -234,8 +234,13 @@ def _tail_server(server: RemoteServer, filters: dict[str, str], printer: _Printe
     from hookline.dashboard.links import ROOT
 
     query = {"format": "json", "form": "lines", **{name: value for name, value in filters.items() if value}}
-    with server.stream(f"{ROOT}/live?{urlencode(query)}") as answer:
-        page = _decoded(answer.read())
+    try:
+        with server.stream(f"{ROOT}/live?{urlencode(query)}") as answer:
+            page = _decoded(answer.read())
+    except RequestError as error:
+        if error.status == 404:
+            raise ServerUnreachable(f"{server.whom} has no dashboard to follow: is HOOKLINE_DASHBOARD off?") from None
+        raise
     printer.begin(page["rows"], last)
     cursor = page["cursor"]
     while follow:
