@@ -9,8 +9,8 @@
 What must hold does not depend on the order: whatever comes of the steps, each at least once, in any order, the end is
 the same. The order of the steps is the one that goes wrong where events are taken as they come.
 
-Pure: nothing is sent here, and the same moment and key give the same bytes. The rules are those of docs/merge.md, by the
-numbers of docs/trigger.md: A content and life, B parents and keys, C memberships.
+Pure: nothing is sent here, and the same moment and key give the same bytes. The rules are those of docs/merge.md, by
+the numbers of docs/trigger.md: A content and life, B parents and keys, C memberships.
 """
 
 from __future__ import annotations
