@@ -25,10 +25,10 @@ from rich.console import Console
 from hookline.cli import Exit
 from hookline.cli.listen_keys import names_of, read_now
 from hookline.cli.listen_screen import ScreenView
-from hookline.cli.listen_view import Head
+from hookline.cli.listen_view import Head, LinesView
 from hookline.loop import SystemClock
 from hookline.relay.forward import Forwarder
-from hookline.relay.frames import Answer, Bye
+from hookline.relay.frames import Answer, Bye, Hello
 from hookline.relay.listening import Listening, Until
 from hookline.relay.pipeline import Pipeline, Signing
 from hookline.sender.http_httptools import HttptoolsExchange
@@ -271,6 +271,25 @@ def test_who_fails_in_the_middle_of_it_leaves_the_terminal_as_it_was(
         assert written.rfind(b"\x1b[?1049l") > written.rfind(b"\x1b[?1049h") >= 0
         assert written.rfind(b"\x1b[?25h") > written.rfind(b"\x1b[?25l")
     os.close(master)
+
+
+@pytest.mark.parametrize(("typed", "chosen"), [(b"\n", "all"), (b"what\nN\n", "none"), (b"latest\n", "latest")])
+def test_lines_ask_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: bytes, chosen: str
+) -> None:
+    """Where there are lines and no screen, a line answers; one that is none of the choices is asked again."""
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "r+b", buffering=0) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        head = Head("https://sync.example.com", "staging", "http://localhost:8000/", ("*",), "ada")
+        view = LinesView(head, is_up=True, can_ask=True)
+        hello = Hello("s1", "staging", "whsec_x", "9", 1, missed=1000, missed_since_ms=0, gone=2)
+
+        os.write(master, typed)  # a terminal hands over a line at a time
+        assert asyncio.run(view.choose(hello)) == chosen
+    os.close(master)
+    told = "at least 1000 events missed since 1970-01-01T00:00:00.000Z; 2 more are past their retention"
+    assert capsys.readouterr().err.count(told) == len(typed.splitlines())
 
 
 def test_a_key_that_ctrl_c_made_the_terminal_forget_is_not_waited_for() -> None:
