@@ -91,6 +91,18 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "parquet"])
+def test_a_lone_surrogate_is_data(tmp_path: Path, format_: Any) -> None:
+    """As JSON writes it."""
+    file = tmp_path / "rows"
+    export_rows(["name"], [{"name": "a\ud800"}], format_, file, what="rows")
+
+    if format_ == "parquet":
+        assert pq.read_table(file).to_pylist() == [{"name": "a\\ud800"}]
+    else:
+        assert "a\\ud800" in file.read_text(encoding="utf-8")
+
+
 def test_where_it_cannot_be_written(export: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A folder that is not there; parquet without its extra, or onto a terminal: each is said before a row is read."""
     nowhere = export("events", "--output", str(tmp_path / "no" / "rows.csv"))

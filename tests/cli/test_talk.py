@@ -126,6 +126,16 @@ def test_a_missing_key_is_not_being_logged_in(
     assert (said.code, said.err.startswith("error[not_logged_in]: HOOKLINE_API_KEY is not set")) == (4, True)
 
 
+def test_a_terminal_that_knows_ascii_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it cannot show is escaped; the error is the same."""
+    monkeypatch.setattr("sys.stderr", stream := io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    code = main(["sign", "na\xefve\udc80.json", "--secret-env", "PATH"])
+    stream.flush()
+
+    assert code == Exit.USAGE
+    assert stream.buffer.getvalue().startswith(b"error[config]: na\\xefve\\udc80.json: cannot be read")
+
+
 # --- suggestions ----------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +184,7 @@ def test_the_variable_is_the_flag(command: Run, monkeypatch: pytest.MonkeyPatch)
     error = command("deliveries", "list")
     without = command("config", "path")
     helped = command("endpoints", "list", "--help")
+    assert command("help", "endpoints", "list").out == helped.out
     group = command("endpoints")
     body = Path("body")
     body.write_bytes(b"{}")

@@ -7,6 +7,7 @@ a traceback. The commands are in the modules beside it, each imported when it is
 from __future__ import annotations
 
 import enum
+import io
 import json
 import os
 import sys
@@ -64,6 +65,10 @@ _TRUE = {"1", "true", "yes", "on"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Data goes to stdout; talk, errors and logs to stderr."""
     given, manner = manner_of(list(sys.argv[1:] if arguments is None else arguments), os.environ)
+    for stream in (sys.stdout, sys.stderr):
+        # Names come from outside: neither a lone surrogate nor a terminal that knows ASCII alone ends a command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     token = MANNER.set(manner)
     try:
         return _main(given, manner)

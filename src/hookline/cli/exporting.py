@@ -6,6 +6,7 @@ A file appears under its name when it is whole; what an interrupted export has w
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,7 +82,10 @@ def _opened(output: Path | None, *, is_text: bool) -> Iterator[IO[Any]]:
         return
     part = output.with_name(output.name + ".part")
     try:
-        file = part.open("w", encoding="utf-8", newline="") if is_text else part.open("wb")
+        # A lone surrogate, which JSON may hold, is written as JSON's own escape.
+        file: IO[Any] = part.open("wb")
+        if is_text:
+            file = io.TextIOWrapper(file, encoding="utf-8", newline="", errors="backslashreplace")
     except OSError as error:
         raise ConfigError("--output", f"{output} cannot be written: {error.strerror}") from None
     try:
@@ -131,7 +135,8 @@ def _fitting(value: object, wanted: pa.DataType) -> object:
     if value is None or wanted != pa.string():
         return value
     value = _scalar(value)
-    return value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode(errors="backslashreplace").decode()
 
 
 class _Pipe:

@@ -42,9 +42,7 @@ def help_(*topic: str, as_json: AsJson = False) -> None:
         else:
             rows = [(code, one.meaning, one.to_do or "") for code, one in ERRORS.items()]
             print_table(("CODE", "MEANING", "TO DO"), rows, empty="")
-    elif as_json:
-        raise ConfigError("--json", "expected exit-codes or errors: a command's help is text")
-    else:
+    else:  # text, also where HOOKLINE_OUTPUT says json: there is no other form of it
         chain, _, rest = app.parse_commands(list(topic))
         if rest or chain != topic:
             known = ", ".join(sorted({one[0] for one, _ in command_tree()}))
