@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from . import leaks, templates
 from .postgres import Cluster, NoPostgresError, make_cluster
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 DATABASES = ("sqlite", "postgres")
+
+# No test fails by how long an example took on a busy machine, nor by what only this run has drawn.
+settings.register_profile("hookline", deadline=None, derandomize=True)
+settings.load_profile("hookline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
