@@ -150,11 +150,10 @@ class _Records(logging.Handler):
         self._watch = watch
 
     def handle(self, record: logging.LogRecord) -> bool:  # without the lock that nothing here needs
-        place = f"{record.name} at {record.levelname.lower()} ({Path(record.pathname).name}:{record.lineno})"
+        place = f"{record.name} at {record.levelname.lower()} ({record.filename}:{record.lineno})"
         self._watch.tell(place, record.getMessage())
-        for name, value in record.__dict__.items():
-            if name not in _STANDARD and name not in {"message", "asctime"}:
-                self._watch.tell(f"{place}, field {name}", str(value))
+        for name in sorted(record.__dict__.keys() - _STANDARD):
+            self._watch.tell(f"{place}, field {name}", str(record.__dict__[name]))
         if record.exc_info and record.exc_info[1] is not None:
             self._watch.tell(f"{place}, traceback", "".join(traceback.format_exception(record.exc_info[1])))
         return True

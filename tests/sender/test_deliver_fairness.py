@@ -254,8 +254,8 @@ def take(made: ReadySet) -> dict[int, int]:
     return slots
 
 
-@settings(max_examples=60)
-@given(st.randoms(use_true_random=False), st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
+@settings(max_examples=100)
+@given(st.randoms(use_true_random=True), st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
 def test_limits_hold_whatever_happens(draw: random.Random, in_flight: int, unproven: int, failing: int) -> None:
     """In all, of the unproven, of the failing, of each endpoint: never more than allowed, and never a lost count."""
     limits = Limits(in_flight=in_flight, unproven=unproven, failing=failing, largest_window=8)
