@@ -225,6 +225,7 @@ class _Nothing:
     """A feed that nothing comes of."""
 
     live_since_ms: int | None = None
+    to_come = 0
 
     def answered(self, answer: Answer) -> None: ...
 

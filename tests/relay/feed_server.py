@@ -200,7 +200,8 @@ class FeedServer:
         await socket.send_str(encode(self._hello(start)).decode())
         begin = decode_from_listener(await socket.receive_str())
         assert isinstance(begin, Begin)
-        self.kept_of(start.name).place = int(begin.after)
+        if int(begin.after) <= head:
+            self.kept_of(start.name).place = int(begin.after)
         sending = asyncio.create_task(self._send(socket, start.name, int(begin.after), head))
         try:
             async for message in socket:
@@ -221,6 +222,9 @@ class FeedServer:
                 await socket.send_str(encode(frame).decode())
 
     async def _talk(self, name: str, place: int, head: int) -> AsyncIterator[FromServer]:
+        if place > head:
+            yield Bye("expired_cursor", f"{place} is no place of this feed", 0)
+            return
         while True:
             frames, place = self._frames(name, place, head)
             for frame in frames:

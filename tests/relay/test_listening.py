@@ -327,6 +327,32 @@ def test_an_answer_that_was_lost_is_told_again_without_another_request() -> None
     run(test())
 
 
+def test_a_feed_that_begins_anew_is_heard_from_there_on() -> None:
+    """A developer removes the database: places of before are none, and a cursor that was answered is another event."""
+
+    async def test() -> None:
+        async with FeedServer() as server, Sink() as app, listener(server, app.url()) as here:
+            await here.begun()
+            await server.publish(b"old", count=3)
+            await server.answered(3)
+            server.cut()
+            await here.begun(2)
+            await server.stop()
+            server.feed.clear()
+            server.kept.clear()
+            await server.start()
+            await here.begun(4)
+            assert "3 is no place of this feed" in here.seen.losses
+            server.feed.append(("event_new", "dsync.user.created", (), b"new"))
+            await server.wake()
+            await app.arrived(4)
+            assert app.seen[3].body == b"new"
+            [answer] = await server.answered(1)
+            assert answer.event_id == "event_new"
+
+    run(test())
+
+
 def test_a_machine_that_slept_comes_back_at_once_for_what_it_missed() -> None:
     """A clock that jumps is a lid that was closed: the connection is given up, whatever it seems to be."""
     clock = TurnedClock()

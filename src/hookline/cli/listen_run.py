@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -53,6 +54,8 @@ def output_of(output: Output | None, *, as_json: bool) -> Output:
         ConfigError: a full screen was asked for, and there is none.
     """
     is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    # Keys are read as POSIX has it: on Windows there are lines.
+    is_terminal = is_terminal and find_spec("termios") is not None
     if output == "interactive" and not is_terminal:
         raise ConfigError("--output", "expected a terminal to show a full screen on; compact and json need none")
     if as_json:

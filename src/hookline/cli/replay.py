@@ -96,6 +96,7 @@ class _Recorded:
     """The feed of a recording: all of it at once."""
 
     live_since_ms: int | None = None
+    to_come = 0
 
     def __init__(self, deliveries: Sequence[Delivery]) -> None:
         self._deliveries = deliveries

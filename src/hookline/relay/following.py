@@ -114,10 +114,12 @@ class Following:
         self._has_outgoing = asyncio.Event()
         self._is_sent = asyncio.Event()
         self._begun_at: str | None = None
+        self._is_place_gone = False
         self._chosen: Missed | None = None
         self._heard_ms = 0
         self._latest = Latest()
         self.live_since_ms: int | None = None
+        self.to_come = 0
 
     def answered(self, answer: Answer) -> None:
         """Tell the server what came of a delivery. Without a connection it is forgotten: the delivery comes again."""
@@ -180,24 +182,31 @@ class Following:
     async def _converse(self, channel: Channel, pipeline: Pipeline) -> None:
         hello = channel.hello
         self._signing.secret = hello.secret
+        is_since_a_time = self._begun_at is None and self._plan.start.since_ms is not None
         after, chosen = await self._place(hello)
         await channel.begin(after)
         self.live_since_ms = self._clock.now_ms()
+        missed = 0 if is_since_a_time else hello.missed
+        self.to_come = 0 if chosen == "none" else missed
         self._begun_at, self._chosen = after, None
         self._latest = Latest(hello.missed if hello.missed < hello.missed_most else None, is_on=chosen == "latest")
-        self._watcher.began(hello, chosen if hello.missed or self._plan.start.since_ms is not None else None)
+        self._watcher.began(hello, chosen if missed else None)
         self._heard_ms = self._clock.now_ms()
         while True:
             message = await channel.receive()
             self._heard_ms = self._clock.now_ms()
             match message:
                 case Delivery():
+                    self.to_come = max(0, self.to_come - message.is_missed)
                     hand_over(pipeline, *self._latest.take(message))
                 case Beat():
+                    self.to_come = 0
                     hand_over(pipeline, *self._latest.end())
                 case Bye(retry_ms=None):
                     raise _Over(message)
                 case Bye():
+                    # Of a feed that begins anew, as where the database was removed, no place of before is one.
+                    self._is_place_gone = message.reason == "expired_cursor"
                     await self._until_unstuck(message, pipeline)
                     raise _Ended(message.message, retry_ms=message.retry_ms)
                 case Hello():
@@ -209,7 +218,7 @@ class Following:
             if hello.since is None:
                 raise RequestError(422, "no_since", "this server does not know where in its feed a time is: no --since")
             return hello.since, "all"
-        last = hello.cursor or self._begun_at
+        last = hello.cursor or (None if self._is_place_gone else self._begun_at)
         if last is None:
             return hello.head, "none"
         chosen = self._chosen or self._choice(hello) or await self._watcher.choose(hello)

@@ -242,7 +242,7 @@ def _of_silence(url: str, answer: Answer, flag: str) -> Hint:
             return Hint(
                 "no_http",
                 answer.detail or "the connection was closed without an answer",
-                "the app may have restarted or crashed: its log tells; r sends it again",
+                "the app may have restarted or crashed: its log tells; on the full screen r sends it again",
             )
     return Hint("unreachable", answer.detail or "no answer", "see whether the app can be reached from here")
 

@@ -16,9 +16,15 @@ _LOOK_MS: Final = 250
 
 
 class Feed(Protocol):
-    """Where deliveries come from."""
+    """Where deliveries come from.
+
+    Attributes:
+        live_since_ms: since when they come; None while they do not.
+        to_come: how many are known to come.
+    """
 
     live_since_ms: int | None
+    to_come: int
 
     def answered(self, answer: Answer) -> None:
         """What came of a delivery."""
@@ -97,7 +103,7 @@ class Listening:
             if until.idle_ms is not None:
                 now_ms = self._clock.now_ms()
                 due_ms = now_ms + _LOOK_MS
-                if self._feed.live_since_ms is not None and pipeline.is_idle:
+                if self._feed.live_since_ms is not None and not self._feed.to_come and pipeline.is_idle:
                     due_ms = max(pipeline.last_ms, self._feed.live_since_ms) + until.idle_ms
                     if due_ms <= now_ms:
                         return "idle"

@@ -156,10 +156,12 @@ class Pipeline:
 
     def take(self, delivery: Delivery) -> None:
         """See a delivery through, unless it is one that came before."""
-        if (known := self._answers.get(delivery.cursor)) is not None:
+        # In a feed that begins anew, as where the database was removed, a cursor is of another event.
+        known, same = self._answers.get(delivery.cursor), self._under_way.get(delivery.cursor)
+        if known is not None and known.event_id == delivery.event_id:
             self._answered(known)
             return
-        if (same := self._under_way.get(delivery.cursor)) is not None:
+        if same is not None and same[0].delivery.event_id == delivery.event_id:
             for item in same:
                 # Signed later than the one that waits, perhaps with another secret.
                 if item.state == "queued":
@@ -287,9 +289,9 @@ class Pipeline:
             self._under_way[cursor] = left
         else:
             self._under_way.pop(cursor, None)
-        if cursor in self._answers:
-            return
         answer = _answer(item)
+        if (known := self._answers.get(cursor)) is not None and known.event_id == answer.event_id:
+            return
         self._answers[cursor] = answer
         if len(self._answers) > _ANSWERS_KEPT:
             self._answers.popitem(last=False)

@@ -77,6 +77,7 @@ class Polling:
         self._under_way: dict[str, bool] = {}
         self._kept_up = asyncio.Event()
         self.live_since_ms: int | None = None
+        self.to_come = 0
 
     def answered(self, answer: Answer) -> None:
         """The place moves past every event that was answered, and up to the first that was not."""
