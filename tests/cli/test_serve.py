@@ -139,7 +139,7 @@ def refused(tmp_path: Path, *arguments: str, **settings: str) -> str:
     result = subprocess.run(
         [sys.executable, "-m", "hookline", "serve", *arguments],
         cwd=tmp_path,
-        env=clean_environment(**settings),
+        env=clean_environment(**{"PORT": "0", **settings}),  # the usual one may be somebody's
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
