@@ -317,7 +317,9 @@ def test_from_workos_needs_no_server_of_ours(
     assert fake.api_key not in file.read_text()
 
 
-def test_resigned_with_the_secret_in_a_file(server: FeedServer, tmp_path: Path) -> None:
+def test_resigned_with_the_secret_in_a_file(
+    server: FeedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "secret").write_text("whsec_of_the_app\n")
     with Sink() as app:
         arguments = ("--exit-after", "3", "--resign", "--secret-file", "secret")
@@ -325,3 +327,4 @@ def test_resigned_with_the_secret_in_a_file(server: FeedServer, tmp_path: Path) 
         for request in app.seen:
             now_ms = time.time_ns() // 1_000_000
             verify_signature(request.body, request.header(HEADER), ["whsec_of_the_app"], now_ms=now_ms)
+    assert "the app's own" in capsys.readouterr().err

@@ -118,7 +118,8 @@ async def _listen(
     from hookline.relay.pipeline import Signing
 
     clock, name = SystemClock(), plan.start.name
-    head = Head(server.url, target.environment, target.url, plan.start.events, name)
+    is_resigned = target.secret is not None
+    head = Head(server.url, target.environment, target.url, plan.start.events, name, is_resigned)
     jitter = random.Random()  # noqa: S311 - of when to come back
     async with forwarder_to(target.url, reach.timeout) as forwarder, _connector(server, reach, env_file) as connect:
 
@@ -141,10 +142,11 @@ async def _connector(server: Server, reach: Reach, env_file: EnvFile) -> AsyncIt
     from hookline.relay.client import CONNECT_TIMEOUT_S, Channel, connect
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
-    began_s = time.monotonic()
+    began_s, written = time.monotonic(), ""
     async with aiohttp.ClientSession(timeout=timeout, read_bufsize=1 << 20) as http:
 
         async def connected(start: Start) -> Channel:
+            nonlocal written
             while True:
                 try:
                     channel = await connect(http, server, start, ways=reach.ways())
@@ -154,7 +156,9 @@ async def _connector(server: Server, reach: Reach, env_file: EnvFile) -> AsyncIt
                         raise
                     await asyncio.sleep(0.5)
                 else:
-                    env_file.write(channel.hello.secret)
+                    if channel.hello.secret != written:
+                        written = channel.hello.secret
+                        env_file.write(written)
                     return channel
 
         yield connected

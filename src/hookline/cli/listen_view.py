@@ -17,6 +17,7 @@ from rich.text import Text
 
 from hookline.cli import MANNER
 from hookline.cli.tables import print_json, printable, time_of
+from hookline.sender.secrets import mask_secret
 from hookline.wire.object_ids import object_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Head:
         sender: who sends: a server's URL, or the source's.
         environment: of it.
         name: of the listener.
-        note: beside the events.
+        is_resigned: requests are signed with the app's own secret instead.
     """
 
     sender: str
@@ -46,23 +47,22 @@ class Head:
     forward: str
     events: Sequence[str]
     name: str
-    note: str = ""
+    is_resigned: bool = False
 
     def lines(self, *, secret: str | None, connection: str, up: bool) -> list[tuple[str, str, str]]:
         """What each line says: its name, its text and what is beside that."""
         state = "up" if up else "nobody listens there yet: deliveries wait for it"
-        masked = "…" if secret is None else mask(secret)
+        masked, beside = "…", f"stable for {self.name} · --print-secret, --write-env .env"
+        if self.is_resigned:
+            masked, beside = "the app's own", "by --resign"
+        elif secret is not None:
+            masked = mask_secret(secret)
         return [
             ("Sender", f"{self.sender}  ({self.environment})", connection),
             ("Forward", self.forward, state),
-            ("Secret", masked, f"stable for {self.name} · --print-secret, --write-env .env"),
-            ("Events", ", ".join(self.events), self.note),
+            ("Secret", masked, beside),
+            ("Events", ", ".join(self.events), ""),
         ]
-
-
-def mask(secret: str) -> str:
-    """What a screen may show of a secret."""
-    return f"{secret[:6]}…{secret[-4:]}" if len(secret) >= 16 else "…"
 
 
 def clock_time(ms: int) -> str:

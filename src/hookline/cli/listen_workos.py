@@ -93,7 +93,7 @@ async def poll_workos(
     from hookline.relay.polling import Polling
 
     clock, name = SystemClock(), plan.start.name
-    head = Head(memory.url, "Events API", url, plan.start.events, "this machine")
+    head = Head(memory.url, "Events API", url, plan.start.events, "this machine", app_secret is not None)
     with closing(HttpSource(memory.url, memory.key, clock=clock, may_use_http=memory.over_http)) as api:
 
         def feed(view: View, _: Signing) -> Feed:
