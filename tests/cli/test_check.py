@@ -271,6 +271,7 @@ def test_nobody_there(checked: Checked, capsys: pytest.CaptureFixture[str]) -> N
     ("arguments", "said"),
     [
         ([], "expected the URL of the endpoint"),
+        (["http://localhost/", "--skip=,"], "--list has them"),
         (["localhost:8000/webhooks"], "expected https://… or http://…, got 'localhost'"),
         (["http://user:password@localhost/"], "without user name or password"),
         (["http://localhost/", "--only=old_timestmp"], "the nearest is old_timestamp"),
@@ -289,6 +290,17 @@ def test_bad_usage(checked: Checked, capsys: pytest.CaptureFixture[str], argumen
     assert out == ""
     assert said in err
     assert "password@" not in err
+
+
+def test_an_authority_that_is_none(checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the sender's setting, which holds here as well."""
+    (tmp_path / "ca.pem").write_text("no certificate", encoding="utf-8")
+    monkeypatch.setenv("HOOKLINE_TARGETS_CA", str(tmp_path / "ca.pem"))
+
+    code, out, err = checked(Consumer)
+
+    assert (code, out) == (Exit.USAGE, "")
+    assert "HOOKLINE_TARGETS_CA: expected a file with certificates in PEM" in err
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from hookline.loop import SystemClock
 from hookline.rules.headers import headers_problems
 from hookline.sender.conformance import CHECKS, check_endpoint
 from hookline.sender.conformance_model import Check, CheckLine, Conformance, Verdict
-from hookline.sender.http import TOTAL_TIMEOUT_S, Headers, tls_context
+from hookline.sender.http import TOTAL_TIMEOUT_S, Headers, configured_tls
 from hookline.sender.http_dial import destination
 from hookline.sender.http_httptools import HttptoolsExchange
 
@@ -107,7 +107,7 @@ def check(
     shown = _Shown(chosen)
 
     async def run(observer: Observer | None) -> Conformance:
-        exchange = HttptoolsExchange(refuse=lambda _: None, tls=tls_context(_authorities()))
+        exchange = HttptoolsExchange(refuse=lambda _: None, tls=configured_tls(load()["targets_ca"]))
         try:
             return await check_endpoint(
                 url,
@@ -156,8 +156,8 @@ def _chosen(only: Sequence[str] | None, skip: Sequence[str] | None) -> tuple[Che
 
 
 def _names(option: str, given: Sequence[str] | None) -> set[str]:
-    names = {name.strip().replace("-", "_") for text in given or () for name in text.split(",")}
-    if given is not None and names <= {""}:
+    names = {name.strip().replace("-", "_") for text in given or () for name in text.split(",") if name.strip()}
+    if given is not None and not names:
         raise ConfigError(option, "expected names of checks, comma separated; --list has them")
     refuse_unknown(dict.fromkeys(names), {one.name for one in CHECKS}, "check")
     return names
@@ -182,11 +182,6 @@ def _headers(given: Sequence[str]) -> Headers:
     if problems := headers_problems(pairs):
         raise ConfigError("--header", "; ".join(problems))
     return tuple(pairs)
-
-
-def _authorities() -> str | None:
-    file = load()["targets_ca"]
-    return None if file is None else str(file)
 
 
 def _observer(ends: ExitStack) -> Observer:

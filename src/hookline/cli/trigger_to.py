@@ -14,7 +14,7 @@ from hookline.config import load
 from hookline.loop import Clock
 from hookline.relay.hints import HintCode, hint
 from hookline.sender.attempt import first_headers
-from hookline.sender.http import Answer, Exchange, Headers, Request, tls_context
+from hookline.sender.http import Answer, Exchange, Headers, Request, configured_tls
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.testing.signed import id_to_sign
 from hookline.wire.schemes import Scheme, signed_headers
@@ -91,7 +91,7 @@ def send(
         exchange = HttptoolsExchange(
             # Where it goes is what whoever calls has named, on their own machine as well.
             refuse=lambda _: None,
-            tls=tls_context(None if authorities is None else str(authorities)),
+            tls=configured_tls(authorities),
         )
         try:
             return await _sent(exchange, url, signed, webhooks, at_once, told)

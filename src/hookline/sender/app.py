@@ -11,7 +11,6 @@ import contextlib
 import functools
 import logging
 import random
-import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from hookline.sender.deliver import SCHEDULES, Deliverer, Limits
 from hookline.sender.directories import Directories
 from hookline.sender.egress import published_egress
 from hookline.sender.holding import Holding
-from hookline.sender.http import tls_context
+from hookline.sender.http import configured_tls
 from hookline.sender.http_dial import EgressProxy
 from hookline.sender.http_httptools import HttptoolsExchange
 from hookline.sender.ids import IdMaker
@@ -174,7 +173,7 @@ class SenderApp:
         if egress_proxy_url is not None and make_exchange is not None:
             raise ConfigError("egress_proxy_url", "is for the built-in exchange; expected it without make_exchange")
         # Read now, not with the first delivery: a file that is none stops the start.
-        tls = _tls_of(targets_ca)
+        tls = configured_tls(targets_ca)
         make = make_exchange or functools.partial(HttptoolsExchange, proxy_url=_checked_proxy(egress_proxy_url))
         self._make_exchange = functools.partial(make, refuse=self._refuse_address, tls=tls)
         self._health = health or HealthPolicy()
@@ -406,16 +405,6 @@ class SenderApp:
     def _refuse_url(self, environment: Environment, url: str) -> str | None:
         answer = vet_url(url, environment=environment, allowed=self._allowed, allow_private=self._allow_private)
         return None if answer.target is not None else answer.message
-
-
-def _tls_of(targets_ca: Path | None) -> ssl.SSLContext:
-    try:
-        return tls_context(None if targets_ca is None else str(targets_ca))
-    except OSError as error:  # of which ssl.SSLError is one
-        why = "holds no certificate" if isinstance(error, ssl.SSLError) else str(error.strerror)
-        raise ConfigError(
-            "HOOKLINE_TARGETS_CA", f"expected a file with certificates in PEM; {targets_ca} {why}"
-        ) from None
 
 
 def _checked_proxy(url: str | None) -> str | None:

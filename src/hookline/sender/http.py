@@ -18,11 +18,13 @@ import ssl
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from hookline.errors import ConfigError
 from hookline.sender.begun import GiveUp, awaited, begun
 
 log = logging.getLogger("hookline.sender")
@@ -226,6 +228,17 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
         context.load_verify_locations(ca_file)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def configured_tls(targets_ca: Path | None) -> ssl.SSLContext:
+    """The same with the authorities of HOOKLINE_TARGETS_CA, where that is set. ConfigError where it cannot be read."""
+    try:
+        return tls_context(None if targets_ca is None else str(targets_ca))
+    except OSError as error:  # of which ssl.SSLError is one
+        why = "holds no certificate" if isinstance(error, ssl.SSLError) else str(error.strerror)
+        raise ConfigError(
+            "HOOKLINE_TARGETS_CA", f"expected a file with certificates in PEM; {targets_ca} {why}"
+        ) from None
 
 
 # -- what every exchange says alike ------------------------------------------------------------------------------
