@@ -70,7 +70,7 @@ STEPS: Final = (
     Step("serve", "hookline serve\n", r"Ctrl-C stops it"),
     Step("app", ". .venv/bin/activate; cat > app.py\n", r"app\.py"),
     Step("app", APP + END, r"\(\.venv\) \$ $"),
-    Step("app", "export HOOKLINE_WEBHOOKSECRETS=$(hookline listen --print-secret)\n", r"\(\.venv\) \$ $"),
+    Step("app", "export HOOKLINE_WEBHOOK_SECRETS=$(hookline listen --print-secret)\n", r"\(\.venv\) \$ $"),
     Step("app", "uvicorn app:app --port 8000\n", r"Uvicorn running"),
     Step("listen", ". .venv/bin/activate; hookline listen --forward-to localhost:8000/webhooks\n", r"Events "),
     Step("trigger", ". .venv/bin/activate; hookline trigger dsync.user.created\n", r"\(\.venv\) \$ $"),
@@ -166,13 +166,25 @@ class Terminal:
         """Press the keys of a step, one after the other."""
         begun_s = time.monotonic()
         self._tmux("select-pane", "-t", self._panes[step.pane])
+        line = ""
         for key in step.keys:
+            if key == "\n":
+                self._see(step.pane, line)
+            line = "" if key == "\n" else line + key
             names = {"\n": ("Enter",), END: ("C-d",), ";": ("\\;",)}
             literal = () if key in "\n" + END else ("-l",)
             self._tmux("send-keys", "-t", self._panes[step.pane], *literal, *names.get(key, (key,)))
             time.sleep(KEY_S)
         self.recording.typed += len(step.keys)
         self.recording.typing_s += time.monotonic() - begun_s
+
+    def _see(self, pane: str, line: str) -> None:
+        """A busy machine may lose a key: then this recording is none."""
+        for _ in range(20):
+            if self.text(pane).rstrip("\n ").endswith(line):
+                return
+            time.sleep(0.1)
+        raise TimeoutError(f"typed {line!r}, and what is to be seen is\n{self.text(pane)}")
 
     def wait(self, step: Step) -> None:
         """Return when the pane shows what the step is to show."""
