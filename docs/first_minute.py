@@ -74,7 +74,7 @@ STEPS: Final = (
     Step("app", "uvicorn app:app --port 8000\n", r"Uvicorn running"),
     Step("listen", ". .venv/bin/activate; hookline listen --forward-to localhost:8000/webhooks\n", r"Events "),
     Step("trigger", ". .venv/bin/activate; hookline trigger dsync.user.created\n", r"\(\.venv\) \$ $"),
-    Step("trigger", "hookline mirror list directory_user --database-url sqlite:///app.db\n", r"active"),
+    Step("trigger", "hookline mirror list directory_user --json --database-url sqlite:///app.db\n", r"is_active"),
 )
 
 SECRETS: Final = re.compile(r"(?:sk_(?:live|test)_|whsec_|token=)([\w-]{8,})")
