@@ -274,6 +274,23 @@ def test_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch, is_plain: bool) -
     ]
 
 
+@pytest.mark.parametrize("columns", [3, 12])
+def test_nothing_is_cut_off_where_a_terminal_is_narrow(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """A few columns are folded; of many each has a line of its own."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", shown := Terminal())
+    ids = [f"directory_user_01H{number:023d}" for number in range(columns)]
+    print_table([f"NAME_{number}" for number in range(columns)], [ids, ids], empty="none")
+
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 60
+    if columns == 12:
+        assert [line.split() for line in lines[:12]] == [[f"NAME_{at}", id_] for at, id_ in enumerate(ids)]
+    else:
+        assert sum(line.count("0") for line in lines) >= 2 * sum(id_.count("0") for id_ in ids)
+
+
 # --- help -------------------------------------------------------------------------------------------------------------
 
 

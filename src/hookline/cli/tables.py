@@ -21,23 +21,46 @@ STYLES: Final = {
     **dict.fromkeys(("pending", "running", "retrying", "held", "paused", "stale", "waiting", "unknown"), "yellow"),
 }
 
+MOST_FOLDED: Final = 6
+"""Of more columns, in too narrow a terminal, none would be left wide enough to be read."""
+
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """A table on stdout; `empty` where there are no rows.
 
-    On a terminal it is as wide as that, and states have colours, unless NO_COLOR is set. Elsewhere the same rows are
-    plain: a line each, aligned, nothing cut off.
+    On a terminal states have colours, unless NO_COLOR is set, and what is wider than it is folded; rows of many columns
+    become a block of lines each. Elsewhere the same rows are plain: a line each, aligned. Nothing is cut off.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     if not cells:
         print(empty, file=sys.stdout if sys.stdout.isatty() else sys.stderr)
     elif sys.stdout.isatty():
-        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        console = Console(file=sys.stdout)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for title in columns:
+            table.add_column(title, overflow="fold")
         for row in cells:
             table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-        Console(file=sys.stdout).print(table)
+        if len(columns) > MOST_FOLDED and _width(console, table) > console.width:
+            _print_blocks(console, columns, cells)
+        else:
+            console.print(table)
     else:
         print_lines([list(columns), *cells])
+
+
+def _width(console: Console, table: Table) -> int:
+    """How wide it would be if it could."""
+    return console.measure(table, options=console.options.update(max_width=100_000)).maximum
+
+
+def _print_blocks(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A block of lines for each row, a column each: as psql shows what is too wide."""
+    width = max(map(len, columns))
+    for row in rows:
+        for title, cell in zip(columns, row, strict=True):
+            console.print(Text(f"{title:<{width}}  ", style="bold") + Text(cell, style=STYLES.get(cell, "")))
+        console.print()
 
 
 def print_lines(rows: Sequence[Sequence[str]]) -> None:
