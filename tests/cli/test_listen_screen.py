@@ -60,7 +60,12 @@ class Terminal:
         self._screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.ByteStream(self._screen)
         self.written = b""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HOOKLINE_")}
+        # COLUMNS and LINES would be believed before the terminal is.
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("HOOKLINE_") and name not in ("COLUMNS", "LINES")
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-c", _LEADER, sys.executable, "-m", "hookline", *arguments],
             stdin=slave, stdout=slave, stderr=slave, cwd=folder,

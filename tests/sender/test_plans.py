@@ -34,6 +34,7 @@ OWN_LIST = {
     "endpoints_failing": ("SCAN s",),
     "endpoints_probed": ("SCAN s",),
     "listeners_note": ("SCAN s",),
+    "listener_since": ("SCAN before",),
     "replay_due_count": ("SCAN w",),
     "held_count": ("SCAN b",),
     "events_newer_count": ("SCAN n",),
