@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # Names come from outside: neither a lone surrogate nor a terminal that knows ASCII alone ends a command.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            # And what is said on stderr of a line comes behind it, also where both go into one file.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     token = MANNER.set(manner)
     try:
         return _main(given, manner)

@@ -224,9 +224,8 @@ class ByUrl:
         webhook = sent.webhook
         came = str(sent.status) if sent.status is not None else "no answer"
         what = f"{webhook.event_type or 'raw bytes'}  {webhook.event_id or f'{len(webhook.body)} bytes'}"
-        # At once: what is said of it on stderr comes behind it, also where both go into one file.
         says = f"  {webhook.says}" if webhook.says else ""
-        print(printable(f"{came}  {sent.duration_ms:.0f} ms  {what}{says}"), flush=True)
+        print(printable(f"{came}  {sent.duration_ms:.0f} ms  {what}{says}"))
         # Why; once where the same comes again and again.
         told = (sent.error, sent.said, sent.hint)
         for line in told if told != self._said else ():
