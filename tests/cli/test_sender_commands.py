@@ -10,32 +10,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from tests.cli.test_serve import PATIENCE_S, clean_environment
+from tests.cli.world import Said
 from tests.sender.test_app import Sink
 
 from hookline.cli import Exit, main
 from hookline.storage import connect
 
 KEYS = {"HOOKLINE_API_KEY": "production_key_0123456789", "HOOKLINE_STAGING_API_KEY": "sk_test_0123456789abcdef"}
-
-
-@dataclass
-class Said:
-    """What one command left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 Run = Callable[..., Said]

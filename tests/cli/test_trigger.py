@@ -10,13 +10,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from standardwebhooks.webhooks import Webhook
+from tests.cli.world import Said
 from tests.sender.conftest import served
 from workos import WorkOSClient
 
@@ -37,19 +37,6 @@ from hookline.wire.timestamps import parse_us
 SECRET = "whsec_trigger"
 STANDARD_SECRET = "whsec_dGhpcnR5LXR3byBieXRlcyBvZiBhIHNoYXJlZCBrZXk="
 ENCRYPTION_KEY = Fernet.generate_key().decode()
-
-
-@dataclass(frozen=True)
-class Said:
-    """What one command left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 Run = Callable[..., Said]

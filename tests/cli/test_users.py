@@ -6,31 +6,16 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.cli.world import Said
 from tests.dashboard.people import CHEAP, PASSWORD
 
 from hookline.cli import Exit, main
 from hookline.dashboard.accounts import Accounts
 from hookline.errors import SignInRefused
 from hookline.storage import connect
-
-
-@dataclass
-class Said:
-    """What one command left."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
 
 Run = Callable[..., Said]
 
