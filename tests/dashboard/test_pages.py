@@ -31,7 +31,7 @@ ALL_LOOKS: Final = tuple(itertools.product(SCHEMES, SIZES))
 # The first is judged by every rule. Of the others the last is in both respects the other extreme.
 LOOKS_TAKEN: Final = ALL_LOOKS if IS_WHOLE else (ALL_LOOKS[0], ALL_LOOKS[-1])
 # So that no part comes near the time a test may take.
-PARTS: Final = 12 if IS_WHOLE else 4
+PARTS: Final = 30 if IS_WHOLE else 4
 OF_AN_ERROR: Final = re.compile(r"answered 4|console: Failed to load resource: the server responded with a status of 4")
 
 
