@@ -3,8 +3,8 @@
 `python -m docs.first_minute` builds the package, makes an empty folder, and types what `STEPS` says into four panes of
 one terminal (tmux on a pty), as fast as a quick person does. It waits for what each step should show and fails where
 that does not come. What was on the screen goes to docs/proof: `first-minute.cast` (asciicast, with its times),
-`first-minute.svg` (the last screen) and `first-minute.md` (each pane's text). Keys and tokens are blotted out. It
-needs tmux, and what pip needs to install the package's requirements.
+`first-minute.svg` (the last screen) and `first-minute.md` (each pane's text). Keys, tokens, the folder and the machine's
+name are blotted out. It needs tmux, and what pip needs to install the package's requirements.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import pty
 import re
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -78,6 +79,8 @@ STEPS: Final = (
 )
 
 SECRETS: Final = re.compile(r"(?:sk_(?:live|test)_|whsec_|token=)([\w-]{8,})")
+OF_THE_MACHINE: Final = re.compile(r"/hookline-\w|you@\w")
+"""The folder of a recording, and the host in a listener's name."""
 _SIGN: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|.", re.DOTALL)
 _BETWEEN: Final = r"(?:\x1b\[[0-9;?]*[A-Za-z]|[\r\n])*"
 
@@ -243,9 +246,14 @@ def blotted(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
-def cast(pieces: Sequence[tuple[float, str]], secrets: Sequence[str]) -> str:
+def unnamed(text: str, host: str) -> str:
+    """The text without the host in a listener's name and in tmux's first titles of panes, as long as before."""
+    return re.sub(rf"(?<=[@ ]){re.escape(host)}(?= )", "•" * len(host), text)
+
+
+def cast(pieces: Sequence[tuple[float, str]], secrets: Sequence[str], host: str) -> str:
     """The recording as asciicast, version 2: a header, then when the terminal was sent what."""
-    whole = blotted("".join(text for _, text in pieces), secrets)
+    whole = unnamed(blotted("".join(text for _, text in pieces), secrets), host)
     head = {"version": 2, "width": COLUMNS, "height": ROWS, "title": "Hookline: the first minute"}
     lines, at = [json.dumps(head)], 0
     for seconds, text in pieces:
@@ -309,7 +317,7 @@ def page(texts: Mapping[str, str], typed: int, typing_s: float, all_s: float) ->
         "`python -m docs.first_minute`, which builds the package, makes the folder, and fails where a step does not "
         f"show what it should. {typed} keys in {typing_s:.0f} s of typing, {all_s:.0f} s with the waiting, most of it "
         "for pip. The whole of it, with its times, is [first-minute.cast](first-minute.cast) (asciicast, for "
-        "`asciinema play`). Keys and tokens are blotted out; nothing else was changed."
+        "`asciinema play`). Keys, tokens, the folder and the machine's name are blotted out; nothing else was changed."
     )
     lines = ["# The first minute", "", *textwrap.wrap(told, 118, break_on_hyphens=False), ""]
     lines += ["![The four terminals at the end](first-minute.svg)", ""]
@@ -337,13 +345,14 @@ def main() -> int:
             terminal.close()
         all_s = time.monotonic() - begun_s
     secrets = sorted({found for text in texts.values() for found in SECRETS.findall(text)}, key=len, reverse=True)
-    recorded = cast(pieces, secrets)
-    if left := [secret[:4] for secret in secrets if secret in recorded]:
+    host = socket.gethostname().partition(".")[0]
+    recorded = cast(pieces, [*secrets, str(folder)], host)
+    if left := [secret[:4] for secret in secrets if secret in recorded] + OF_THE_MACHINE.findall(recorded):
         raise AssertionError(f"not blotted out: what begins with {left}")
     PROOF.joinpath("first-minute.cast").write_text(recorded, encoding="utf-8")
     PROOF.joinpath("first-minute.svg").write_text(picture(last_screen(recorded)), encoding="utf-8")
     told = page(
-        {pane: blotted(text, secrets) for pane, text in texts.items()},
+        {pane: unnamed(blotted(text, secrets), host) for pane, text in texts.items()},
         terminal.recording.typed,
         terminal.recording.typing_s,
         all_s,

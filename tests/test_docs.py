@@ -240,7 +240,8 @@ def test_the_first_minute_is_shown_as_it_was_recorded() -> None:
     assert first_minute.PROOF.joinpath("first-minute.svg").read_text("utf-8") == first_minute.picture(screen)
     assert '"email": "ada@lanternworks.example"' in "".join(screen.display)
     for path in first_minute.PROOF.glob("first-minute.*"):
-        assert first_minute.SECRETS.findall(path.read_text(encoding="utf-8")) == []
+        text = path.read_text(encoding="utf-8")
+        assert first_minute.SECRETS.findall(text) + first_minute.OF_THE_MACHINE.findall(text) == []
 
 
 def test_secrets_are_blotted_out_of_a_recording() -> None:
@@ -248,6 +249,7 @@ def test_secrets_are_blotted_out_of_a_recording() -> None:
     text = "key sk_live_abcdefgh\x1b[5;1Hijkl\r\nend"
 
     assert first_minute.blotted(text, ["abcdefghijkl"]) == "key sk_live_••••••••\x1b[5;1H••••\r\nend"
+    assert first_minute.unnamed("\x1b[1;3H host ── you@host · hosts", "host") == "\x1b[1;3H •••• ── you@•••• · hosts"
 
 
 def test_pages_that_ask_other_hosts_are_found(tmp_path: Path) -> None:
