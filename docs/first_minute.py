@@ -3,8 +3,8 @@
 `python -m docs.first_minute` builds the package, makes an empty folder, and types what `STEPS` says into four panes of
 one terminal (tmux on a pty), as fast as a quick person does. It waits for what each step should show and fails where
 that does not come. What was on the screen goes to docs/proof: `first-minute.cast` (asciicast, with its times),
-`first-minute.svg` (the last screen) and `first-minute.md` (each pane's text). Keys, tokens, the folder and the machine's
-name are blotted out. It needs tmux, and what pip needs to install the package's requirements.
+`first-minute.svg` (the last screen) and `first-minute.md` (each pane's text). Keys, tokens, the folder and the
+machine's name are blotted out. It needs tmux, and what pip needs to install the package's requirements.
 """
 
 from __future__ import annotations
