@@ -172,6 +172,25 @@ def test_a_storage_that_is_away_is_no_try(desk: Desk, company: Company, monkeypa
     assert desk.outcomes() == ["applied"]
 
 
+def test_a_try_is_not_taken_back_from_another_worker(
+    desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a worker to which the storage was away for longer than its lease, the entry is another's meanwhile."""
+    [user] = [company.user("created")]
+    desk.put(user)
+    worker = desk.new_worker()
+    for error, advance_ms in ((Killed, 0), (StorageUnavailable, 60_000), (Killed, 0)):
+        with monkeypatch.context() as patch:
+            Poison(patch, user["id"], error)
+            with pytest.raises(error):
+                (worker if error is StorageUnavailable else desk.new_worker()).step()
+        desk.clock.advance(advance_ms)
+    tried = desk.rows("select attempt, due_ms from hookline_inbox_queue")
+
+    worker.step()
+    assert desk.rows("select attempt, due_ms from hookline_inbox_queue") == tried == [(3, desk.clock.now_ms() + 60_000)]
+
+
 def test_a_crash_in_a_batch_leaves_nothing_half_done(
     desk: Desk, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:

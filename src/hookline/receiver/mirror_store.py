@@ -360,9 +360,10 @@ class MirrorStore:
         rows = self._verbs["apply_try"].run(connection, named)
         return rows[0][0] if rows else None
 
-    def take_try_back(self, connection: Connection, seq: int, due_ms: int) -> None:
-        """Let a try not count that the storage's being away ended."""
-        self._verbs["apply_untry"].run(connection, {"seq": seq, "due_ms": due_ms})
+    def take_try_back(self, connection: Connection, seq: int, leased_until_ms: int, due_ms: int) -> None:
+        """Let the try of that lease not count, which the storage's being away ended."""
+        named = {"seq": seq, "leased_until_ms": leased_until_ms, "due_ms": due_ms}
+        self._verbs["apply_untry"].run(connection, named)
 
     def postpone(self, connection: Connection, seq: int, due_ms: int) -> None:
         """Let an entry wait until `due_ms`."""

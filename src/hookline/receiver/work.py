@@ -204,8 +204,8 @@ class Worker:
         self.wake = threading.Event()
         self._is_registered = False
         self._is_first_batch = True
-        # The entry whose try on its own the storage's being away ended: it is not to count.
-        self._cut_short: int | None = None
+        # The entry whose try on its own the storage's being away ended, and that try's lease: it is not to count.
+        self._cut_short: tuple[int, int] | None = None
         self._walker = Walker(access, self._mirror, asking=self._asking)
         self._given_back: dict[int, int] = {}
         self._extended_ms = 0
@@ -437,8 +437,8 @@ class Worker:
         if now_ms < self._latest_ms - AHEAD_MS:
             self._clock_set_back(now_ms)
         self._latest_ms = now_ms
-        if (seq := self._cut_short) is not None:
-            self._access.run(lambda connection: self._mirror.take_try_back(connection, seq, now_ms))
+        if (cut := self._cut_short) is not None:
+            self._access.run(lambda connection: self._mirror.take_try_back(connection, *cut, now_ms))
             self._cut_short = None
         # What is committed after this look sets `wake`, and `run_loop` comes again.
         with self._access.read() as connection:
@@ -593,7 +593,7 @@ class Worker:
         try:
             return self._counted(self._access.run(work), entries)
         except (StorageUnavailable, OutcomeUnknown):
-            self._cut_short = seq
+            self._cut_short = seq, leased_until_ms
             raise
         except Exception as error:
             place = place_of(error)
