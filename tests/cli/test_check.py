@@ -18,6 +18,7 @@ from tests.sender.consumers import NOW_MS, SECRET, Consumer, Consumers, Timeless
 from hookline.cli import Exit, check, main
 from hookline.receiver.app import Receiver
 from hookline.sender.conformance import CHECKS
+from hookline.sender.http import Answer, Request, no_answer
 from hookline.testing.clock import TurnedClock
 from hookline.wire.standard import secret_form
 
@@ -113,6 +114,42 @@ def test_where_the_valid_event_is_refused_one_line_is_enough(checked: Checked) -
         f"1 check, 1 failed, {len(NAMES) - 1} not made: a refusal proves nothing where the valid event is refused      "
         "docs: docs/check.md#valid"
     )
+
+
+def test_without_the_other_checks_none_is_said_to_be_left_out(checked: Checked) -> None:
+    """The valid event was all that was asked for."""
+    code, out, _ = checked(consumers.ParsesFirst, "--only=valid")
+
+    assert code == Exit.FAILED
+    assert out.splitlines()[-1] == "1 check, 1 failed      docs: docs/check.md#valid"
+
+
+def test_an_endpoint_that_is_gone_in_the_middle_has_failed_from_there_on(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It did answer the valid event: each line is shown, the one at which it went too."""
+
+    class DiesOfALargeBody(Timeless):
+        is_dead = False
+
+        async def send(self, request: Request) -> Answer:
+            self.is_dead = self.is_dead or len(request.body) > consumers.MOST_BYTES
+            if self.is_dead:
+                return no_answer("connect_refused", "the connection was refused")
+            return await super().send(request)
+
+    monkeypatch.setattr(check, "HttptoolsExchange", DiesOfALargeBody)
+    code, out, err = checked(Consumer, "--only=oversize,other_methods")
+
+    lines = out.splitlines()
+    assert code == Exit.FAILED
+    assert [re.split(" {2,}", line.strip())[0] for line in lines[:-1]] == [
+        "✓ valid event accepted",
+        "✗ body of 3 MiB not refused",
+        "✗ GET and HEAD met an error",
+    ]
+    assert lines[-1] == "3 checks, 2 failed      docs: docs/check.md#oversize"
+    assert err == "left there, since it could not be deleted: 1 of what was made up\n"
 
 
 def test_on_a_terminal_lines_fold_and_have_colour(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,8 +205,13 @@ def _origin(url: str) -> str:
 
 
 def _unreached(line: CheckLine) -> str | None:
-    """What to do about that nobody was reached; None where somebody answered."""
-    if line.verdict != "failed" or not line.requests or line.requests[-1].reason not in _UNREACHED:
+    """What to do about that nobody was reached; None where somebody answered the valid event.
+
+    An endpoint that is gone in the middle of the check has failed the line at which it went.
+    """
+    if (line.name, line.verdict) != ("valid", "failed"):
+        return None
+    if not line.requests or line.requests[-1].reason not in _UNREACHED:
         return None
     return line.advice
 
@@ -250,7 +255,7 @@ class _Shown:
         made = sum(bool(line.requests) for line in done.lines)
         told = [f"{made} check{'' if made == 1 else 's'}"]
         told += [f"{counts[verdict]} {verdict}" for verdict in ("failed", "warning", "unknown") if counts[verdict]]
-        if self._has_failed_valid:
+        if self._has_failed_valid and counts["unknown"]:
             told[-1] = f"{counts['unknown']} not made: a refusal proves nothing where the valid event is refused"
         first = next((line for line in done.lines if line.verdict == "failed"), None)
         first = first or next((line for line in done.lines if line.verdict == "warning"), None)
