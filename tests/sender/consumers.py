@@ -274,6 +274,18 @@ class FailsOnForms(Consumer):
         return 500 if content_type.startswith("application/x-www-form") else None
 
 
+class HangsOnSignedForms(Consumer):
+    """As where a framework has read the body away that is then waited for."""
+
+    def refuse_type(self, content_type: str) -> int | None:
+        return None
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str | None]:
+        status, to = super().answer(method, path, headers, body)
+        is_form = headers.get("content-type", "").startswith("application/x-www-form")
+        return (SILENT, None) if is_form and status == 200 else (status, to)
+
+
 class RefusesJson(Consumer):
     def refuse_type(self, content_type: str) -> int | None:
         return 415

@@ -17,6 +17,7 @@ from hookline.receiver.mirror_queries import MirrorQueries
 from hookline.sender import conformance_requests
 from hookline.sender.api_parts import CallContext
 from hookline.sender.conformance import CHECKS, check_endpoint
+from hookline.sender.conformance_http import AT_ONCE
 from hookline.sender.conformance_model import Conformance
 from hookline.sender.http import Answer, CoroutineExchange, Request, no_answer
 from hookline.sender.targets import TargetCheck
@@ -133,6 +134,8 @@ def test_requests_are_signed_and_marked(consumers: Callable[..., tuple[str, Cons
     assert headers["WorkOS-Signature"].endswith("…")
     assert len(headers["WorkOS-Signature"]) < 40
     assert (sent.status, sent.is_accepted) == (200, True)
+    alone, *burst = done.lines[-1].requests
+    assert (alone.what, len(burst)) == ("dsync.user.created, alone", AT_ONCE)
 
 
 def test_nobody_there() -> None:

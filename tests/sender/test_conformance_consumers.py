@@ -130,6 +130,7 @@ def test_where_nothing_is_accepted_nothing_else_is_sent(
         (consumers.WorksBeforeItAnswers, "slow_ack", "failed", "answer too late", "a user in 5000 ms"),
         (consumers.WorksALittle, "slow_ack", "warning", "answer waits for the work", "without work 1 ms"),
         (consumers.HangsOnLargeBodies, "oversize", "failed", "body of 3 MiB not refused", "no complete answer"),
+        (consumers.HangsOnSignedForms, "content_type", "unknown", "form", "401, no complete answer"),
         (consumers.ServesOneAtATime, "burst", "failed", "burst of 20 not accepted", "15 of 20 accepted"),
         (consumers.ServesTwoAtATime, "burst", "warning", "burst of 20 answered late", "p95 10000 ms, alone 1000 ms"),
     ],

@@ -106,7 +106,7 @@ async def _content_type(requests: Requests) -> Found:
         return Found("warning", sent, advice=_FORM, short="redirected")
     if event.is_broken:
         return Found("warning", sent, advice=_FORM, short="met an error")
-    if not form.is_refused:
+    if not (form.is_refused and (event.is_accepted or event.is_refused)):
         return Found("unknown", sent, advice=_FORM)
     return Found("passed", sent)
 
@@ -142,19 +142,20 @@ async def _burst(requests: Requests) -> Found:
     events = [requests.created() for _ in range(AT_ONCE)]
     sent = tuple(await asyncio.gather(*(requests.send(event, f"one of {AT_ONCE} at once") for event in events)))
     accepted = sum(one.is_accepted for one in sent)
+    asked = (alone, *sent)
     if accepted < AT_ONCE:
         others = ", ".join(dict.fromkeys(one.came for one in sent if not one.is_accepted))
-        return Found("failed", sent, f"{accepted} of {AT_ONCE} accepted; the others: {others}", _MANY)
+        return Found("failed", asked, f"{accepted} of {AT_ONCE} accepted; the others: {others}", _MANY)
     p95_ms = sorted(one.duration_ms for one in sent)[AT_ONCE * 95 // 100 - 1]
     came = f"{came_of(sent)}, p95 {p95_ms} ms, alone {alone.duration_ms} ms"
     if requests.observer is not None:
         times = [await requests.observer.times_kept(event.id) for event in events]
         if any(times) and not all(times):
             lost = sum(not one for one in times)
-            return Found("failed", sent, f"{came}; {lost} of them were not taken in", _MANY, short="not all taken in")
+            return Found("failed", asked, f"{came}; {lost} of them were not taken in", _MANY, short="not all taken in")
     if p95_ms > SLOW_MS and p95_ms > _LONGER * alone.duration_ms:
-        return Found("warning", sent, came, _MANY, short="answered late")
-    return Found("passed", sent, came)
+        return Found("warning", asked, came, _MANY, short="answered late")
+    return Found("passed", asked, came)
 
 
 ANSWERED_AT_ONCE: Final = Check(
