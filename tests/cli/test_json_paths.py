@@ -31,7 +31,8 @@ def test_a_path_is_read_and_written_alike(text: str, path: tuple[str | int, ...]
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", ".a", "a.", "a..b", "a[", "a[x]", "a[-1]", "a[0", "a]b", '["a"', 'a"b', "[0]a"]
+    "text",
+    ["", ".", ".a", "a.", "a..b", "a[", "a[x]", "a[-1]", "a[0", "a]b", '["a"', 'a"b', "[0]a", '["\\q"]', 'a["\n"]'],
 )
 def test_what_is_no_path_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--flag: expected a path such as"):

@@ -25,7 +25,7 @@ def check_editor(flag: str, instead: str) -> None:
     """
     if not may_ask():
         raise ConfigError(flag, f"expected a terminal to edit in; elsewhere {instead}")
-    if not _editor():
+    if not _editor(flag):
         raise ConfigError(flag, "expected VISUAL or EDITOR to name an editor; neither is set")
 
 
@@ -35,11 +35,12 @@ def edited(value: Any, flag: str) -> tuple[bytes, Path] | None:
 
     Raises: ConfigError: there is no such editor.
     """
+    words = _editor(flag)
     handle, name = tempfile.mkstemp(prefix="hookline-", suffix=".json")  # only its owner can read it
     os.close(handle)
     file = Path(name)
     file.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    command = [*_editor(), name]
+    command = [*words, name]
     try:
         # What is printed may go elsewhere; the editor is where the person is.
         done = subprocess.run(  # noqa: S603 - the editor of whoever calls
@@ -55,5 +56,11 @@ def edited(value: Any, flag: str) -> tuple[bytes, Path] | None:
     return None
 
 
-def _editor() -> list[str]:
-    return shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
+def _editor(flag: str) -> list[str]:
+    """The editor's command in words, of which there are none where none is set."""
+    try:
+        return shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
+    except ValueError as error:
+        raise ConfigError(
+            flag, f"expected VISUAL or EDITOR to be a command as a shell reads it: {str(error).lower()}"
+        ) from None

@@ -39,8 +39,13 @@ def parse_path(text: str, flag: str) -> Place:
             break
         if step["index"] is not None:
             steps.append(int(step["index"]))
+        elif step["quoted"] is None:
+            steps.append(step["name"])
         else:
-            steps.append(step["name"] if step["quoted"] is None else json.loads(step["quoted"]))
+            try:
+                steps.append(json.loads(step["quoted"]))
+            except ValueError:  # an escape that JSON has not, or a line end
+                break
         at = step.end()
     if not steps or at < len(text):
         raise ConfigError(flag, f"expected a path such as email, user.email or emails[0].value; got {text[:80]!r}")

@@ -291,8 +291,9 @@ def _play(way: Way, scenario: Scenario, *, wait_s: int | None, as_json: bool) ->
         trigger_verify.print_verdicts(found)
     elif wait_s is None:
         talk(f"must hold at its end: {SCENARIOS[scenario.name].holds}")
-    for line in () if found is None else found.obstacles(wait_s):
-        print(line, file=sys.stderr)
+    if found is not None and wait_s is not None:
+        for line in found.obstacles(wait_s):
+            print(line, file=sys.stderr)
     return Exit.OK if done.is_whole and (wait_s is None or (found is not None and found.holds)) else Exit.FAILED
 
 

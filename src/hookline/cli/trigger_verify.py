@@ -44,7 +44,7 @@ class Verification:
     def holds(self) -> bool:
         return not self.waiting and not self.dead and all(one.difference is None for one in self.verdicts)
 
-    def obstacles(self, within_s: float | None) -> list[str]:
+    def obstacles(self, within_s: float) -> list[str]:
         """What kept events from being worked off within that time, a line each."""
         lines = [f"{event_id} could not be applied: `hookline inbox show {event_id}`" for event_id in self.dead]
         if self.waiting:

@@ -252,9 +252,8 @@ def _item(sent: Sent) -> Item:
 def _encoded(draft: Draft, ids: IdMaker, now_ms: int) -> Webhook:
     """The bytes of an event as the sender makes them. ConfigError for what has none."""
     created_at, context = draft.get("created_at"), draft.get("context")
-    for name, value in (("data", draft["data"]), ("context", context or {})):
-        if not isinstance(value, dict):
-            raise ConfigError(name, f"expected an object, got {type(value).__name__}")
+    if context is not None and not isinstance(context, dict):
+        raise ConfigError("context", f"expected an object, got {type(context).__name__}")
     event_id = str(draft.get("id") or ids.make("event", now_ms))
     try:
         body = encode_event(
