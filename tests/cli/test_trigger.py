@@ -193,11 +193,13 @@ def test_a_type_of_ones_own_has_the_sample_it_was_described_with(
     file.write_text(json.dumps({"id": "invoice_01KERW2T5YZQQ463A0QNBXXTP1", "amount": 7}))
     assert main(["events", "types", "put", "invoice.paid", "--sample", str(file)]) == Exit.OK
     event = published(capsys, trigger("invoice.paid", "--override", "amount=8", "--json").json["sent"][0]["id"])
+    several = trigger("invoice.paid", "--count", "2", "--json").json["sent"]
     near = trigger("invoice.payed")
 
     assert event["data"]["amount"] == 8
     assert event["data"]["id"].startswith("invoice_")
     assert event["data"]["id"] != "invoice_01KERW2T5YZQQ463A0QNBXXTP1"
+    assert len({one["object_id"] for one in several}) == 2
     assert (near.code, "invoice.paid?" in near.err) == (Exit.USAGE, True)
     assert trigger("invoice.paid", "--to", "localhost:1").code == Exit.USAGE
 
@@ -304,11 +306,15 @@ def test_an_editor_that_is_not_there_is_named(
     editor("")
     monkeypatch.setenv("VISUAL", "no-such-editor -w")
     missing = trigger("dsync.user.created", "--edit")
+    monkeypatch.setenv("VISUAL", "'of a quote that is open")
+    unreadable = trigger("dsync.user.created", "--edit")
     monkeypatch.delenv("VISUAL")
     monkeypatch.delenv("EDITOR")
     unset = trigger("dsync.user.created", "--edit")
 
-    assert (missing.code, unset.code) == (Exit.USAGE, Exit.USAGE)
+    assert (missing.code, unreadable.code, unset.code) == (Exit.USAGE, Exit.USAGE, Exit.USAGE)
+    assert "--edit: no-such-editor cannot be started" in missing.err
+    assert "--edit: expected VISUAL or EDITOR to be a command as a shell reads it" in unreadable.err
 
 
 def test_without_a_terminal_nothing_is_edited(trigger: Run) -> None:
@@ -406,7 +412,7 @@ def test_raw_bytes_arrive_as_they_are(trigger: Run, sink: Sink, tmp_path: Path, 
         ("status/401", 401, "HOOKLINE_WEBHOOK_SECRETS, --secret-env or --secret-file"),
         ("redirect/elsewhere", 307, "redirects are not followed"),
         ("status/503", 503, "the app failed"),
-        ("reset", None, "its log tells"),
+        ("reset", None, "the app may have restarted or crashed: its log tells"),
     ],
 )
 def test_what_is_not_taken_is_said_with_what_to_do(
@@ -425,6 +431,7 @@ def test_what_is_not_taken_is_said_with_what_to_do(
     assert text.out.startswith("no answer" if status is None else str(status))
     assert (item["status"], item["event"], item["error"] is None) == (status, "dsync.user.created", status is not None)
     assert said in item["hint"]
+    assert "full screen" not in item["hint"]
     assert len(sink.seen) <= before + 1
 
 
@@ -682,6 +689,10 @@ def test_a_scenario_step_by_step(trigger: Run, name: str) -> None:
             "--database-url: expected it or --to",
         ),
         (["dsync.deleted", "--to", "localhost:1", "--override", "data=1"], "data: expected an object, got int"),
+        (["dsync.deleted", "--to", "localhost:1", "--add", "context=[]"], "context: expected an object, got list"),
+        (["dsync.deleted", "--to", "localhost:1", "--remove", "data"], "data: expected an object, got nothing"),
+        (["dsync.deleted", "--remove", "data", "--remove", "name"], "data: expected an object, got nothing"),
+        (["dsync.deleted", "--override", "data=1", "--override", "data.a=1"], "data: expected an object, got int"),
         (["dsync.deleted", "--to", "localhost:1", "--override", 'name="\\ud800"'], "name"),
         (["--scenario", "rehier"], "--scenario: expected rehire?"),
         (["--scenario", "zzz"], "--scenario: expected one of onboard, offboard"),

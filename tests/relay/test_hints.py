@@ -82,8 +82,8 @@ def test_what_a_405_allows_is_said() -> None:
         ("tls", "tls", "http://localhost:8000"),
         ("dns", "name", "--forward-to"),
         ("protocol", "no_http", "https port"),
-        ("reset", "no_http", "r sends it again"),
-        ("closed", "no_http", "crashed"),
+        ("reset", "closed", "r sends it again"),
+        ("closed", "closed", "crashed"),
         ("connect_failed", "unreachable", "reached from here"),
     ],
 )

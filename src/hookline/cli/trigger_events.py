@@ -28,8 +28,8 @@ Draft: TypeAlias = dict[str, Any]
 
 _ID: Final = re.compile(r"([a-z][a-z0-9_]*)_[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _ORGANIZATION: Final = "org"
-# What apps have unique among objects, beside the id.
-_UNIQUE: Final = ("email", "idp_id", "slug", "external_id", "external_key")
+# What apps have unique among objects; an id as in `_ID` is a new one already.
+_UNIQUE: Final = ("id", "email", "idp_id", "slug", "external_id", "external_key")
 _MOST_NEAR: Final = 3
 
 
@@ -61,19 +61,32 @@ class Changes:
         )
 
     def make(self, draft: Draft) -> None:
-        """Change a draft. ConfigError for a place that is not there, or, of what is added, that is."""
+        """Change a draft. ConfigError for a place that is not there, or, of what is added, that is; and where the
+        payload would be an object no longer.
+        """
         for one in self.overrides:
             override(_document(draft, one.path), one, "--override")
         for one in self.adds:
             add(_document(draft, one.path), one, "--add")
         for place in self.removes:
             remove(_document(draft, place), place, "--remove")
+        _payload(draft)
 
 
 def _document(draft: Draft, place: Place) -> dict[str, Any]:
     """What a path begins in: the payload, unless it names that itself, or the context."""
-    data: dict[str, Any] = draft["data"]
+    data = _payload(draft)
     return draft if place[0] in {"data", "context"} and place[0] not in data else data
+
+
+def _payload(draft: Draft) -> dict[str, Any]:
+    """The payload, which a change may have taken away or made something else. ConfigError where it is no object."""
+    if "data" not in draft:
+        raise ConfigError("data", "expected an object, got nothing")
+    data = draft["data"]
+    if not isinstance(data, dict):
+        raise ConfigError("data", f"expected an object, got {type(data).__name__}")
+    return data
 
 
 @dataclass(slots=True)
@@ -107,6 +120,7 @@ class Samples:
         if self.own_sample is not None:
             draft["data"] = copy.deepcopy(dict(self.own_sample))
             own = draft["data"]
+            self._new_ids.pop(str(own.get("id")), None)
         else:
             event = Story(self.clock)(self.event_type, created_at=created_at)
             draft["data"] = event.data

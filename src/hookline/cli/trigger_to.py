@@ -27,6 +27,7 @@ _TO_DO: Final[Mapping[HintCode, str]] = {
     "forbidden": "`hookline explain` explains the signature; where it holds, let this machine call the route",
     "timeout": "answer first and work afterwards",
     "refused": "start the app, or check the port",
+    "closed": "the app may have restarted or crashed: its log tells",
 }
 
 

@@ -38,6 +38,7 @@ HintCode: TypeAlias = Literal[
     "refused",
     "timeout",
     "no_http",
+    "closed",
     "tls",
     "name",
     "unreachable",
@@ -240,7 +241,7 @@ def _of_silence(url: str, answer: Answer, flag: str) -> Hint:
             return Hint("no_http", answer.detail or "what came is not HTTP", to_do)
         case "reset" | "closed":
             return Hint(
-                "no_http",
+                "closed",
                 answer.detail or "the connection was closed without an answer",
                 "the app may have restarted or crashed: its log tells; on the full screen r sends it again",
             )
