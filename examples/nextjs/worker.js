@@ -63,8 +63,9 @@ function observations({ event, data, created_at }) {
 /** Writes what is not older than what is there; the deleted stay, so that nothing late brings them back. */
 function upsert(id, timestamp, data) {
   const asOf = Date.parse(timestamp);
+  if (Number.isNaN(asOf)) throw new RangeError("no time"); // nothing would be older than that, and nothing newer
   const kept = mirror.get(id);
-  if (kept && !(asOf >= kept.asOf)) return false;
+  if (kept && asOf < kept.asOf) return false;
   mirror.set(id, { asOf, data });
   return true;
 }

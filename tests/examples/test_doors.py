@@ -21,11 +21,11 @@ from ..receiver.company import wait_for
 from .served import FOREIGN, SECRET, Example, Running, each, running
 
 
-def body_of(event_id: str) -> bytes:
+def body_of(event_id: str, **members: str) -> bytes:
     event = {
         "id": event_id,
         "event": "dsync.user.created",
-        "data": sample("dsync.user.created") | {"id": f"directory_{event_id}", "first_name": "Zoë"},
+        "data": sample("dsync.user.created") | {"id": f"directory_{event_id}", "first_name": "Zoë", **members},
         "created_at": "2026-01-01T00:00:00.000Z",
     }
     return json.dumps(event, ensure_ascii=False).encode()
@@ -111,12 +111,16 @@ def test_what_it_takes_and_what_it_refuses(example: Example, ready: Callable[[Ex
         for odd in (b"[]", b"null", b"nope", b'{"event": 1}', b'{"event": "dsync.user.created", "data": null}'):
             assert post(served, odd, signed(odd)).status == 200
         assert post(served, b"", signed(b"")).status < 500
+        # As of no time that can be read: what comes next of the same object is not older than that.
+        for odd in (body_of("event_untimed", updated_at="soon"), body_of("event_timed", id="directory_event_untimed")):
+            assert post(served, odd, signed(odd)).status == 200
 
         last = body_of("event_last")
         assert post(served, last, signed(last)).status == 200
         wait_for(lambda: served.outcomes("event_last") != [])
         assert served.outcomes("event_good") == ["applied"] + ["duplicate, ignored"] * 5
         assert served.outcomes("event_bad") == []
+        assert (served.outcomes("event_untimed"), served.outcomes("event_timed")) == ([], ["applied"])
         assert "Zo" not in served.log.read_text("utf-8")
 
 
