@@ -53,6 +53,7 @@ def repository(tmp_path: Path) -> Path:
         (("examples/express/new.js", "docs/index.md"), True),
         (("src/hookline/sender/conformance_http.py",), True),
         ((".ci/run",), True),
+        (("src/hookline/dashboard/snippets/express.js.txt",), True),
     ],
 )
 def test_what_changed_since_the_release_decides(repository: Path, names: tuple[str, ...], is_expected: bool) -> None:
