@@ -157,6 +157,28 @@ def test_the_place_of_a_time_is_told_to_whoever_asks(source: Source, line: Make,
     asyncio.run(story())
 
 
+def test_what_was_published_since_a_time_comes_also_before_what_was_published_earlier(
+    source: Source, line: Make, name: str
+) -> None:
+    """A transaction of an app's that takes long has its events in the feed later than it published them."""
+    began_ms = source.clock.now_ms()
+
+    async def story() -> None:
+        source.put(b"{}")
+        source.clock.set(began_ms + 60_000)
+        later = source.put(b"{}")
+        source.clock.set(began_ms)
+        earlier = source.put(b"{}")
+        source.clock.set(began_ms + 60_000)
+        made = line()
+        hello = await made.start(Start(name, since_ms=began_ms + 30_000))
+        await made.begin(hello.since or "")
+        assert [one.event_id for one in await deliveries(made, 2)] == later + earlier
+        await made.leave()
+
+    asyncio.run(story())
+
+
 def test_a_process_that_dies_loses_nothing(source: Source, line: Make, name: str) -> None:
     """Without a word noted at its end: what was answered before a commit of answers is kept, all else comes again."""
 

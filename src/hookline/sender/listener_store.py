@@ -138,7 +138,7 @@ class ListenerStore:
     def since(self, connection: Connection, environment: Environment, since_ms: int) -> int:
         """The place before the first event published at a time or later; 0 where that is the first there was.
 
-        Goes back from the newest: as many rows as were published since.
+        Reads as many rows as were published since.
         """
         named = {"environment": environment, "since_ms": since_ms}
         return int(self._verbs["listener_since"].run(connection, named)[0][0])
