@@ -56,6 +56,7 @@ class FeedServer:
         starts: every `start` that came.
         now_ms: what time it is here.
         refuses: an HTTP status that every request is answered with.
+        opens_stream: else a stream's answer never begins.
         takes_any_key: else KEY alone is valid.
         asked_with: the keys that came.
         has_websocket: else an upgrade is answered 404.
@@ -71,6 +72,7 @@ class FeedServer:
         self.secret = SECRET
         self.refuses: int | None = None
         self.has_websocket = True
+        self.opens_stream = True
         self.takes_any_key = False
         self.asked_with: set[str] = set()
         self.bye: Bye | None = None
@@ -179,11 +181,16 @@ class FeedServer:
         while kept.place + 1 in done:
             kept.place += 1
 
-    def _frames(self, name: str, place: int, head: int) -> tuple[list[FromServer], int]:
-        """What is to be sent now, and up to where that is."""
+    def _begun(self, name: str, after: int, head: int) -> None:
         kept = self.kept_of(name)
-        owed = place - max(kept.place or 0, 0)
-        room = max(0, WINDOW - owed)
+        if after <= head:
+            # Never back, as at the sender.
+            kept.place = max(kept.place or 0, after)
+
+    def _frames(self, name: str, begun: int, place: int, head: int) -> tuple[list[FromServer], int]:
+        """What is to be sent now, and up to where that is."""
+        done = {int(one.cursor) for one in self.kept_of(name).answers}
+        room = WINDOW - sum(one not in done for one in range(begun + 1, place + 1))
         through = min(len(self.feed), place + room)
         return [self._delivery(one, head) for one in range(place + 1, through + 1)], through
 
@@ -200,8 +207,7 @@ class FeedServer:
         await socket.send_str(encode(self._hello(start)).decode())
         begin = decode_from_listener(await socket.receive_str())
         assert isinstance(begin, Begin)
-        if int(begin.after) <= head:
-            self.kept_of(start.name).place = int(begin.after)
+        self._begun(start.name, int(begin.after), head)
         sending = asyncio.create_task(self._send(socket, start.name, int(begin.after), head))
         try:
             async for message in socket:
@@ -225,8 +231,9 @@ class FeedServer:
         if place > head:
             yield Bye("expired_cursor", f"{place} is no place of this feed", 0)
             return
+        begun = place
         while True:
-            frames, place = self._frames(name, place, head)
+            frames, place = self._frames(name, begun, place, head)
             for frame in frames:
                 yield frame
             if self.bye is not None:
@@ -234,7 +241,7 @@ class FeedServer:
                 yield bye
                 return
             if not frames:
-                yield Beat(str(place), self.now_ms)
+                yield Beat(str(place), self.now_ms, is_behind=place < len(self.feed))
                 async with self._news:
                     await self._news.wait()
 
@@ -259,10 +266,12 @@ class FeedServer:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         self._check(request)
         start, head = self._sessions[request.query["session"]]
+        if not self.opens_stream:
+            await asyncio.Event().wait()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         place = int(request.query["after"])
-        self.kept_of(start.name).place = place
+        self._begun(start.name, place, head)
         await response.write(b": hello\n\n")
         async for frame in self._talk(start.name, place, head):
             await response.write(b"data: " + encode(frame) + b"\n\n")

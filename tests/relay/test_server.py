@@ -76,6 +76,9 @@ def test_no_more_than_a_window_is_unanswered(source: Source, line: Make, name: s
         found = await deliveries(made, WINDOW)
         assert await silent(made)
         assert hello.window == WINDOW
+        source.clock.advance(15_000)
+        beat = await made.next()
+        assert beat == Beat(found[-1].cursor, source.clock.now_ms(), is_behind=True)
         # Any of them makes room, not only the first.
         await made.answer(answered(found[5]), answered(found[9], 500))
         more = await deliveries(made, 2)

@@ -2,7 +2,8 @@
 
 Where it goes on is the server's word: the place up to which it has every answer. So nothing is lost however it broke
 off; what is under way comes again, is known by its cursor and answered once more (pipeline.py). What came meanwhile is
-missed, and whoever listens chooses what becomes of it.
+missed, and whoever listens chooses what becomes of it. Who began at a time goes on by answers of its own: the server's
+place never goes back, and may be ahead of that.
 """
 
 from __future__ import annotations
@@ -114,6 +115,9 @@ class Following:
         self._has_outgoing = asyncio.Event()
         self._is_sent = asyncio.Event()
         self._begun_at: str | None = None
+        # Of who began at a time: up to there it was answered, in this run.
+        self._here: str | None = None
+        self._under_way = UnderWay()
         self._is_place_gone = False
         self._chosen: Missed | None = None
         self._heard_ms = 0
@@ -127,6 +131,9 @@ class Following:
             self._outbox.append(answer)
             self._is_sent.clear()
             self._has_outgoing.set()
+            passed = self._under_way.answered(answer.cursor)
+            if self._here is not None and passed is not None:
+                self._here = passed
 
     async def run(self, pipeline: Pipeline) -> Bye:
         """Listen until the server says that it will not have us back, and return what it said; or until cancelled.
@@ -172,6 +179,7 @@ class Following:
     async def _listen(self, channel: Channel, pipeline: Pipeline) -> None:
         self._heard_ms = self._clock.now_ms()
         self._outbox.clear()
+        self._under_way = UnderWay()
         self._latest = Latest()
         try:
             await _first_to_end(self._converse(channel, pipeline), self._send(channel), self._watch())
@@ -188,8 +196,10 @@ class Following:
         self.live_since_ms = self._clock.now_ms()
         missed = 0 if is_since_a_time else hello.missed
         self.to_come = 0 if chosen == "none" else missed
-        self._begun_at, self._chosen = after, None
-        self._latest = Latest(hello.missed if hello.missed < hello.missed_most else None, is_on=chosen == "latest")
+        self._begun_at, self._chosen, self._is_place_gone = after, None, False
+        is_counted = self._here is None and hello.missed < hello.missed_most
+        self._here = None if self._plan.start.since_ms is None else after
+        self._latest = Latest(hello.missed if is_counted else None, is_on=chosen == "latest")
         self._watcher.began(hello, chosen if missed else None)
         self._heard_ms = self._clock.now_ms()
         while True:
@@ -198,7 +208,11 @@ class Following:
             match message:
                 case Delivery():
                     self.to_come = max(0, self.to_come - message.is_missed)
+                    if message.origin != "replay":
+                        self._under_way.add(message.cursor)
                     hand_over(pipeline, *self._latest.take(message))
+                case Beat(is_behind=True):
+                    continue
                 case Beat():
                     self.to_come = 0
                     hand_over(pipeline, *self._latest.end())
@@ -218,7 +232,10 @@ class Following:
             if hello.since is None:
                 raise RequestError(422, "no_since", "this server does not know where in its feed a time is: no --since")
             return hello.since, "all"
-        last = hello.cursor or (None if self._is_place_gone else self._begun_at)
+        if self._is_place_gone:
+            last = hello.since or hello.cursor
+        else:
+            last = self._here or hello.cursor or self._begun_at
         if last is None:
             return hello.head, "none"
         chosen = self._chosen or self._choice(hello) or await self._watcher.choose(hello)
@@ -239,6 +256,8 @@ class Following:
 
     async def _until_unstuck(self, bye: Bye, pipeline: Pipeline) -> None:
         """Who could not answer, since somebody paused or the app is away, comes back when that is over."""
+        # The server has gone: its silence is none, and answers are for the connection that is made then.
+        self.live_since_ms = None
         while bye.reason == "unanswered" and pipeline.is_stuck:
             await self._sleep(TICK_MS)
 
@@ -278,6 +297,33 @@ class Following:
         await self._clock.sleep_until(self._clock.now_ms() + wait_ms, asyncio.Event())
 
 
+class UnderWay:
+    """What was handed over and is not passed yet, in the order of the feed."""
+
+    def __init__(self) -> None:
+        self._is_answered: dict[str, bool] = {}
+
+    def __len__(self) -> int:
+        return len(self._is_answered)
+
+    def add(self, cursor: str) -> None:
+        """One more, after all others."""
+        self._is_answered[cursor] = False
+
+    def answered(self, cursor: str) -> str | None:
+        """One was answered: up to which all are now, where that has moved."""
+        if cursor not in self._is_answered:
+            return None
+        self._is_answered[cursor] = True
+        passed = None
+        for one, is_answered in list(self._is_answered.items()):
+            if not is_answered:
+                break
+            del self._is_answered[one]
+            passed = one
+        return passed
+
+
 class Latest:
     """Of what was missed the last of each object, the others being superseded.
 
@@ -293,7 +339,8 @@ class Latest:
 
     def take(self, delivery: Delivery) -> tuple[list[Delivery], list[Delivery]]:
         """What is wanted by now, in order, and what is superseded."""
-        if not self._is_on:
+        # What is sent once more is asked for by itself, and comes before what was missed.
+        if not self._is_on or delivery.origin == "replay":
             return [delivery], []
         if not delivery.is_missed:
             wanted, superseded = self.end()

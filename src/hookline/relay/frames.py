@@ -145,10 +145,15 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
 
 
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
-    """Still there; everything that matches up to this place was sent."""
+    """Still there; everything that matches up to this place was sent.
+
+    Attributes:
+        is_behind: more is to be sent, once there is room in the window or the database is back.
+    """
 
     cursor: str
     now_ms: int
+    is_behind: bool = False
 
 
 class Bye(msgspec.Struct, frozen=True, tag="bye"):

@@ -20,6 +20,7 @@ from hookline.relay.following import (
     Latest,
     Missed,
     Plan,
+    UnderWay,
     Watcher,
     hand_over,
 )
@@ -73,26 +74,17 @@ class Polling:
         self._watcher = watcher
         self._clock = clock
         self._types = types_of(plan.start.events)
-        # What was handed over and is not passed yet, oldest first: whether it was answered.
-        self._under_way: dict[str, bool] = {}
+        self._under_way = UnderWay()
         self._kept_up = asyncio.Event()
         self.live_since_ms: int | None = None
         self.to_come = 0
 
     def answered(self, answer: Answer) -> None:
         """The place moves past every event that was answered, and up to the first that was not."""
-        if answer.cursor not in self._under_way:
-            return
-        self._under_way[answer.cursor] = True
-        passed = None
-        for event_id, is_answered in list(self._under_way.items()):
-            if not is_answered:
-                break
-            del self._under_way[event_id]
-            passed = event_id
+        passed = self._under_way.answered(answer.cursor)
         if passed is not None:
             self._keep(passed)
-        self._kept_up.set()
+            self._kept_up.set()
 
     async def run(self, pipeline: Pipeline) -> Bye:
         """Read until cancelled.
@@ -200,7 +192,7 @@ class Polling:
             while len(self._under_way) >= _MOST_UNDER_WAY:
                 self._kept_up.clear()
                 await self._kept_up.wait()
-            self._under_way[event.id] = False
+            self._under_way.add(event.id)
             hand_over(pipeline, *chosen.take(self._delivery(event, is_missed=is_missed)))
             self._after = event.id
 

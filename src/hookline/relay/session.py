@@ -244,7 +244,7 @@ class Session:
             beat_ms = self._said_ms + round(BEAT_EVERY_S * 1000)
             if self._clock.now_ms() >= beat_ms:
                 self._said_ms = self._clock.now_ms()
-                yield Beat(str(self.place), self._said_ms)
+                yield Beat(str(self.place), self._said_ms, is_behind=self._has_news)
             else:
                 await self._clock.sleep_until(beat_ms if retry_ms is None else min(beat_ms, retry_ms), self._wake)
         if self._bye is not None and not self._is_gone:
