@@ -15,7 +15,7 @@ import pytest
 
 from hookline.errors import RequestError
 from hookline.loop import Clock, SystemClock
-from hookline.relay import following, pipeline
+from hookline.relay import client, following, pipeline
 from hookline.relay.client import Channel, ChannelLost, Server, Way, connect
 from hookline.relay.disorder import Disorder
 from hookline.relay.following import Following, Missed, Plan
@@ -28,6 +28,7 @@ from hookline.testing import Sink, TurnedClock
 from hookline.wire.signature import HEADER, verify_signature
 
 from .feed_server import KEY, SECRET, FeedServer
+from .lines import until
 
 BOTH: tuple[Way, ...] = ("websocket", "http")
 # What a parser that reads and writes JSON again would change.
@@ -511,6 +512,59 @@ def test_it_ends_after_so_many_or_when_nothing_comes() -> None:
                 await here.begun()
                 here.listening.quit()
                 assert (await here.task).ending == "quit"
+
+    run(test())
+
+
+@pytest.mark.parametrize("way", BOTH)
+def test_after_so_many_nothing_more_is_posted(way: Way) -> None:
+    async def test() -> None:
+        async with FeedServer() as server, Sink() as app:
+            server.kept_of().place = 0
+            await server.publish(count=5)
+            async with listener(server, app.url(), ways=(way,), until=Until(count=2)) as here:
+                outcome = await here.task
+            assert (outcome.ending, outcome.totals.ended) == ("enough", 2)
+            assert len(app.seen) == 2
+            assert [state for _, state in here.seen.states].count("sending") == 2
+            assert [one.cursor for one in server.kept_of().answers] == ["1", "2"]
+
+    run(test())
+
+
+def test_what_waits_for_an_app_is_paused_too() -> None:
+    async def test() -> None:
+        async with Sink() as gone:
+            port = gone.port
+        async with FeedServer() as server, listener(server, f"http://127.0.0.1:{port}/") as here:
+            await here.begun()
+            await server.publish(b"1")
+            await here.seen.until(lambda: (1, "waiting") in here.seen.states)
+            here.pipeline.pause(paused=True)
+            await server.publish(b"2")
+            # Both: it has looked for the last time.
+            await until(lambda: here.pipeline.waiting == 2)
+            assert here.pipeline.is_stuck
+            async with Sink(port=port) as app:
+                again = here.pipeline.resend(here.seen.items[2])
+                await here.seen.until(lambda: again.is_ended)
+                assert [request.body for request in app.seen] == [b"2"]
+                here.pipeline.pause(paused=False)
+                await server.answered(2)
+                assert [request.body for request in app.seen] == [b"2", b"1", b"2"]
+
+    run(test())
+
+
+def test_a_stream_whose_answer_is_held_back_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "HELLO_TIMEOUT_S", 0.2)
+
+    async def test() -> None:
+        async with FeedServer() as server, Sink() as app:
+            server.opens_stream = False
+            async with listener(server, app.url(), ways=("http",)) as here:
+                await here.seen.until(lambda: len(server.starts) >= 2)
+                assert "no answer in time" in here.seen.losses
 
     run(test())
 

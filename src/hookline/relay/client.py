@@ -210,7 +210,9 @@ class HttpChannel(Channel):
         query = {"session": self.hello.session, "after": after}
         headers = {**_headers(self._server), "Accept": "text/event-stream", "Cache-Control": "no-store"}
         try:
-            self._stream = await self._http.get(self._server.url + STREAM_PATH, params=query, headers=headers)
+            # Of the answer's head: a proxy may hold it back. How long the stream is silent is the caller's to watch.
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                self._stream = await self._http.get(self._server.url + STREAM_PATH, params=query, headers=headers)
             if self._stream.status != 200:
                 raise await _no_session(self._stream)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -66,6 +66,7 @@ class Listening:
         self._feed = feed
         self._clock = clock
         self._until = until
+        pipeline.most = until.count
         self._quit: asyncio.Future[Ending] | None = None
 
     def quit(self, ending: Ending = "quit") -> None:
@@ -97,7 +98,7 @@ class Listening:
         pipeline, until = self.pipeline, self._until
         while True:
             pipeline.ended.clear()
-            if until.count is not None and pipeline.totals.ended >= until.count:
+            if pipeline.has_enough:
                 return "enough"
             due_ms = None
             if until.idle_ms is not None:

@@ -108,6 +108,9 @@ class Pipeline:
         answered: told what came of each, once; also of one that comes again.
         record: keeps each request that was answered, or would not be.
         fate: what befalls the next delivery: after how many ms it comes, once for each time (disorder.py).
+
+    Attributes:
+        most: after so many have ended nothing more is posted.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class Pipeline:
         self._answers: OrderedDict[str, Answer] = OrderedDict()
         self._is_busy = False
         self.is_paused = False
+        self.most: int | None = None
         self.ended = asyncio.Event()
 
     @property
@@ -148,6 +152,11 @@ class Pipeline:
     def is_stuck(self) -> bool:
         """Whether it makes no headway: it was paused, or the app is not up."""
         return self.is_paused or any(item.state == "waiting" for items in self._under_way.values() for item in items)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether as many have ended as were wanted."""
+        return self.most is not None and self.totals.ended >= self.most
 
     @property
     def waiting(self) -> int:
@@ -206,7 +215,8 @@ class Pipeline:
             self._wake.clear()
             item = self._next()
             if item is None:
-                due_ms = self._queue[0][0] if self._queue and not self.is_paused else None
+                is_held = self.is_paused or self.has_enough
+                due_ms = self._queue[0][0] if self._queue and not is_held else None
                 await self._clock.sleep_until(due_ms, self._wake)
                 continue
             self._is_busy = True
@@ -230,7 +240,7 @@ class Pipeline:
 
     def _next(self) -> Item | None:
         # What was sent again by hand is wanted now, paused or not.
-        if self._queue and (not self.is_paused or self._queue[0][2].kind == "resend"):
+        if self._queue and not self.has_enough and (not self.is_paused or self._queue[0][2].kind == "resend"):
             due_ms, _, item = self._queue[0]
             if due_ms <= self._clock.now_ms():
                 heapq.heappop(self._queue)
@@ -255,6 +265,10 @@ class Pipeline:
                 self._watcher.item(item)
             await self._clock.sleep_until(self._clock.now_ms() + look_ms, asyncio.Event())
             look_ms = min(LOOK_LAST_MS, look_ms * 2)
+            if self.is_paused:
+                # Before all that came after it.
+                heapq.heappush(self._queue, (item.arrived_ms, item.number, item))
+                return
         item.state = "answered"
         if item.kind == "delivery":
             self.totals.answered += item.is_good
