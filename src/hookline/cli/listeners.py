@@ -120,5 +120,5 @@ def _print(listener: dict[str, Any], *, as_json: bool) -> None:
         "name", "environment", "secret", "events", "is_connected", "last_seen_at", "missed", "missed_since", "gone",
         "answered", "succeeded", "last_answer_at", "created_at",
     )  # fmt: skip
-    shown = {**listener, "events": ", ".join(listener["events"]), "is_connected": listener["is_connected"]}
+    shown = {**listener, "events": ", ".join(listener["events"])}
     print_facts([(name, shown[name]) for name in names])
