@@ -69,7 +69,8 @@ def listen(
     """Bring events to an app on this machine: each posted as the sender would, bytes and headers as they are.
 
     The server keeps a secret and a place for each listener: what comes while nobody listens is offered the next time.
-    Exit 0 where all that was sent was answered 2xx, 1 where not or where the server ended it, 4 without a key.
+    Exit 0 where all that was sent was answered 2xx, or where q was pressed; 1 where not or where the server ended it; 4
+    without a key.
 
     Parameters
     ----------
