@@ -26,7 +26,7 @@ from hookline.cli.tables import print_facts, print_json, printable, time_of
 from hookline.config import Settings, SourceConfig, load
 from hookline.errors import ConfigError
 from hookline.receiver.model import RejectionRow
-from hookline.receiver.refusals import REFUSALS
+from hookline.receiver.refusals import REFUSALS, refusal_of
 from hookline.wire.explain import Explanation, NamedSecret
 from hookline.wire.explain import explain as explained
 from hookline.wire.schemes import Scheme
@@ -212,7 +212,7 @@ def _refusal_shown(row: RejectionRow | None) -> dict[str, Any] | None:
 
 def _tell_refusal(row: RejectionRow, *, as_json: bool) -> int:
     """What is kept of a refusal: its reason and the first one's story, never header or body."""
-    known = REFUSALS.get(row.reason)  # type: ignore[call-overload]
+    known = refusal_of(row.reason)
     to_do = "" if known is None else known.help
     note = "give header and body (--header, BODY_FILE; or --request) of such a request to see which step fails"
     if as_json:
@@ -231,7 +231,7 @@ def _tell_refusal(row: RejectionRow, *, as_json: bool) -> int:
 
 
 def _say_refusal(row: RejectionRow) -> None:
-    known = REFUSALS.get(row.reason)  # type: ignore[call-overload]
+    known = refusal_of(row.reason)
     print_facts(
         [
             (

@@ -74,3 +74,9 @@ REFUSALS: Final[Mapping[RefusalReason, Refusal]] = {
         "could not be stored", 503, "The database did not take it. The sender tries again; nothing is lost."
     ),
 }
+_NAMED: Final[Mapping[str, Refusal]] = {str(reason): one for reason, one in REFUSALS.items()}
+
+
+def refusal_of(reason: str) -> Refusal | None:
+    """What a kept reason means; None for one that another version of Hookline kept."""
+    return _NAMED.get(reason)

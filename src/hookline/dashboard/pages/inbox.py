@@ -26,7 +26,7 @@ from hookline.errors import ConfigError, RequestError
 from hookline.receiver.inbox_search import NEWEST, InboxFilter
 from hookline.receiver.mirror_queries import differences
 from hookline.receiver.model import Via
-from hookline.receiver.refusals import REFUSALS
+from hookline.receiver.refusals import refusal_of
 from hookline.receiver.replay import LAST, Mode, Selection
 from hookline.receiver.subject import subjects_of
 
@@ -138,14 +138,12 @@ def rejected(call: Call) -> Shown:
             rows = queries.rejections(connection, since_ms=since_ms, after=after, limit=51)
             counts = queries.refused(connection, since_ms=since_ms)
     shown, rest = rows[:50], rows[50:]
-    known = {str(reason): one for reason, one in REFUSALS.items()}
+    explained = {reason: refusal_of(reason) for reason in sorted({*counts, *(row.reason for row in shown)})}
     data = {
         "since_ms": since_ms,
         "rejections": [one._asdict() for one in shown],
         "counts": counts,
-        "reasons": {
-            reason: known[reason]._asdict() for reason in sorted({*counts, *(row.reason for row in shown)} & set(known))
-        },
+        "reasons": {reason: one._asdict() for reason, one in explained.items() if one is not None},
         "next_after": f"{shown[-1].minute_ms}/{shown[-1].source}/{shown[-1].reason}" if rest else None,
     }
     also = {"given": given, "sources": options_of(sources_of(call), "all sources"), "problems": FormProblems(problems)}
