@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cli.test_talk import Terminal
 from tests.cli.world import Said, World, make_world, run
 
 from hookline.cli import Exit
@@ -115,6 +116,29 @@ def test_where_it_cannot_be_written(export: Any, monkeypatch: pytest.MonkeyPatch
     assert (nowhere.code, "--output: " in nowhere.err) == (Exit.USAGE, True)
     assert (terminal.code, "expected a file" in terminal.err) == (Exit.USAGE, True)
     assert (missing.code, "pip install 'hookline[parquet]'" in missing.err) == (Exit.USAGE, True)
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+def test_a_bar_on_stderr_takes_no_row(monkeypatch: pytest.MonkeyPatch, format_: Any) -> None:
+    """Whoever writes standard output into a file and watches the bar has every row in the file, and none on screen."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("sys.stderr", screen := Terminal())
+    monkeypatch.setattr("sys.stdout", file := io.StringIO())
+    export_rows(["name"], [{"name": f"row_{number}"} for number in range(3)], format_, None, what="rows")
+
+    assert [f"row_{number}" in file.getvalue() for number in range(3)] == [True] * 3
+    assert "rows" in screen.getvalue()
+    assert "row_" not in screen.getvalue()
+
+
+def test_rows_on_the_screen_leave_no_place_for_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both on one terminal: the rows alone."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("sys.stderr", screen := Terminal())
+    monkeypatch.setattr("sys.stdout", rows := Terminal())
+    export_rows(["name"], [{"name": "row"}], "csv", None, what="rows")
+
+    assert (rows.getvalue(), screen.getvalue()) == ("name\nrow\n", "")
 
 
 def test_rows_are_written_as_they_come(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def export_rows(
     """
     if format_ == "parquet":
         _check_parquet(output)
-    with Following(what) as following, _opened(output, is_text=format_ != "parquet") as out:
+    has_screen = output is not None or not sys.stdout.isatty()
+    with Following(what, has_screen=has_screen) as following, _opened(output, is_text=format_ != "parquet") as out:
         counted = _counted(rows, following)
         if format_ == "jsonl":
             for row in counted:

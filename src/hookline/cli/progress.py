@@ -21,21 +21,23 @@ class Following:
     Args:
         what: what is counted, as `events`.
         at_once: the first line does not wait.
+        has_screen: nothing else is written to the terminal meanwhile, so that a bar can stand there.
 
     Attributes:
         done: how many there were.
     """
 
-    def __init__(self, what: str, *, at_once: bool = False) -> None:
+    def __init__(self, what: str, *, at_once: bool = False, has_screen: bool = True) -> None:
         self.done = 0
         self._what = what
+        self._has_screen = has_screen
         self._told_s = float("-inf") if at_once else time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         """Show the bar, on a terminal that shows nothing else."""
-        if sys.stderr.isatty() and not MANNER.get().quiet:
+        if self._has_screen and sys.stderr.isatty() and not MANNER.get().quiet:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeRemainingColumn
 
@@ -47,6 +49,8 @@ class Following:
                 TimeRemainingColumn(elapsed_when_finished=True),
                 console=Console(stderr=True),
                 transient=True,
+                # Else what is printed to a file or pipe while the bar stands would go to the terminal instead.
+                redirect_stdout=False,
             )
             self._bar.start()
             self._task = self._bar.add_task(self._what, total=None)
