@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.cli.test_sender_commands import Run, command, served, settings  # noq
 from tests.sender.test_app import Sink
 
 from hookline.cli import Exit
+from hookline.cli.api_client import Place, remote_server
 
 
 @pytest.fixture
@@ -50,6 +52,13 @@ def test_a_server_is_followed_and_looked_at(
     assert [(one["lane"], one["event"], one["status"], one["state"]) for one in told] == [
         ("sender", "invoice.refused", 503, "failed")
     ]
+
+    server = remote_server(Place())
+    assert server is not None
+    # What is wrong with our own output is not the connection's: it ends the command, and is no reason to ask again.
+    with pytest.raises(OSError, match="No space left"), server.stream("/api/v1/endpoints") as answer:
+        assert b"list_metadata" in b"".join(answer.lines)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     well = looked(command)["server"]
     monkeypatch.setattr("hookline.cli.doctor_sender.SKEW_MS", -1)

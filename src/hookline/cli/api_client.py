@@ -15,8 +15,9 @@ import uuid
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from cyclopts import Parameter
@@ -67,6 +68,13 @@ class Answer:
     status: int
     content_type: str
     body: bytes
+
+
+class StreamedAnswer(NamedTuple):
+    """An answer that is still coming: its head, and its lines."""
+
+    headers: Message
+    lines: Iterator[bytes]
 
 
 class Transport(Protocol):
@@ -265,18 +273,31 @@ class RemoteServer:
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """One request and its whole answer."""
         with self._asked(method, target, headers, body) as answer:
-            return Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
+            return self._whole(answer)
 
     @contextmanager
-    def stream(self, target: str) -> Iterator[http.client.HTTPResponse]:
+    def stream(self, target: str) -> Iterator[StreamedAnswer]:
         """An answer to be read as it comes.
 
         Raises: ServerUnreachable; RequestError for any answer but 200.
         """
         with self._asked("GET", target, {"Accept": "text/event-stream, application/json"}, b"") as answer:
             if answer.status != 200:
-                raise _refusal(Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read()))
-            yield answer
+                raise _refusal(self._whole(answer))
+            yield StreamedAnswer(answer.headers, self._lines(answer))
+
+    def _whole(self, answer: http.client.HTTPResponse) -> Answer:
+        with self._reaching():
+            return Answer(answer.status, answer.headers.get("Content-Type", ""), answer.read())
+
+    def _lines(self, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+        # What goes wrong where a line is put to use is none of the server's: it is not within `_reaching`.
+        while True:
+            with self._reaching():
+                line = answer.readline()
+            if not line:
+                return
+            yield line
 
     @contextmanager
     def _asked(
@@ -285,21 +306,30 @@ class RemoteServer:
         parts = self._parts
         connection = self._connection()
         try:
-            connection.request(
-                method,
-                parts.path.rstrip("/") + target,
-                body or None,
-                {**headers, "Authorization": f"Bearer {self._key}"},
-            )
-            yield connection.getresponse()
+            with self._reaching():
+                connection.request(
+                    method,
+                    parts.path.rstrip("/") + target,
+                    body or None,
+                    {**headers, "Authorization": f"Bearer {self._key}"},
+                )
+                answer = connection.getresponse()
+            yield answer
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """What happens to a connection, as ServerUnreachable."""
+        parts = self._parts
+        try:
+            yield
         except (OSError, http.client.HTTPException) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise ServerUnreachable(
                 f"cannot reach {parts.scheme}://{parts.netloc}, which {self._origin} names: {why}. "
                 "Does `hookline serve` run there?"
             ) from None
-        finally:
-            connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = str(self._parts.hostname), self._parts.port

@@ -7,7 +7,6 @@ stream, with the API key, and goes on where it was when the connection breaks.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import re
 import time
@@ -236,7 +235,7 @@ def _tail_server(server: RemoteServer, filters: dict[str, str], printer: _Printe
     query = {"format": "json", "form": "lines", **{name: value for name, value in filters.items() if value}}
     try:
         with server.stream(f"{ROOT}/live?{urlencode(query)}") as answer:
-            page = _decoded(answer.read())
+            page = _decoded(b"".join(answer.lines))
     except RequestError as error:
         if error.status == 404:
             raise ServerUnreachable(f"{server.whom} has no dashboard to follow: is HOOKLINE_DASHBOARD off?") from None
@@ -246,13 +245,13 @@ def _tail_server(server: RemoteServer, filters: dict[str, str], printer: _Printe
     while follow:
         try:
             with server.stream(f"{ROOT}/live/stream?{urlencode({**query, 'after': cursor})}") as answer:
-                for message in _messages(answer):
+                for message in _messages(answer.lines):
                     cursor = message.cursor or cursor
                     if message.name == "rows":
                         printer.tell(message.data["rows"])
                         _tell_passed(message.data["passed"])
             talk("the server ended the stream; it is asked again")
-        except (ServerUnreachable, OSError, http.client.HTTPException):
+        except ServerUnreachable:
             talk("the connection broke; the server is asked again")
         time.sleep(AGAIN_S)
 
@@ -265,9 +264,9 @@ class _Message(NamedTuple):
     data: Any
 
 
-def _messages(answer: http.client.HTTPResponse) -> Iterator[_Message]:
+def _messages(lines: Iterator[bytes]) -> Iterator[_Message]:
     cursor, name, data = "", "", ""
-    for raw in answer:
+    for raw in lines:
         field, _, value = raw.decode().rstrip("\r\n").partition(": ")
         if field == "id":
             cursor = value
