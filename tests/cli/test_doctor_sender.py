@@ -46,6 +46,20 @@ def tls_server(days: int, authority: trustme.CA) -> Iterator[int]:
     thread.join()
 
 
+def test_certificates_of_known_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HOOKLINE_TARGETS_CA adds to the system's authorities, for the doctor as for the sender."""
+    systems, own = trustme.CA(), trustme.CA()
+    systems.cert_pem.write_to_path(tmp_path / "system.pem")
+    own.cert_pem.write_to_path(tmp_path / "own.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.pem"))
+    config = SenderConfig("", allow_private_targets=True, targets_ca=tmp_path / "own.pem")
+
+    for authority in (systems, own):
+        with tls_server(90, authority) as port:
+            [found] = look_at_hosts([Host("localhost", port, is_tls=True)], config)
+        assert (found.verdict, "valid until" in found.text) == ("ok", True), found.text
+
+
 @pytest.mark.parametrize(
     ("days", "is_known", "verdict", "said"),
     [

@@ -26,6 +26,7 @@ from hookline.errors import HooklineError
 from hookline.receiver.sources import Source
 from hookline.receiver.status import span
 from hookline.rules.address import vet_ip
+from hookline.sender.http import configured_tls
 from hookline.sender.model import ENVIRONMENTS
 from hookline.sender.queries import PageRequest, endpoint_page
 from hookline.wire.standard import secret_form
@@ -145,7 +146,7 @@ def hosts_of(endpoints: Sequence[Endpoint]) -> list[Host]:
 def look_at_hosts(hosts: Sequence[Host], config: SenderConfig) -> Iterator[Finding]:
     """Resolve each, judge its addresses, and read its certificate."""
     looked = hosts[:MOST_HOSTS]
-    context = ssl.create_default_context(cafile=None if config.targets_ca is None else str(config.targets_ca))
+    context = configured_tls(config.targets_ca)
     with ThreadPoolExecutor(AT_ONCE) as threads:
         yield from threads.map(lambda host: _host(host, config, context), looked)
     if len(hosts) > MOST_HOSTS:
