@@ -125,8 +125,13 @@ def test_both_ends_in_one_database(command: Run, monkeypatch: pytest.MonkeyPatch
     """An endpoint that is this receiver's own door has to have its secret; disk, worker and hosts are told."""
     monkeypatch.setenv("HOOKLINE_WEBHOOK_SECRETS", "a_long_secret_that_is_another_one")
     assert command("db", "upgrade").code == Exit.OK
+    before = looked(command, "--offline")
+    files = {one.name for one in Path.cwd().iterdir()}
     made = command("endpoints", "create", "http://127.0.0.1:1/webhooks", "--events", "*", "--json").json
     other = command("endpoints", "create", "http://127.0.0.1:1/other", "--events", "*", "--json").json
+    monkeypatch.delenv("HOOKLINE_WEBHOOK_SECRETS")
+    none = looked(command, "--offline")[f"secret of {made['id']}"]
+    monkeypatch.setenv("HOOKLINE_WEBHOOK_SECRETS", "a_long_secret_that_is_another_one")
     wrong = looked(command)
     monkeypatch.setenv("HOOKLINE_WEBHOOK_SECRETS", made["secret"])
     right = looked(command, "--offline")
@@ -137,8 +142,13 @@ def test_both_ends_in_one_database(command: Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("HOOKLINE_WEBHOOK_SECRETS", f"'{made['secret']}'")
     quoted = looked(command, "--offline")["secrets of default"]
 
+    # Of a sender that never ran nothing is made by looking: a key belongs to who runs it.
+    assert before["deliveries"]["verdict"] == "ok"
+    assert not [name for name in files if name.endswith(".key")]
     check = f"secret of {made['id']}"
+    assert (none["verdict"], "no secret: every delivery is answered 503" in none["text"]) == ("problem", True)
     assert wrong[check]["verdict"] == "problem"
+    assert "another secret: every delivery is answered 401" in wrong[check]["text"]
     assert "reveal-secret" in wrong[check]["to_do"]
     assert right[check]["verdict"] == "ok"
     assert f"secret of {other['id']}" not in wrong

@@ -158,14 +158,17 @@ def problem_of_key(settings: Settings, database_url: str | None, ends: ExitStack
     """Why what the sender encrypted cannot be read with the keys of the settings; None where it can, or nothing is."""
     try:
         database = open_sender_database(settings, database_url, ends)
-        with database.read() as connection:
-            is_in_use = SenderStore(database.dialect).setting(connection, "encryption_check") is not None
-        # Not before the first start: looking would make a key.
-        if is_in_use:
+        if has_encrypted(database):
             sender_of(settings.sender(), database, makes_keys=False).close()
     except HooklineError as error:
         return str(error)
     return None
+
+
+def has_encrypted(database: Database) -> bool:
+    """Whether a sender has begun on these tables. Before, there is no endpoint, and to make a sender makes a key."""
+    with database.read() as connection:
+        return SenderStore(database.dialect).setting(connection, "encryption_check") is not None
 
 
 def problem_of_file(path: Path) -> str | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from hookline.cli.api_client import Place, remote_server
+from hookline.cli.db import has_encrypted
 from hookline.cli.diagnosis import EXPIRES_SOON_S, SKEW_MS, Finding
 from hookline.cli.sender_app import sender_of
 from hookline.cli.status import sender_database, sender_status
@@ -63,13 +64,15 @@ def look_at_sender(
             database = sender_database(settings, database_url, ends)
             if database is None:
                 return
-            sender = sender_of(config, database, makes_keys=False)
+            sender = sender_of(config, database, makes_keys=False) if has_encrypted(database) else None
         except HooklineError:
             return  # which the looks at database and key tell
-        ends.callback(sender.close)
-        found = list(_endpoints(sender))
         yield _late(settings, database_url)
-        yield from _fitting(sender, found, sources, settings)
+        found: list[Endpoint] = []
+        if sender is not None:
+            ends.callback(sender.close)
+            found += _endpoints(sender)
+            yield from _fitting(sender, found, sources, settings)
     if config.egress_proxy_url is not None:
         yield Finding("endpoints", "ok", f"{len(found)}, reached through HOOKLINE_EGRESS_PROXY_URL: not looked at")
     elif not offline:
@@ -106,13 +109,16 @@ def _fitting(
         if source.scheme == "standard_webhooks":
             theirs = {secret_form(secret) for secret in theirs}
         check = f"secret of {endpoint.id}"
+        lacking = "another secret: every delivery is answered 401"
+        if not source.secrets:
+            lacking = "no secret: every delivery is answered 503"
         if theirs & set(source.secrets):
             yield Finding(check, "ok", f"the source {source.name} has it: both ends fit")
         else:
             yield Finding(
                 check,
                 "problem",
-                f"it posts to the door of {source.name}, which has another secret: every delivery is answered 401",
+                f"it posts to the door of {source.name}, which has {lacking}",
                 f"put what `hookline endpoints reveal-secret {endpoint.id}` shows into HOOKLINE_WEBHOOK_SECRETS",
             )
 
