@@ -261,7 +261,7 @@ def test_observed(
     monkeypatch.setenv("HOOKLINE_DATABASE_URL", f"sqlite:///{tmp_path / 'r.db'}")
     code, _, err = checked(Consumer, "--observe")
     assert code == Exit.USAGE
-    assert "expected a receiver's database" in err
+    assert "--observe: expected HOOKLINE_DATABASE_URL to name the receiver's database" in err
     with Receiver(f"sqlite:///{tmp_path / 'r.db'}", secrets=[SECRET], clock=TurnedClock(NOW_MS)) as receiver:
         receiver.open()
         receiver.drain()  # imports what applies: CPython 3.11 cannot parse, as pytest rewrites, on two threads at once

@@ -385,6 +385,16 @@ def test_a_delivery(told: Told, refused_delivery: str, monkeypatch: pytest.Monke
     assert any("has another secret now" in note for note in rotated["notes"])
 
 
+def test_no_refusals_without_a_receiver(told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A database that is none of a receiver's is said, and not made one by looking."""
+    monkeypatch.setenv("HOOKLINE_RECEIVER_DATABASE_URL", f"sqlite:///{tmp_path / 'none.db'}")
+
+    assert "expected HOOKLINE_RECEIVER_DATABASE_URL to name" in told("--refused", as_json=False, code=Exit.USAGE)
+    given = told("--refused", "--database-url", f"sqlite:///{tmp_path / 'no.db'}", as_json=False, code=Exit.USAGE)
+    assert "expected --database-url to name" in given
+    assert not [one.name for one in tmp_path.iterdir() if one.name.startswith("no")]
+
+
 def test_a_refusal(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the door kept of it, and with parts of such a request which step fails."""
     monkeypatch.setenv("HOOKLINE_WEBHOOK_SECRETS", SECRET)

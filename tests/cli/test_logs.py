@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,18 @@ def test_usage(command: Run, arguments: tuple[str, ...], said: str) -> None:  # 
 
     assert ended.code == Exit.USAGE
     assert said in ended.err
+
+
+def test_tables_of_an_older_version(command: Run) -> None:  # noqa: F811
+    """They are not taken for none: what brings them up to date is said."""
+    assert command("db", "upgrade").code == Exit.OK
+    with closing(sqlite3.connect("hookline.db")) as connection, connection:
+        connection.execute("delete from hookline_migrations where part = 'sender' and number = 7")
+
+    ended = command("logs", "tail", "--no-follow")
+
+    assert ended.code == Exit.FAILED
+    assert "sender: 1 migration(s) are not applied: `hookline db upgrade`" in ended.err
 
 
 def test_a_server_without_a_dashboard(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

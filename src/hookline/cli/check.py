@@ -185,17 +185,10 @@ def _headers(given: Sequence[str]) -> Headers:
 
 
 def _observer(ends: ExitStack) -> Observer:
-    from hookline.cli.receiver_app import closed_receiver
+    from hookline.cli.receiver_app import receiver_to_ask
     from hookline.dashboard.observing import ReceiverObserver
 
-    receiver = ends.enter_context(closed_receiver(load(), None))
-    if missing := receiver.missing_migrations():
-        raise ConfigError(
-            "--observe",
-            f"expected a receiver's database; {missing} migration(s) are not applied there: name the right one by "
-            "HOOKLINE_RECEIVER_DATABASE_URL, or `hookline db upgrade`",
-        )
-    return ReceiverObserver(receiver)
+    return ReceiverObserver(ends.enter_context(receiver_to_ask("--observe", load())))
 
 
 def _origin(url: str) -> str:

@@ -20,7 +20,7 @@ from hookline.cli import Exit, fail
 from hookline.cli.api_client import HERE, Place
 from hookline.cli.explain_delivery import SentDelivery, sent_delivery
 from hookline.cli.parameters import AsJson, Tolerance, read_body, seconds_of_tolerance
-from hookline.cli.receiver_app import closed_receiver
+from hookline.cli.receiver_app import receiver_to_ask
 from hookline.cli.saved_request import SavedRequest, read_saved_request
 from hookline.cli.tables import print_facts, print_json, printable, time_of
 from hookline.config import Settings, SourceConfig, load
@@ -195,10 +195,12 @@ def _refusal(
     settings: Settings, database_url: str | None, source: str | None, reason: str | None
 ) -> RejectionRow | None:
     """The newest that the door refused within 30 days."""
-    receiver = closed_receiver(settings, database_url)
     if reason is not None and reason not in REFUSALS:
         raise ConfigError("--reason", f"expected one of {', '.join(REFUSALS)}; got {reason[:40]!r}")
-    with receiver, receiver.look(source) as (queries, connection):
+    with (
+        receiver_to_ask("--refused", settings, database_url) as receiver,
+        receiver.look(source) as (queries, connection),
+    ):
         since_ms = time.time_ns() // 1_000_000 - _REFUSED_SINCE_MS
         rows = queries.rejections(connection, since_ms=since_ms, limit=1_000)
     return next((row for row in rows if reason is None or row.reason == reason), None)

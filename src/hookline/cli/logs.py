@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hookline.cli import talk
-from hookline.cli.api_client import HERE, Place, RemoteServer, open_sender_database, remote_server
+from hookline.cli.api_client import HERE, Place, RemoteServer, remote_server
 from hookline.cli.parameters import AsJson
 from hookline.cli.receiver_app import AppName, closed_receiver
 from hookline.cli.tables import STYLES, print_json, printable, time_of
@@ -196,20 +196,22 @@ def _tell_passed(passed: int) -> None:
 
 @contextmanager
 def _source_here(place: Place, app: str | None) -> Iterator[LiveSource]:
-    """The reader over those ends that are in the databases of the settings."""
+    """The reader over those ends that are in the databases of the settings.
+
+    Raises:
+        ConfigError: there is neither.
+        MigrationError: the sender's tables are of another version.
+    """
     from hookline.cli.sender_app import sender_of
+    from hookline.cli.status import sender_database
     from hookline.dashboard.live_source import LiveSource
     from hookline.loop import SystemClock
-    from hookline.storage.migrate import load_migrations, migrations_missing
+    from hookline.storage.migrate import load_migrations
 
     settings = load({"app": app, "database_url": place.database_url})
     with ExitStack() as ends:
-        try:
-            database = open_sender_database(settings, place.database_url, ends)
-        except ConfigError:
-            database = None
         sender = None
-        if database is not None and not migrations_missing(database, "sender", "hookline.sender"):
+        if (database := sender_database(settings, place.database_url, ends)) is not None:
             sender = sender_of(settings.sender(), database, makes_keys=False)
             ends.callback(sender.close)
         receiver = closed_receiver(settings, place.database_url)

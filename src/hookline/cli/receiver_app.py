@@ -39,6 +39,25 @@ def closed_receiver(settings: Settings, database_url: str | None) -> Receiver:
     return Receiver(database_url or config.database_url, **options_of(config))
 
 
+@contextmanager
+def receiver_to_ask(flag: str, settings: Settings, database_url: str | None = None) -> Iterator[Receiver]:
+    """The same, to be looked into: nothing is made where there is no receiver's database.
+
+    Raises:
+        ConfigError: under the name `flag`, there is none.
+    """
+    with closed_receiver(settings, database_url) as receiver:
+        if receiver.missing_migrations():
+            name = "receiver_database_url" if settings["receiver_database_url"] is not None else "database_url"
+            setting = SETTINGS[name].variable if database_url is None else "--database-url"
+            raise ConfigError(
+                flag,
+                f"expected {setting} to name the receiver's database; what it names lacks tables of a receiver of this "
+                "version: `hookline serve receiver` or `hookline db upgrade` makes them",
+            )
+        yield receiver
+
+
 def named_receiver(name: str, origin: str) -> Receiver:
     """The object at `module:attribute`, found from the working directory on.
 

@@ -21,6 +21,7 @@ from hookline.cli.signing_secrets import signing_secrets
 from hookline.cli.tables import print_json, print_table
 from hookline.cli.trigger_events import Changes, Draft, Samples, read_draft
 from hookline.cli.trigger_ways import BySender, ByUrl, Way
+from hookline.config import load
 from hookline.errors import ConfigError
 from hookline.loop import SystemClock
 from hookline.relay.forward import forward_url
@@ -274,10 +275,11 @@ def _at_now(name: str, users: int | None) -> Scenario:
 
 def _play(way: Way, scenario: Scenario, *, wait_s: int | None, as_json: bool) -> int:
     from hookline.cli import trigger_verify
+    from hookline.cli.receiver_app import receiver_to_ask
 
     found: Verification | None = None
     with ExitStack() as ends:
-        receiver = None if wait_s is None else ends.enter_context(trigger_verify.receiver_to_ask())
+        receiver = None if wait_s is None else ends.enter_context(receiver_to_ask("--verify", load()))
         done = way.play(scenario)
         if receiver is not None and wait_s is not None:
             if done.is_whole:

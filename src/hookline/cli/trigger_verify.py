@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from hookline.cli.receiver_app import closed_receiver
 from hookline.cli.tables import print_table
-from hookline.config import SETTINGS, load
-from hookline.errors import ConfigError
 from hookline.receiver.app import Receiver
 from hookline.testing.scenarios import Expected, Scenario
 
@@ -54,25 +50,6 @@ class Verification:
                 "worker running, and is this the database of the receiver that gets them?"
             )
         return lines
-
-
-@contextmanager
-def receiver_to_ask() -> Iterator[Receiver]:
-    """The receiver whose mirror is compared: by HOOKLINE_APP, or on the receiver's database of the settings.
-
-    Raises: ConfigError: there is no receiver's database.
-    """
-    settings = load()
-    with closed_receiver(settings, None) as receiver:
-        if receiver.missing_migrations():
-            name = "receiver_database_url"
-            setting = SETTINGS[name if settings[name] is not None else "database_url"].variable
-            raise ConfigError(
-                "--verify",
-                f"expected {setting} to name the receiver's database; what it names lacks tables of a receiver of this "
-                "version: `hookline serve receiver` makes them",
-            )
-        yield receiver
 
 
 def verify(receiver: Receiver, scenario: Scenario, event_ids: Sequence[str], *, within_s: float) -> Verification:
