@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from hookline.cli.server import AsgiApp
 
 TIMEOUT_S: Final = 60.0
-PAGE: Final = 100
 _KEYS: Final = {"production": "api_key", "staging": "staging_api_key"}
 
 
@@ -87,6 +86,17 @@ class Transport(Protocol):
         """Make one request; `target` is path and query. ServerUnreachable where there is no answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request of the API, before it is written."""
+
+    method: str
+    path: str
+    query: Mapping[str, object] | None = None
+    body: object = None
+    headers: Mapping[str, str] | None = None
+
+
 class ApiClient:
     """Calls of the API, with answers as decoded JSON and refusals as `RequestError`."""
 
@@ -95,27 +105,28 @@ class ApiClient:
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         """One read; None values of `query` are left out, lists become repeated parameters."""
-        return self._call("GET", path, query=query)
+        return self._decoded(_Call("GET", path, query=query))
 
     def bytes_of(self, path: str) -> bytes:
         """What a read answers, as it is."""
-        return self._answer("GET", path).body
+        return self._answer(_Call("GET", path)).body
 
     def post(self, path: str, body: object = None, *, idempotency_key: str | None = None) -> Any:
         """One action. It carries an idempotency key, so that whoever repeats the request repeats nothing else."""
-        return self._call("POST", path, body=body, headers={"Idempotency-Key": idempotency_key or str(uuid.uuid4())})
+        key = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return self._decoded(_Call("POST", path, body=body, headers=key))
 
     def patch(self, path: str, body: object) -> Any:
         """One change."""
-        return self._call("PATCH", path, body=body)
+        return self._decoded(_Call("PATCH", path, body=body))
 
     def put(self, path: str, body: object) -> Any:
         """One value put in its place."""
-        return self._call("PUT", path, body=body)
+        return self._decoded(_Call("PUT", path, body=body))
 
     def delete(self, path: str) -> None:
         """One deletion."""
-        self._call("DELETE", path)
+        self._decoded(_Call("DELETE", path))
 
     def pages(self, path: str, query: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         """Every page of a list from here on; the list's own order is kept."""
@@ -127,44 +138,29 @@ class ApiClient:
             if asked["after"] is None:
                 return
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, object] | None = None,
-        body: object = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
-        answer = self._answer(method, path, query=query, body=body, headers=headers)
+    def _decoded(self, call: _Call) -> Any:
+        answer = self._answer(call)
         if not answer.body:
             return None
         try:
             return json.loads(answer.body)
         except ValueError:
             raise ServerUnreachable(
-                f"expected JSON from {method} {path}, got {answer.content_type or 'something else'}: is this Hookline?"
+                f"expected JSON from {call.method} {call.path}, got {answer.content_type or 'something else'}: "
+                "is this Hookline?"
             ) from None
 
-    def _answer(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, object] | None = None,
-        body: object = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        target = path + ("?" + urlencode(given, doseq=True) if given else "")
-        sent = {"Accept": "application/json", "User-Agent": f"hookline/{hookline.__version__}", **(headers or {})}
+    def _answer(self, call: _Call) -> Answer:
+        given = {name: value for name, value in (call.query or {}).items() if value is not None}
+        target = call.path + ("?" + urlencode(given, doseq=True) if given else "")
+        sent = {"Accept": "application/json", "User-Agent": f"hookline/{hookline.__version__}", **(call.headers or {})}
         content = b""
-        if body is not None:
-            content = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        if call.body is not None:
+            content = json.dumps(call.body, ensure_ascii=False).encode("utf-8", "surrogatepass")
             sent["Content-Type"] = "application/json"
-        answer = self._transport.send(method, target, sent, content)
+        answer = self._transport.send(call.method, target, sent, content)
         if MANNER.get().verbose:
-            talk(f"{method} {target}: {answer.status}, {len(answer.body)} bytes, from {self._transport.whom}")
+            talk(f"{call.method} {target}: {answer.status}, {len(answer.body)} bytes, from {self._transport.whom}")
         if answer.status >= 400:
             raise _refusal(answer)
         return answer

@@ -7,11 +7,12 @@ from typing import Annotated, Final, Literal, TypeAlias
 import cyclopts
 from cyclopts import Parameter
 
-from hookline.cli.api_client import HERE, PAGE, Place, segment, sender_api
+from hookline.cli.api_client import HERE, Place, segment, sender_api
 from hookline.cli.exporting import FormatFlag, Output, export_rows
 from hookline.cli.parameters import AsJson
 from hookline.cli.replays import NO_FLAGS, SINCE, ReplayFlags, start
 from hookline.cli.sender_commands import (
+    PAGE,
     FIRST,
     Columns,
     Pages,

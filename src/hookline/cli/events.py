@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, TypeAlias
 import cyclopts
 from cyclopts import Parameter
 
-from hookline.cli.api_client import HERE, PAGE, ApiClient, Place, segment, sender_api
+from hookline.cli.api_client import HERE, ApiClient, Place, segment, sender_api
 from hookline.cli.deliveries import COLUMNS as DELIVERY_COLUMNS
 from hookline.cli.event_types import types
 from hookline.cli.exporting import FormatFlag, Output, export_rows
 from hookline.cli.parameters import AsJson
-from hookline.cli.sender_commands import FIRST, Columns, Pages, moment, payload, print_rows, show_list, words
+from hookline.cli.sender_commands import FIRST, PAGE, Columns, Pages, moment, payload, print_rows, show_list, words
 from hookline.cli.tables import print_json
 
 events = cyclopts.App(name="events", help="What was published: look, publish, send again, explain.")

@@ -82,9 +82,7 @@ def export(
 def _exported(receiver: Receiver, source: str | None, state: str | None, *, bodies: bool) -> Iterator[dict[str, Any]]:
     """A page and its bodies in each look, so that no snapshot of the database is held for as long as it takes."""
     if bodies and source is None:  # an event's id names a body within its source alone
-        with receiver.look() as (queries, connection):
-            known = queries.sources(connection)
-        for one in known:
+        for one in _sources(receiver, None):
             yield from _exported(receiver, one, state, bodies=bodies)
         return
     before = NEWEST
@@ -248,8 +246,7 @@ def retry(
                 print(f"retried: {count} walks")
             return Exit.OK
 
-        with receiver.look(source) as (queries, connection):
-            sources = queries.sources(connection)
+        sources = _sources(receiver, source)
 
         def once_more(target: str) -> bool:
             if _is_run(target):
@@ -340,8 +337,7 @@ def replay(
     mode: Mode = "handler" if handler is not None else "all" if all_handlers else "mirror"
     with receiver_in_force(app, database_url) as receiver:
         worker = receiver.worker()
-        with receiver.look(source) as (queries, connection):
-            counts = {one: worker.count_replay(one, selection) for one in queries.sources(connection)}
+        counts = {one: worker.count_replay(one, selection) for one in _sources(receiver, source)}
         count = sum(counts.values())
         if count == 0 or dry_run:
             if event_ids and count == 0:
@@ -396,8 +392,7 @@ def drop(
         raise ConfigError("--note", f"expected why, in 1 to {MOST_NOTE} characters")
     with receiver_in_force(app, database_url) as receiver:
         worker = receiver.worker()
-        with receiver.look(source) as (queries, connection):
-            sources = queries.sources(connection)
+        sources = _sources(receiver, source)
 
         def dropped(event_id: str) -> bool:
             return sum(worker.drop_entry(one, event_id, note.strip()) for one in sources) > 0
@@ -458,6 +453,12 @@ def prune(*, app: AppName = None, database_url: DatabaseUrl = None, as_json: AsJ
         print_json(asdict(pruned))
     else:
         print(f"let go of: {pruned}")
+
+
+def _sources(receiver: Receiver, source: str | None) -> Sequence[str]:
+    """That one, or all there are."""
+    with receiver.look(source) as (queries, connection):
+        return queries.sources(connection)
 
 
 def _each(names: Sequence[str], do: Callable[[str], bool], word: str, problem: str, as_json: bool) -> int:
