@@ -20,6 +20,8 @@ from tests.cli.world import Said
 from tests.sender.test_app import Sink
 
 from hookline.cli import Exit, main
+from hookline.cli.sender_commands import moment
+from hookline.errors import ConfigError
 from hookline.storage import connect
 
 KEYS = {"HOOKLINE_API_KEY": "production_key_0123456789", "HOOKLINE_STAGING_API_KEY": "sk_test_0123456789abcdef"}
@@ -594,3 +596,11 @@ def test_a_local_command_wakes_the_server(command: Run, served: str, sink: Sink)
     command("events", "publish", "invoice.paid", "data.json", *there)
 
     sink.wait_for(1)
+
+
+def test_a_moment_before_all_times() -> None:
+    """An age that reaches back behind the year 1 is its beginning; a time before 1970 stays what it is."""
+    assert moment("--since", "999999999d") == "0001-01-01T00:00:00.000Z"
+    assert moment("--since", "1969-07-20T20:17:40Z") == "1969-07-20T20:17:40.000Z"
+    with pytest.raises(ConfigError, match="--since: expected a time, or an age"):
+        moment("--since", "soon")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from hookline.cli import Exit, fail
-from hookline.cli.parameters import AsJson
+from hookline.cli.parameters import AsJson, header_of
 from hookline.cli.signing_secrets import signing_secrets
 from hookline.cli.tables import print_json, print_table, printable
 from hookline.config import load, refuse_unknown
@@ -173,12 +173,7 @@ def _list(chosen: Sequence[Check], *, as_json: bool) -> int:
 
 
 def _headers(given: Sequence[str]) -> Headers:
-    pairs = []
-    for text in given:
-        name, colon, value = text.partition(":")
-        if not colon:
-            raise ConfigError("--header", "expected each header as 'name: value'")
-        pairs.append((name.strip(), value.strip()))
+    pairs = [header_of(text) for text in given]
     if problems := headers_problems(pairs):
         raise ConfigError("--header", "; ".join(problems))
     return tuple(pairs)

@@ -12,8 +12,8 @@ from hookline.cli.exporting import FormatFlag, Output, export_rows
 from hookline.cli.parameters import AsJson
 from hookline.cli.replays import NO_FLAGS, SINCE, ReplayFlags, start
 from hookline.cli.sender_commands import (
-    PAGE,
     FIRST,
+    PAGE,
     Columns,
     Pages,
     each,

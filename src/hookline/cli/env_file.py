@@ -17,9 +17,9 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def set_variable(file: Path, name: str, value: str) -> Literal["added", "changed", "unchanged"]:
     """Set a variable in a file of `NAME=value` lines; the file is made, for its owner alone, where there is none.
 
-    The last line of that name is the one that counts and is changed, with its `export` kept; every other byte of the
-    file stays, and so do its mode and, where it is a link, the link. Written beside it and moved there: whoever reads
-    sees the old file or the new one.
+    The last line of that name is the one that counts; all behind its `=` is the value, its `export` is kept. Every
+    other byte of the file stays, and so do its mode and, where it is a link, the link. Written beside it and moved
+    there: whoever reads sees the old file or the new one.
 
     Raises:
         ConfigError: the file cannot be read or written.

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from hookline.cli import Exit, fail
 from hookline.cli.exporting import ROWS_AT_ONCE, FormatFlag, Output, export_rows
-from hookline.cli.parameters import AsJson
+from hookline.cli.parameters import AsJson, moment_of
 from hookline.cli.receiver_app import AppName, DatabaseUrl, SourceName, receiver_in_force
 from hookline.cli.tables import print_json, print_table, printable, time_of
 from hookline.errors import ConfigError
@@ -20,7 +20,6 @@ from hookline.receiver.app import Receiver
 from hookline.receiver.inbox_search import NEWEST, PAGE
 from hookline.receiver.model import InboxEntry, RunRow
 from hookline.receiver.replay import LAST, Mode, Selection
-from hookline.wire.timestamps import moment_ms
 
 inbox = cyclopts.App(name="inbox", help="What arrived, what became of it, and once more.")
 
@@ -188,7 +187,7 @@ def rejected(
         How many rows at most.
     """
     with receiver_in_force(app, database_url) as receiver, receiver.look(source) as (queries, connection):
-        rows = queries.rejections(connection, since_ms=_moment("--since", since) or 0, limit=limit)
+        rows = queries.rejections(connection, since_ms=moment_of("--since", since) or 0, limit=limit)
     if as_json:
         print_json([row._asdict() for row in rows])
         return
@@ -329,8 +328,8 @@ def replay(
         object_id=object_,
         from_seq=from_seq,
         to_seq=to_seq,
-        since_ms=_moment("--since", since),
-        until_ms=_moment("--until", until),
+        since_ms=moment_of("--since", since),
+        until_ms=moment_of("--until", until),
     )
     if selection == Selection():
         raise ConfigError("replay", "expected event ids or a filter; --type '*' is everything")
@@ -544,16 +543,6 @@ def _entry(entry: InboxEntry) -> dict[str, Any]:
 
 def _is_run(target: str) -> bool:
     return target.isascii() and target.isdigit() and len(target) <= 18
-
-
-def _moment(flag: str, text: str | None) -> int | None:
-    """A time or an age, as Unix milliseconds."""
-    if text is None:
-        return None
-    try:
-        return moment_ms(text, _now_ms())
-    except ValueError:
-        raise ConfigError(flag, f"expected a time, or an age as in 15m, 2h, 3d; got {printable(text)!r}") from None
 
 
 def _now_ms() -> int:

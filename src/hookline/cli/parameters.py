@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from cyclopts import Parameter
 
 from hookline.errors import ConfigError
+from hookline.wire.timestamps import moment_ms
 
 AsJson: TypeAlias = Annotated[bool, Parameter("--json", negative=(), help="One JSON object instead of text.")]
 
@@ -23,6 +25,24 @@ def read_body(file: str) -> bytes:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise ConfigError(file, f"cannot be read: {error.strerror}") from error
+
+
+def header_of(text: str) -> tuple[str, str]:
+    """Name and value of a `--header`. ConfigError where there is no colon in it."""
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise ConfigError("--header", "expected each header as 'name: value'")
+    return name.strip(), value.strip()
+
+
+def moment_of(flag: str, text: str | None) -> int | None:
+    """A time or an age that somebody typed, in Unix milliseconds. ConfigError, under the name `flag`, for neither."""
+    if text is None:
+        return None
+    try:
+        return moment_ms(text, time.time_ns() // 1_000_000)
+    except ValueError:
+        raise ConfigError(flag, f"expected a time, or an age as in 15m, 2h, 3d; got {text[:80]!r}") from None
 
 
 Tolerance: TypeAlias = Annotated[str, Parameter(help="Seconds either way; none: any age will do.")]

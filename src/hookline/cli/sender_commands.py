@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
@@ -14,7 +13,7 @@ from cyclopts import Parameter
 
 from hookline.cli import Exit, fail, may_ask, talk
 from hookline.cli.app import exit_of
-from hookline.cli.parameters import read_body
+from hookline.cli.parameters import moment_of, read_body
 from hookline.cli.tables import print_json, print_table
 from hookline.errors import ConfigError, RequestError
 from hookline.wire.timestamps import format_ms, parse_us
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from hookline.cli.api_client import ApiClient
 
 PAGE: Final = 100
+# Before the year 1 there are no times to write.
+_FIRST_MS: Final = parse_us("0001-01-01T00:00:00Z") // 1_000
 _UNITS_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 # A column's title, and what stands in it: a key of the item, or a function of it.
@@ -127,16 +128,8 @@ def moment(flag: str, text: str | None) -> str | None:
     Raises:
         ConfigError: under the name `flag`.
     """
-    if text is None:
-        return None
-    if age := re.fullmatch(r"(\d{1,9})([smhd])", text):
-        then_ms = time.time_ns() // 1_000_000 - int(age[1]) * _UNITS_MS[age[2]]
-        # Before the year 1 there are no times to write.
-        return format_ms(max(then_ms, 0) * 1000)
-    try:
-        return format_ms(parse_us(text))
-    except ValueError:
-        raise ConfigError(flag, f"expected a time, or an age as in 15m, 2h, 3d; got {text[:80]!r}") from None
+    ms = moment_of(flag, text)
+    return None if ms is None else format_ms(max(ms, _FIRST_MS) * 1000)
 
 
 def seconds(flag: str, text: str) -> int:

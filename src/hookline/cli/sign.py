@@ -11,7 +11,7 @@ import shlex
 import time
 
 from hookline.cli import Exit
-from hookline.cli.parameters import AsJson, BodyFile, Tolerance, read_body, seconds_of_tolerance
+from hookline.cli.parameters import AsJson, BodyFile, Tolerance, header_of, read_body, seconds_of_tolerance
 from hookline.cli.signing_secrets import signing_secrets
 from hookline.errors import ConfigError, InvalidBody, InvalidSignature
 from hookline.wire.event import Event, decode_envelope, is_name
@@ -109,7 +109,7 @@ def verify(
     verified: Verified | StandardVerified
     try:
         if scheme == "standard_webhooks":
-            pairs = [_pair(text) for text in header]
+            pairs = [(name.lower().encode(), value.encode()) for name, value in map(header_of, header)]
             verified = StandardVerifier(secrets, tolerance_s=tolerance_s).verify(raw, pairs, now_ms=now_ms)
             event = Event.from_standard_bytes(raw, verified.event_id)
         else:
@@ -145,10 +145,3 @@ def _own_id(raw: bytes) -> str:
     except InvalidBody:
         pass
     raise ConfigError("--event-id", "expected the id to sign: the body has none of its own")
-
-
-def _pair(text: str) -> tuple[bytes, bytes]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        raise ConfigError("--header", "expected each header as 'name: value'")
-    return name.strip().lower().encode(), value.strip().encode()
