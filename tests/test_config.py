@@ -33,6 +33,23 @@ def test_defaults_stand_without_any_source(tmp_path: Path) -> None:
     assert serve.sender.allow_private_targets is False
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:8080"),
+        ("192.0.2.7", "http://192.0.2.7:8080"),
+        ("::1", "http://[::1]:8080"),
+    ],
+)
+def test_where_this_machine_reaches_it(tmp_path: Path, host: str, url: str) -> None:
+    """Of every interface one that has an address to call."""
+    serve = loaded(tmp_path, HOST=host).serve()
+
+    assert serve.url_here == url
+    assert dataclasses.replace(serve, tls_cert=tmp_path).url_here == url.replace("http:", "https:")
+
+
 def test_unset_is_none(tmp_path: Path) -> None:
     """What has no default stays None: the component's own default is not repeated here."""
     settings = loaded(tmp_path)

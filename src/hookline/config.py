@@ -35,6 +35,7 @@ PREFIX = "HOOKLINE_"
 FILE_NAME = "hookline.toml"
 # Not settings of a project, but of whoever types: how the command talks. The command reads them itself.
 COMMAND_VARIABLES = ("HOOKLINE_OUTPUT", "HOOKLINE_DEBUG")
+_LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked for, not bound
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["auto", "console", "json"]
@@ -212,6 +213,13 @@ class ServeConfig:
     sender: SenderConfig
     receiver: ReceiverConfig
     dashboard: DashboardConfig
+
+    @property
+    def url_here(self) -> str:
+        """The root at which this machine reaches it, also where it listens on every interface."""
+        host = _LOOPBACK_OF.get(self.host, self.host)
+        name = f"[{host}]" if ":" in host else host
+        return f"{'http' if self.tls_cert is None else 'https'}://{name}:{self.port}"
 
 
 def _text(raw: object) -> str:

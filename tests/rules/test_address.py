@@ -20,6 +20,7 @@ from hookline.rules.address import (
     Target,
     client_address,
     egress_document,
+    is_loopback,
     may_call,
     parse_egress_document,
     parse_networks,
@@ -425,3 +426,19 @@ def test_a_published_list_is_read() -> None:
     read = parse_egress_document(json.dumps(document | {"more": True}).encode(), setting="HOOKLINE_ALLOWED_IPS")
 
     assert read == SourceAddresses("hookline", "2026-01-31T12:00:00.000Z", ("192.0.2.7/32", "2001:db8::/48"))
+
+
+@pytest.mark.parametrize(
+    ("host", "is_own"),
+    [
+        ("localhost", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("example.com", False),
+        ("192.0.2.7", False),
+        ("", False),
+    ],
+)
+def test_what_is_the_machine_itself(host: str, is_own: bool) -> None:
+    assert is_loopback(host) is is_own

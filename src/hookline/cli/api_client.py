@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import Message
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -26,6 +25,7 @@ import hookline
 from hookline.cli import MANNER, talk
 from hookline.config import SETTINGS, Settings, load
 from hookline.errors import ConfigError, MigrationError, RequestError, ServerUnreachable
+from hookline.rules.address import is_loopback
 from hookline.storage import connect, database_file
 from hookline.storage.migrate import migrations_missing
 
@@ -263,7 +263,7 @@ class RemoteServer:
         self.whom = f"{parts.scheme}://{parts.netloc} ({origin})"
         self._parts = parts
         self._key = key
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             print("warning: the API key goes to this server in clear: expected https://", file=sys.stderr)
 
     def send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -380,13 +380,6 @@ class _InMemory:
         return Answer(
             start["status"], content_type.decode("latin-1"), b"".join(message.get("body", b"") for message in rest)
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _refusal(answer: Answer) -> RequestError:

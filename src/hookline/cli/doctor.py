@@ -354,7 +354,7 @@ def _send(settings: Settings, receiver: Receiver, url: str | None) -> Iterator[F
     """The three requests; see receiver/probe.py."""
     if url is None and receiver.takes_settings:
         raise ConfigError("--send", "expected the URL of the door, as the source has it: the app alone knows where")
-    url = url or _own_url(settings, receiver)
+    url = url or f"{settings.serve().url_here}{receiver.sources[0].place}"
     yield Finding("send", "ok", f"to {_without_token(url, receiver)}")
     source = _source_at(url, receiver)
 
@@ -372,25 +372,11 @@ def _send(settings: Settings, receiver: Receiver, url: str | None) -> Iterator[F
         yield Finding("a signed POST", "problem", "not made: this command has no secret to sign with")
 
 
-def _own_url(settings: Settings, receiver: Receiver) -> str:
-    """Where `hookline serve` with these settings answers for the first source."""
-    config = settings.serve()
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where it listens, not where we do
-    host = everywhere.get(config.host, config.host)
-    host = f"[{host}]" if ":" in host else host
-    scheme = "https" if config.tls_cert is not None else "http"
-    return f"{scheme}://{host}:{config.port}{_place(receiver.sources[0])}"
-
-
-def _place(source: Source) -> str:
-    return f"{source.path}/{source.path_token}" if source.path_token is not None else str(source.path)
-
-
 def _source_at(url: str, receiver: Receiver) -> Source:
     """Whose door it is, by the end of its path; the first source's where none is."""
     path = urlsplit(url).path.rstrip("/")
-    at = [source for source in receiver.sources if path.endswith(_place(source))]
-    return max(at, key=lambda source: len(_place(source)), default=receiver.sources[0])
+    at = [source for source in receiver.sources if path.endswith(source.place)]
+    return max(at, key=lambda source: len(source.place), default=receiver.sources[0])
 
 
 def _without_token(url: str, receiver: Receiver) -> str:

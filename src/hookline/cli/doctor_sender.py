@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -26,7 +25,7 @@ from hookline.config import Settings
 from hookline.errors import HooklineError
 from hookline.receiver.sources import Source
 from hookline.receiver.status import span
-from hookline.rules.address import vet_ip
+from hookline.rules.address import is_loopback, vet_ip
 from hookline.sender.http import configured_tls
 from hookline.sender.model import ENVIRONMENTS
 from hookline.sender.queries import PageRequest, endpoint_page
@@ -99,11 +98,11 @@ def _fitting(
     """Endpoints that are doors of this very receiver: have they its secrets?"""
     now_ms = time.time_ns() // 1_000_000
     public = settings["dashboard_public_url"]
-    own = {settings["host"], "localhost", None if public is None else urlsplit(public).hostname}
+    own = {settings["host"], None if public is None else urlsplit(public).hostname}
     for endpoint in endpoints:
         parts = urlsplit(endpoint.url)
         source = next((one for one in sources if _is_door(parts.path, one)), None)
-        if source is None or not (parts.hostname in own or _is_loopback(parts.hostname or "")):
+        if source is None or not (parts.hostname in own or is_loopback(parts.hostname or "")):
             continue
         theirs = {secret for _, secret in sender.registry.secrets_of(endpoint, now_ms)}
         if source.scheme == "standard_webhooks":
@@ -124,15 +123,7 @@ def _fitting(
 
 
 def _is_door(path: str, source: Source) -> bool:
-    place = source.path if source.path_token is None else f"{source.path}/{source.path_token}"
-    return source.has_door and path.rstrip("/") == place
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return source.has_door and path.rstrip("/") == source.place
 
 
 # -- hosts: names, addresses, certificates -----------------------------------------------------------------------------

@@ -327,11 +327,7 @@ def _link(settings: Settings, token: str, at: str | None) -> str:
             raise ConfigError("--at", "expected where the server is reached, as http://127.0.0.1:9000")
         return f"{at.rstrip('/')}{ROOT}/first?token={token}"
     config = settings.serve()
-    scheme = "https" if config.tls_cert else "http"
-    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host  # noqa: S104 - told to a person
-    where = f"[{host}]" if ":" in host else host
-    root = config.dashboard.public_url or f"{scheme}://{where}:{config.port}"
-    return f"{root}{ROOT}/first?token={token}"
+    return f"{config.dashboard.public_url or config.url_here}{ROOT}/first?token={token}"
 
 
 def _print_link(link: str | None) -> None:

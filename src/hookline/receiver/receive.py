@@ -255,7 +255,7 @@ class Doors:
 
     def __init__(self, doors: Sequence[Door]) -> None:
         self._doors = tuple(doors)
-        names, places = [door.source for door in doors], [_place(door) for door in doors]
+        names, places = [door.source for door in doors], [place_of(door.path, door.path_token) for door in doors]
         for index, door in enumerate(doors):
             if door.source in names[:index]:
                 raise ConfigError("sources", f"expected each name once, got two of {door.source!r}")
@@ -263,7 +263,9 @@ class Doors:
             if door.path in [one.path for one in doors[:index]] or places[index] in places[:index]:
                 raise ConfigError("sources", f"{door.source!r} has the path of another source: give it one of its own")
         self._open = {path: door for door in doors if door.path_token is None for path in (door.path, door.path + "/")}
-        self._secret = [(_place(door).encode(), door) for door in doors if door.path_token is not None]
+        self._secret = [
+            (place.encode(), door) for place, door in zip(places, doors, strict=True) if door.path_token is not None
+        ]
         self.find: Callable[[str], Door | None] = self._find if self._secret else self._open.get
 
     def __iter__(self) -> Iterator[Door]:
@@ -279,8 +281,9 @@ class Doors:
         return found
 
 
-def _place(door: Door) -> str:
-    return door.path if door.path_token is None else f"{door.path}/{door.path_token}"
+def place_of(path: str, path_token: str | None) -> str:
+    """The whole path of a door: its token is a secret."""
+    return path if path_token is None else f"{path}/{path_token}"
 
 
 def answer(receipt: Receipt) -> tuple[list[tuple[bytes, bytes]], bytes]:

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 from hookline.errors import ConfigError
-from hookline.receiver.receive import MAX_BODY, Door
+from hookline.receiver.receive import MAX_BODY, Door, place_of
 from hookline.receiver.retention import Retention
 from hookline.receiver.source import WORKOS_URL
 from hookline.rules.address import WORKOS_ADDRESSES, Network, check_source_url, parse_networks
@@ -122,6 +122,12 @@ class Source:
             check_source_url(self.allowed_ips_url, setting="allowed_ips_url")
         _secret_places(self.redact)
         self._check_api()
+
+    @property
+    def place(self) -> str:
+        """The whole path of its door, with the token, which is a secret."""
+        assert self.path is not None
+        return place_of(self.path, self.path_token)
 
     def door(
         self, trusted_proxies: Sequence[Network], published: Callable[[], Sequence[Network] | None] | None = None

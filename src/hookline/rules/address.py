@@ -328,9 +328,7 @@ def check_source_url(url: str, *, setting: str, may_use_http: bool = False) -> N
         parts.port  # noqa: B018 - raises where it is none
     except ValueError:
         raise ConfigError(setting, "expected a URL, as in https://api.example.com") from None
-    is_here = parts.hostname == "localhost" or (
-        (address := _plain(parts.hostname or "")) is not None and address.is_loopback
-    )
+    is_here = is_loopback(parts.hostname or "")
     is_fit = parts.scheme == "https" or (parts.scheme == "http" and (is_here or may_use_http))
     if not is_fit or not parts.hostname or "@" in parts.netloc or parts.fragment:
         raise ConfigError(setting, "expected an https URL without a user (http on this machine alone)")
@@ -486,6 +484,11 @@ def _ends_in_number(host: str) -> bool:
     """Whether clients would take the host for an IPv4 address (WHATWG URL, "ends in a number")."""
     last = host.rpartition(".")[2]
     return last.isdigit() or (last.startswith("0x") and _HEX.issuperset(last[2:]))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this name or address is the machine's own, whatever it resolves: nobody else gets there."""
+    return host == "localhost" or ((address := _plain(host)) is not None and address.is_loopback)
 
 
 def _plain(text: str) -> Address | None:
