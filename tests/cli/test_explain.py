@@ -392,6 +392,12 @@ def test_no_refusals_without_a_receiver(told: Told, monkeypatch: pytest.MonkeyPa
     assert "expected HOOKLINE_RECEIVER_DATABASE_URL to name" in told("--refused", as_json=False, code=Exit.USAGE)
     given = told("--refused", "--database-url", f"sqlite:///{tmp_path / 'no.db'}", as_json=False, code=Exit.USAGE)
     assert "expected --database-url to name" in given
+    (tmp_path / "app_without_tables.py").write_text(
+        f"import hookline\nhooks = hookline.Receiver('sqlite:///{tmp_path}/no_app.db')\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("HOOKLINE_APP", "app_without_tables:hooks")
+    assert "the app's receiver (HOOKLINE_APP) lacks tables" in told("--refused", as_json=False, code=Exit.USAGE)
     assert not [one.name for one in tmp_path.iterdir() if one.name.startswith("no")]
 
 

@@ -41,13 +41,19 @@ def closed_receiver(settings: Settings, database_url: str | None) -> Receiver:
 
 @contextmanager
 def receiver_to_ask(flag: str, settings: Settings, database_url: str | None = None) -> Iterator[Receiver]:
-    """The same, to be looked into: nothing is made where there is no receiver's database.
+    """The Receiver of these flags or the settings, to be looked into: nothing is made where its tables are missing.
 
     Raises:
-        ConfigError: under the name `flag`, there is none.
+        ConfigError: under the name `flag`, they are, or are of another version.
     """
     with closed_receiver(settings, database_url) as receiver:
         if receiver.missing_migrations():
+            if settings["app"] is not None and database_url is None:
+                raise ConfigError(
+                    flag,
+                    f"the database of the app's receiver ({settings.resolved['app'].origin}) lacks tables of this "
+                    "version: start what receives, or with Django `manage.py migrate`, makes them",
+                )
             name = "receiver_database_url" if settings["receiver_database_url"] is not None else "database_url"
             setting = SETTINGS[name].variable if database_url is None else "--database-url"
             raise ConfigError(
