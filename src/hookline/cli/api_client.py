@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from hookline.cli.server import AsgiApp
 
 TIMEOUT_S: Final = 60.0
-_KEYS: Final = {"production": "api_key", "staging": "staging_api_key"}
+KEYS: Final = {"production": "api_key", "staging": "staging_api_key"}
+"""The setting that has the API key of an environment."""
 
 
 @Parameter(name="*")
@@ -202,12 +203,12 @@ def remote_server(place: Place, settings: Settings | None = None) -> RemoteServe
     url = place.url if place.url is not None else None if place.database_url is not None else settings["url"]
     if url is None:
         return None
-    key = settings[_KEYS[place.env]]
+    key = settings[KEYS[place.env]]
     if key is None:
         raise RequestError(
             401,
             "not_logged_in",
-            f"{SETTINGS[_KEYS[place.env]].variable} is not set: a server is asked with the API key of {place.env}",
+            f"{SETTINGS[KEYS[place.env]].variable} is not set: a server is asked with the API key of {place.env}",
         )
     return RemoteServer(url, key, "--url" if place.url is not None else settings.resolved["url"].origin)
 

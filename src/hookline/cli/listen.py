@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from cyclopts import Parameter
 
 from hookline.cli import Exit
-from hookline.cli.api_client import HERE, Place, segment, sender_api
+from hookline.cli.api_client import HERE, KEYS, Place, segment, sender_api
 from hookline.cli.listen_flags import Ends, EnvFile, Line, Reach, Resigning, What
 from hookline.cli.listen_run import Output, Showing, View, exit_code, forwarder_to, output_of, run_listening
 from hookline.cli.listen_workos import SourceMemory, poll_workos
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from hookline.relay.frames import Start
     from hookline.relay.listening import Feed
 
-_KEYS: Final = {"production": "api_key", "staging": "staging_api_key"}
-_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - looked for, not bound
 # A server reads the keys that there are at most so often (sender/keys.py).
 _KEY_SEEN_S: Final = 6.0
 # What flags come to when none is given.
@@ -177,8 +175,8 @@ def _server(place: Place, settings: Settings, name: str) -> Iterator[Server]:
     """
     from hookline.relay.client import Server
 
-    variable = SETTINGS[_KEYS[place.env]].variable
-    key: str | None = settings[_KEYS[place.env]]
+    variable = SETTINGS[KEYS[place.env]].variable
+    key: str | None = settings[KEYS[place.env]]
     named = settings.resolved["url"] if place.url is None else checked(SETTINGS["url"], place.url, "--url")
     if named.value is not None:
         if key is None:
@@ -186,9 +184,7 @@ def _server(place: Place, settings: Settings, name: str) -> Iterator[Server]:
             raise RequestError(401, "not_logged_in", told)
         yield Server(named.value, named.origin, key)
         return
-    host = "127.0.0.1" if settings["host"] in _EVERYWHERE else settings["host"]
-    scheme = "http" if settings["tls_cert"] is None else "https"
-    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings['port']}"
+    url = settings.serve().url_here
     origin = settings.resolved["port"].origin
     origin = "the default of HOOKLINE_PORT" if origin == "default" else origin
     if key is not None:

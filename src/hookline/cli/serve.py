@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import os
@@ -56,6 +55,7 @@ from hookline.metrics import BuildInfo, ReceiverMetrics, SenderMetrics
 from hookline.receiver.app import Receiver
 from hookline.receiver.configured import options_of
 from hookline.receiver.status import span
+from hookline.rules.address import is_loopback
 from hookline.rules.redaction import Places
 from hookline.storage import connect, database_file, is_postgres
 
@@ -268,7 +268,7 @@ def _add_dashboard(
         # Without the public URL settings with a provider are refused.
         redirect_uri = f"{config.dashboard.public_url}{DASHBOARD_PATH}/sign-in/callback"
         extra["oidc"] = Provider(oidc, redirect_uri=redirect_uri, clock=SystemClock())
-    if config.tls_cert is None and not _is_here(config.host) and not _is_https(config.dashboard.public_url):
+    if config.tls_cert is None and not is_loopback(config.host) and not _is_https(config.dashboard.public_url):
         plan.warnings.append(
             "the dashboard is at plain http, where passwords and sessions can be read on their way: set "
             "HOOKLINE_TLS_CERT and _KEY, or put a proxy that speaks TLS in front and say so by "
@@ -448,14 +448,6 @@ def _lines(facts: Mapping[str, Mapping[str, Any]], url: str | None) -> Iterator[
     if "traces" in facts:
         yield "  traces    by OTLP, as the environment says"
     yield "Ctrl-C stops it."
-
-
-def _is_here(host: str) -> bool:
-    """Whether nobody but this machine gets there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_https(url: str | None) -> bool:
